@@ -1,0 +1,135 @@
+"""Primitives: what the engine can compute, and the registry that holds them.
+
+A primitive knows its value on arrays (`impl`), its derivative (`partials` or `rule`), the shape of
+its result, how it is typeset and how one element of it reads in a generated kernel. Calling it reads
+it on whatever the arguments are: arrays give an array, tensors a node on the tape, symbols an
+expression. A derivative rule is written once, in terms of other primitives, and so is read all three
+ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Rule = Callable[..., tuple[Any, ...]]
+REGISTRY: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """One operation.
+
+    name      the name in Python, in the language and in printed rules
+    impl      `impl(*arrays, **static) -> array`
+    shape     `shape(*shapes, **static) -> shape`, for symbols: feature shapes, dims are ints or
+              anything with + and ==; only scalars broadcast there
+    tex       a format string over the typeset arguments
+    kernel    a format string: one element of the result, in the functions of `kernels.math`
+    partials  `partials(y, *inputs) -> tuple`, for elementwise primitives
+    rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
+    """
+
+    def __init__(
+        self,
+        name: str,
+        impl: Callable[..., Any],
+        *,
+        shape: Callable[..., Any],
+        tex: str | Callable[..., str] = "",
+        kernel: str | None = None,
+        elementwise: bool = False,
+        infix: str | None = None,
+    ) -> None:
+        if name in REGISTRY:
+            raise ValueError(f"a primitive named {name!r} is registered already")
+        self.name = name
+        self.impl = impl
+        self.shape = shape
+        self.tex = tex or (r"\operatorname{" + name.replace("_", r"\_") + r"}\left({0}\right)")
+        self.kernel = kernel
+        self.elementwise = elementwise
+        self.infix = infix
+        self.partials_rule: Rule | None = None
+        self.vjp_rule: Rule | None = None
+        REGISTRY[name] = self
+
+    def __call__(self, *args: Any, **static: Any) -> Any:
+        reader = None
+        for a in args:
+            level = getattr(type(a), "reading_level", 0)
+            if level and (reader is None or level > reader.reading_level):
+                reader = type(a)
+        if reader is None:
+            return self.impl(*args, **static)
+        return reader.read(self, args, static)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (REGISTRY.__getitem__, (self.name,))
+
+    def partials(self, function: Rule) -> Rule:
+        """Decorator: the partial derivatives of an elementwise primitive."""
+        self.partials_rule = function
+        return function
+
+    def rule(self, function: Rule) -> Rule:
+        """Decorator: the cotangents of the inputs, given the result's."""
+        self.vjp_rule = function
+        return function
+
+    @property
+    def differentiable(self) -> bool:
+        return self.partials_rule is not None or self.vjp_rule is not None
+
+    def pullback(self, g: Any, y: Any, inputs: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, ...]:
+        """Cotangents of the inputs (None where there is none), not yet un-broadcast."""
+        if self.vjp_rule is not None:
+            return self.vjp_rule(g, y, *inputs, **static)
+        if self.partials_rule is None:
+            return (None,) * len(inputs)
+        mul, conj = REGISTRY["mul"], REGISTRY["conj"]
+        parts = self.partials_rule(y, *inputs, **static)
+        return tuple(None if p is None else mul(g, conj(p)) for p in parts)
+
+
+class Arithmetic:
+    """Python's operators, each the primitive of that name: shared by tensors and symbols."""
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    reading_level = 0
+
+    def __add__(self, other: Any) -> Any:
+        return REGISTRY["add"](self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return REGISTRY["add"](other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return REGISTRY["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return REGISTRY["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return REGISTRY["mul"](self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return REGISTRY["mul"](other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return REGISTRY["div"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return REGISTRY["div"](other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return REGISTRY["power"](self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return REGISTRY["power"](other, self)
+
+    def __neg__(self) -> Any:
+        return REGISTRY["neg"](self)
