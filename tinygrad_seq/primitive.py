@@ -25,8 +25,13 @@ class Primitive:
               anything with + and ==; only scalars broadcast there
     tex       a format string over the typeset arguments
     kernel    a format string: one element of the result, in the functions of `kernels.math`
-    partials  `partials(y, *inputs) -> tuple`, for elementwise primitives
+    infix     the operator it is written with, or None
+    singular  its derivative is infinite somewhere: the tape lets a cotangent that is exactly 0 stay 0 there
+    partials  `partials(y, *inputs, **static) -> tuple`, for elementwise primitives (None: zero)
     rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
+
+    Shape functions: an argument made by `shape_of(x)` has as its "shape" the shape it stands for, one
+    made by `size(x)` the dim it stands for, so that `broadcast_to(g, shape_of(x))` has a shape too.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Primitive:
         kernel: str | None = None,
         elementwise: bool = False,
         infix: str | None = None,
+        singular: bool = False,
     ) -> None:
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} is registered already")
@@ -49,6 +55,7 @@ class Primitive:
         self.kernel = kernel
         self.elementwise = elementwise
         self.infix = infix
+        self.singular = singular
         self.partials_rule: Rule | None = None
         self.vjp_rule: Rule | None = None
         REGISTRY[name] = self
@@ -92,6 +99,46 @@ class Primitive:
         mul, conj = REGISTRY["mul"], REGISTRY["conj"]
         parts = self.partials_rule(y, *inputs, **static)
         return tuple(None if p is None else mul(g, conj(p)) for p in parts)
+
+
+def broadcast_shapes(*shapes: Any, **static: Any) -> Any:
+    """The shape of an elementwise result on symbols: equal shapes, scalars, and dims of exactly 1."""
+    result: tuple[Any, ...] = ()
+    for shape in shapes:
+        if not isinstance(shape, tuple) or shape == ():
+            continue
+        if result == ():
+            result = shape
+        elif len(shape) != len(result):
+            raise ValueError(f"shapes {result} and {shape} do not match: only scalars broadcast")
+        else:
+            for a, b in zip(result, shape, strict=True):
+                if not (a == b or a == 1 or b == 1):
+                    raise ValueError(f"shapes {result} and {shape} do not match: only scalars broadcast")
+            result = tuple(b if a == 1 else a for a, b in zip(result, shape, strict=True))
+    return result
+
+
+def elementwise(
+    name: str,
+    impl: Callable[..., Any],
+    *,
+    tex: str,
+    kernel: str | None = None,
+    infix: str | None = None,
+    singular: bool = False,
+) -> Primitive:
+    """A primitive that works on each element, broadcasting as NumPy does."""
+    return Primitive(
+        name,
+        impl,
+        shape=broadcast_shapes,
+        tex=tex,
+        kernel=kernel,
+        elementwise=True,
+        infix=infix,
+        singular=singular,
+    )
 
 
 class Arithmetic:

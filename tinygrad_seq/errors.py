@@ -1,0 +1,7 @@
+"""The engine's own exceptions; bad values and shapes are plain ValueError and TypeError."""
+
+from __future__ import annotations
+
+
+class GradientError(RuntimeError):
+    """A backward pass that cannot be made: nothing recorded, freed already, or a changed residual."""

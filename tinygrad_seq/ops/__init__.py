@@ -1,0 +1,7 @@
+"""The primitives. Importing this package registers all of them; nothing else has to know one by name."""
+
+from __future__ import annotations
+
+from tinygrad_seq.ops import elementwise, index, linalg, loss, reduce, shape
+
+__all__ = ["elementwise", "index", "linalg", "loss", "reduce", "shape"]

@@ -1,0 +1,83 @@
+"""Products of matrices and vectors. On values the leading axes are the batch; on symbols there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.ops.shape import Cotangents, expand, sum_to, transpose
+from tinygrad_seq.primitive import Primitive
+
+
+def _matvec(w: Any, x: Any) -> Any:
+    if w.ndim == 2:
+        return np.matmul(x, w.T)
+    return np.matmul(w, x[..., None])[..., 0]
+
+
+def _dot(u: Any, v: Any) -> Any:
+    if np.ndim(u) == 1 and np.ndim(v) == 1:
+        return np.dot(u, v)
+    return np.einsum("...i,...i->...", u, v)
+
+
+def _outer(u: Any, v: Any) -> Any:
+    return u[..., :, None] * v[..., None, :]
+
+
+def _outer_sum(u: Any, v: Any, shape: tuple[int, ...]) -> Any:
+    if len(shape) != 2 or u.shape[:-1] != v.shape[:-1]:
+        return sum_to.impl(_outer(u, v), shape)
+    return np.matmul(u.reshape(-1, u.shape[-1]).T, v.reshape(-1, v.shape[-1]))
+
+
+def _matvec_shape(w: tuple[Any, ...], x: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(w) != 2 or len(x) != 1 or w[1] != x[0]:
+        raise ValueError(f"matrix product of shapes {w} and {x}")
+    return (w[0],)
+
+
+def _dot_shape(u: tuple[Any, ...], v: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(u) != 1 or len(v) != 1 or u[0] != v[0]:
+        raise ValueError(f"inner product of shapes {u} and {v}")
+    return ()
+
+
+def _matmul_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+        raise ValueError(f"matrix product of shapes {a} and {b}")
+    return (*a[:-1], b[-1])
+
+
+matvec = Primitive("matvec", _matvec, shape=_matvec_shape, tex=r"{0}\,{1}", infix="@")
+dot = Primitive("dot", _dot, shape=_dot_shape, tex=r"{0}^\top {1}", infix="@")
+matmul = Primitive("matmul", np.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@")
+outer = Primitive("outer", _outer, shape=lambda u, v: (u[0], v[0]), tex=r"{0}\,{1}^\top")
+outer_sum = Primitive("outer_sum", _outer_sum, shape=lambda u, v, s: s, tex=r"\textstyle\sum {0}\,{1}^\top")
+
+
+@matvec.rule
+def matvec_rule(g: Any, y: Any, w: Any, x: Any) -> Cotangents:
+    return (outer(g, x), matvec(transpose(w), g))
+
+
+@dot.rule
+def dot_rule(g: Any, y: Any, u: Any, v: Any) -> Cotangents:
+    return (expand(g, axis=-1) * v, expand(g, axis=-1) * u)
+
+
+@matmul.rule
+def matmul_rule(g: Any, y: Any, a: Any, b: Any) -> Cotangents:
+    return (matmul(g, transpose(b)), matmul(transpose(a), g))
+
+
+@outer.rule
+def outer_rule(g: Any, y: Any, u: Any, v: Any) -> Cotangents:
+    return (matvec(g, v), matvec(transpose(g), u))
+
+
+@outer_sum.rule
+def outer_sum_rule(g: Any, y: Any, u: Any, v: Any, shape: Any) -> Cotangents:
+    """`outer_sum(u, v, shape)` adds the outer products of a batch up without forming each."""
+    return (matvec(g, v), matvec(transpose(g), u), None)

@@ -1,0 +1,144 @@
+"""Reductions and normalisations along axes.
+
+`axis` is an int, a tuple of ints, None for all of them, or, on symbols, the name of a time axis; the
+rules therefore speak of axes only through `expand`, `broadcast_to(·, shape_of(x))`, `size` and sums that
+keep their dims.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.ops.elementwise import equal, exp, where
+from tinygrad_seq.ops.shape import Axis, Cotangents, axes_of, broadcast_to, expand, shape_of, size
+from tinygrad_seq.primitive import Primitive
+
+
+def _reduced(s: tuple[Any, ...], *, axis: Any = None, keepdims: bool = False) -> tuple[Any, ...]:
+    gone = axes_of(axis, len(s))
+    return tuple(1 if i in gone else d for i, d in enumerate(s) if keepdims or i not in gone)
+
+
+def _kept(g: Any, axis: Axis, keepdims: bool) -> Any:
+    """g with the reduced axes back as dims of 1, so that it broadcasts against what was reduced."""
+    return g if keepdims or axis is None else expand(g, axis=axis)
+
+
+# ---------------------------------------------------------------- sums
+
+
+def _sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    if not np.size(x) and 0 in (np.shape(x)[a] for a in axes_of(axis, np.ndim(x))):
+        raise ValueError(f"mean over nothing: shape {np.shape(x)}, axis {axis}")
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+sum_ = Primitive("sum", _sum, shape=_reduced, tex=r"\textstyle\sum {0}")
+mean = Primitive("mean", _mean, shape=_reduced, tex=r"\operatorname{{mean}}({0})")
+cumsum = Primitive(
+    "cumsum",
+    lambda x, *, axis=-1, reverse=False: (
+        np.flip(np.cumsum(np.flip(x, axis), axis=axis), axis) if reverse else np.cumsum(x, axis=axis)
+    ),
+    shape=lambda s, *, axis=-1, reverse=False: s,
+    tex=r"\operatorname{{cumsum}}({0})",
+)
+
+
+@sum_.rule
+def sum_rule(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Cotangents:
+    return (broadcast_to(_kept(g, axis, keepdims), shape_of(x)),)
+
+
+@mean.rule
+def mean_rule(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Cotangents:
+    return (broadcast_to(_kept(g, axis, keepdims) / size(x, axis=axis), shape_of(x)),)
+
+
+@cumsum.rule
+def cumsum_rule(g: Any, y: Any, x: Any, *, axis: int = -1, reverse: bool = False) -> Cotangents:
+    return (cumsum(g, axis=axis, reverse=not reverse),)
+
+
+# ---------------------------------------------------------------- extrema
+
+
+def _max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+def _min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+max_ = Primitive("max", _max, shape=_reduced, tex=r"\max({0})")
+min_ = Primitive("min", _min, shape=_reduced, tex=r"\min({0})")
+
+
+def extremum_rule(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Cotangents:
+    """Every element that attains the extremum gets an equal share."""
+    top = equal(x, _kept(y, axis, keepdims))
+    shared = _kept(g, axis, keepdims) / sum_(top, axis=axis, keepdims=True)
+    return (where(top, shared, 0),)
+
+
+max_.rule(extremum_rule)
+min_.rule(extremum_rule)
+
+
+# ---------------------------------------------------------------- the softmax family
+
+
+def _finite_max(x: Any, axis: Any) -> Any:
+    """The maximum to subtract before an exponential: 0 instead of an infinity, which would give NaN."""
+    top = np.max(x, axis=axis, keepdims=True, initial=-math.inf)
+    return np.where(np.isfinite(top), top, np.zeros((), top.dtype))
+
+
+def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    top = _finite_max(x, axis)
+    with np.errstate(divide="ignore", over="ignore"):
+        y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return y if keepdims else np.squeeze(y, axis=axes_of(axis, np.ndim(x)))
+
+
+def _softmax(x: Any, *, axis: Any = -1) -> Any:
+    with np.errstate(invalid="ignore", over="ignore"):
+        e = np.exp(x - _finite_max(x, axis))
+        return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def _log_softmax(x: Any, *, axis: Any = -1) -> Any:
+    with np.errstate(invalid="ignore"):
+        return x - _logsumexp(x, axis=axis, keepdims=True)
+
+
+logsumexp = Primitive("logsumexp", _logsumexp, shape=_reduced, tex=r"\operatorname{{logsumexp}}({0})")
+softmax = Primitive("softmax", _softmax, shape=lambda s, *, axis=-1: s, tex=r"\operatorname{{softmax}}({0})")
+log_softmax = Primitive(
+    "log_softmax", _log_softmax, shape=lambda s, *, axis=-1: s, tex=r"\log\operatorname{{softmax}}({0})"
+)
+
+
+@logsumexp.rule
+def logsumexp_rule(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Cotangents:
+    """g * exp(x - y), but 0 for an element that is -inf, where y may be -inf too."""
+    weight = exp(x - _kept(y, axis, keepdims))
+    return (where(equal(x, -math.inf), 0, _kept(g, axis, keepdims) * weight),)
+
+
+@softmax.rule
+def softmax_rule(g: Any, y: Any, x: Any, *, axis: Axis = -1) -> Cotangents:
+    return (y * (g - sum_(g * y, axis=axis, keepdims=True)),)
+
+
+@log_softmax.rule
+def log_softmax_rule(g: Any, y: Any, x: Any, *, axis: Axis = -1) -> Cotangents:
+    return (g - exp(y) * sum_(g, axis=axis, keepdims=True),)
