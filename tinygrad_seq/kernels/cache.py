@@ -1,0 +1,225 @@
+"""Where generated source and its machine code are kept: one directory, files named by content.
+
+A source file's name is a hash of its text and of everything its machine code depends on: the sources
+of this package, the versions of Numba, llvmlite, NumPy, SciPy and Python, the processor. So nothing
+here is ever invalidated: what changed has another name. Machine code lies beside its source, one
+file an overload, behind a checksum; a damaged file counts as absent. Files are written under a
+temporary name and renamed, so processes may race. May not know what the sources compute.
+
+The directory is TGSEQ_CACHE_DIR, else the user's cache directory; when neither can be written, a
+temporary one for this process, with one warning.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import linecache
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+import numpy as np
+import platformdirs
+import scipy
+from numba.core import config, serialize
+from numba.core.caching import CompileResultCacheImpl, _Cache
+from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
+
+from tinygrad_seq.kernels.target import magic
+
+_PACKAGE = "tgseq_generated"  # the modules' parent in sys.modules
+_LOCK = threading.RLock()
+_CHECKSUM = 32
+
+# Flags of compiled code. NaN and infinities are values here (no nnan, no ninf), and a division is a
+# division: with arcp a vector x/0 becomes rcp(0) refined by Newton, which is NaN instead of inf.
+# The functions of `kernels.math` carry flags of their own.
+FASTMATH = frozenset({"contract", "reassoc", "nsz"})
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": set(FASTMATH)}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile a function of a generated source (`numba.njit`, OPTIONS), machine code cached on disk."""
+    dispatcher = numba.njit(**OPTIONS)(function)
+    if not config.DISABLE_JIT:
+        dispatcher._cache = MachineCode(function)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def callback(function: Callable[..., Any], signature: Any) -> int:
+    """The address of a function compiled for C callers, machine code cached on disk.
+
+    The compiled object lives as long as the process: the address is baked into other code.
+    """
+    from numba.core import sigutils
+
+    options = {k: v for k, v in OPTIONS.items() if k != "nogil"}
+    compiled = CFunc(function, sigutils.normalize_signature(signature), locals={}, options=options)
+    compiled._cache = MachineCode(function)
+    compiled.compile()
+    _KEEP.append(compiled)
+    return int(compiled.address)
+
+
+_KEEP: list[Any] = []
+
+
+class MachineCode(_Cache):  # type: ignore[misc]
+    """Numba's cache protocol over one checksummed file an overload, beside the source file."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._source = Path(function.__code__.co_filename)
+        self._name = f"{function.__qualname__}-{function.__code__.co_firstlineno}"
+        self._enabled = True
+
+    @property
+    def cache_path(self) -> str:
+        return str(self._source.parent)
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def flush(self) -> None:
+        for path in self._source.parent.glob(f"{self._source.stem}.{self._name}.*.bin"):
+            path.unlink(missing_ok=True)
+
+    def _path(self, signature: Any) -> Path:
+        key = hashlib.sha256(str(signature).encode()).hexdigest()[:16]
+        return self._source.with_name(f"{self._source.stem}.{self._name}.{key}.bin")
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled overload, or None when it is absent, damaged or unreadable."""
+        if not self._enabled:
+            return None
+        target_context.refresh()
+        try:
+            data = self._path(sig).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data[_CHECKSUM:]).digest() != data[:_CHECKSUM]:
+            return None
+        import pickle
+
+        return CompileResult._rebuild(target_context, *pickle.loads(data[_CHECKSUM:]))
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the overload; a full or read-only disk costs only the next start."""
+        if not self._enabled or data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
+            return
+        payload = serialize.dumps(CompileResultCacheImpl.reduce(None, data))
+        _write(self._path(sig), hashlib.sha256(payload).digest() + payload)
+
+
+def load_source(name: str, text: str) -> ModuleType:
+    """The module that `text` is, its file in the cache directory, its kernels compiled or loaded.
+
+    name  what the file's name begins with (for tracebacks and for people); letters, digits, _ and -
+    The module is made once a process for equal name and text.
+    """
+    path = source_path(name, text)
+    with _LOCK:
+        known = sys.modules.get(f"{_PACKAGE}.{path.stem}")
+        if known is not None:
+            return known
+        data = text.encode()
+        try:
+            intact = path.read_bytes() == data
+        except OSError:
+            intact = False
+        if not intact:
+            _write(path, data)
+        module = ModuleType(f"{_PACKAGE}.{path.stem}", f"Generated source {name}.")
+        module.__file__ = str(path)
+        linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
+        sys.modules[module.__name__] = module
+        try:
+            exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+        except BaseException:
+            del sys.modules[module.__name__]
+            raise
+        return module
+
+
+def source_path(name: str, text: str) -> Path:
+    """Where `load_source` keeps this text: equal for equal text, versions, kernels and processor."""
+    key = hashlib.sha256(f"{environment()}\0{text}".encode()).hexdigest()[:20]
+    return cache_directory() / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name) or 'source'}_{key}.py"
+
+
+@cache
+def environment() -> str:
+    """A digest of what machine code depends on besides its own source."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = (numba.__version__, llvmlite.__version__, scipy.__version__, np.__version__)
+    python = (platform.python_implementation(), *sys.version_info[:3])
+    settings = (config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK)
+    digest.update(repr((versions, python, settings, magic(), os.environ.get("TGSEQ_PRODUCT", ""))).encode())
+    return digest.hexdigest()
+
+
+@cache
+def cache_directory() -> Path:
+    """The directory of generated files, made and known to be writable."""
+    wanted = os.environ.get("TGSEQ_CACHE_DIR")
+    path = Path(wanted).expanduser().absolute() if wanted else platformdirs.user_cache_path("tgseq", appauthor=False)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle, probe = tempfile.mkstemp(prefix=".probe", dir=path)
+        os.close(handle)
+        os.unlink(probe)
+    except OSError as error:
+        fallback = tempfile.mkdtemp(prefix="tgseq-")
+        atexit.register(_remove, fallback, os.getpid())
+        warnings.warn(
+            f"cannot write the cache directory {path} ({error.strerror or error}); compiled code is kept in {fallback} "
+            "and lost when this process ends. Set TGSEQ_CACHE_DIR to a directory that can be written.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return Path(fallback)
+    return path
+
+
+def _remove(directory: str, owner: int) -> None:
+    if os.getpid() == owner:  # not a forked child
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a disk that refuses is met with one warning."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem[:40]}", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        warn_once(f"cannot keep compiled code in {path.parent} ({error.strerror or error}); it is compiled anew next time")
+
+
+@cache
+def warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)

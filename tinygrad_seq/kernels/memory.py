@@ -1,0 +1,113 @@
+"""Loads and stores of generated code: no bounds, no negative indices, and a promise about aliasing.
+
+Plain indexing of one flat arena leaves LLVM in doubt whether a store to one buffer changes another, and
+it gives up vectorising or reloads. So each buffer gets a pair of functions with an alias scope
+of its own. May not know what the buffers hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+Pair = tuple[Callable[..., Any], Callable[..., Any]]
+
+
+def element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """A pointer to the element of a C-contiguous array (or pointer) at a flat index."""
+    if isinstance(array_type, types.CPointer):
+        return builder.gep(array, [index], inbounds=True)
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index], inbounds=True)
+
+
+def check_flat(*arrays: Any) -> None:
+    """Typing-time check: flat access is only right on C-contiguous arrays."""
+    for a in arrays:
+        if isinstance(a, types.CPointer) or (isinstance(a, types.Array) and a.layout == "C"):
+            continue
+        raise TypeError(f"kernels take C-contiguous arrays, not {a}")
+
+
+def slots(n: int, uid: str) -> list[Pair]:
+    """n pairs `(load(array, i), store(array, i, value))`, one alias scope each.
+
+    Within one kernel (and what is inlined into it) two pairs must never reach the same element. uid
+    names the family: give each generated file its own.
+    """
+    return [_pair(k, n, uid) for k in range(n)]
+
+
+def _pair(k: int | None, n: int, uid: str) -> Pair:
+    def tag(instruction: Any, module: Any) -> None:
+        if k is None or n < 2:
+            return
+        text = ir.MetaDataString
+        domain = module.add_metadata([text(module, f"domain {uid}")])
+        scopes = [module.add_metadata([text(module, f"{uid} {q}"), domain]) for q in range(n)]
+        instruction.set_metadata("alias.scope", module.add_metadata([scopes[k]]))
+        instruction.set_metadata("noalias", module.add_metadata([s for q, s in enumerate(scopes) if q != k]))
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def load(typing: Any, array: Any, i: Any) -> Any:
+        check_flat(array)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = element(context, builder, signature.args[0], args[0], args[1])
+            value = builder.load(pointer, align=array.dtype.bitwidth // 8)
+            tag(value, builder.module)
+            return value
+
+        return array.dtype(array, types.intp), generate
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store(typing: Any, array: Any, i: Any, value: Any) -> Any:
+        check_flat(array)
+        if not getattr(array, "mutable", True):
+            raise TypeError("store into a read-only array")
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = element(context, builder, signature.args[0], args[0], args[1])
+            tag(builder.store(args[2], pointer, align=array.dtype.bitwidth // 8), builder.module)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, array.dtype), generate
+
+    return load, store
+
+
+load, store = _pair(None, 1, "")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def zero(typing: Any, array: Any, offset: Any, n: Any) -> Any:
+    """array[offset : offset + n] = 0"""
+    check_flat(array)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element(context, builder, signature.args[0], args[0], args[1])
+        size = builder.mul(args[2], ir.Constant(args[2].type, array.dtype.bitwidth // 8))
+        cgutils.memset(builder, pointer, size, 0)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, n: Any) -> Any:
+    """target[to : to + n] = source[start : start + n]; the two do not overlap."""
+    check_flat(target, source)
+    if target.dtype != source.dtype:
+        raise TypeError(f"copy between {source.dtype} and {target.dtype}")
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element(context, builder, signature.args[0], args[0], args[1])
+        origin = element(context, builder, signature.args[2], args[2], args[3])
+        cgutils.raw_memcpy(builder, pointer, origin, args[4], target.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), generate
