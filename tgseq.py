@@ -1,0 +1,441 @@
+"""The command line, and the friendly import: `from tgseq import tg, dsl, viz`.
+
+What it is FOR: words typed at a prompt become calls of the three packages, and what they answer becomes text on stdout
+or files under `out/`. It computes nothing itself, and nothing imports it. Everything heavy is imported where it is
+needed, so that `tgseq` alone answers at once.
+
+Exit status: 0 done, 1 failed (a check that did not hold, a full disk, an interrupted training), 2 the user's mistake,
+told in one message without a traceback (TGSEQ_DEBUG=1 shows it).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import dsl as dsl
+    import tinygrad_seq as tg
+    import viz as viz
+
+__version__ = "0.1.0"
+__all__ = ["tg", "dsl", "viz"]
+
+SCREEN = """\
+tgseq 0.1  recurrent cells as equations
+try    tgseq adjoint LSTM | tgseq draw LSTM | tgseq demo
+write  new check fmt         see    cells show adjoint plan draw
+run    train sample          learn  demo explain             info
+"""
+
+TEMPLATE = """\
+# Change the equations, then: tgseq check {file} | tgseq draw {file} | tgseq train {file} --data book.txt H=128
+cell {name}(D, H, k=4):                            # sizes, and numbers with defaults
+  input x[t]: D                                   # D numbers a step
+  state h[t]: H = 0                               # read at another time; 0 is its value before step 0
+  param V, W, S ~ glorot                          # shapes follow from use
+  param b = 0
+  h[t] = tanh(V@x[t] + W@h[t-1] + S@h[t-k] + b)   # a shortcut k steps back
+  output h
+"""
+
+# ---------------------------------------------------------------- the friendly import
+
+PACKAGES = {"tg": "tinygrad_seq", "dsl": "dsl", "viz": "viz"}
+
+
+def sibling(package: str) -> ModuleType:
+    """Import one of the three packages and make sure it is ours: `dsl` and `viz` are common names.
+
+    Raises ImportError naming the file that shadows it.
+    """
+    home = Path(__file__).resolve().parent
+    module = importlib.import_module(package)
+    found = Path(module.__file__ or "nowhere").resolve()
+    if found.parent.parent != home:
+        raise ImportError(
+            f"`import {package}` found {found}, which is not part of tinygrad-seq ({home / package}).\n"
+            f"Rename that file, or start Python where it is not on the path."
+        )
+    return module
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in PACKAGES:
+        raise AttributeError(f"module 'tgseq' has no attribute {name!r}")
+    module = sibling(PACKAGES[name])
+    globals()[name] = module
+    return module
+
+
+# ---------------------------------------------------------------- what commands share
+
+app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+CellName = Annotated[str, typer.Argument(metavar="CELL", help="a library cell, FILE.cell, or FILE.cell:Name")]
+Sizes = Annotated[list[str] | None, typer.Argument(metavar="[H=128]...", help="sizes, numbers and cells of the header")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="write to this file")]
+Force = Annotated[bool, typer.Option("--force", help="replace files that exist")]
+Open = Annotated[bool, typer.Option("--open", help="open the file that was written")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Latex = Annotated[bool, typer.Option("--latex", help="LaTeX instead of text")]
+
+
+class Mistake(ValueError):
+    """The user's mistake, worded for the user: printed as it is, exit status 2."""
+
+
+def arguments(words: list[str] | None) -> dict[str, Any]:
+    """`["H=128", "Cell=GRU", "p=0.1"]` as keyword arguments: integers, numbers, else names."""
+    values: dict[str, Any] = {}
+    for word in words or []:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier() or not value:
+            raise Mistake(f"`{word}` is no size: write NAME=VALUE, as in H=128 or Cell=GRU")
+        for read in (int, float, str):
+            try:
+                values[name] = read(value)
+                break
+            except ValueError:
+                continue
+    return values
+
+
+def resolved(cell: str, words: list[str] | None) -> tuple[Any, dict[str, Any]]:
+    """The spec of a cell's name or file, and its arguments, checked against its header."""
+    spec, given = sibling("dsl").load(cell), arguments(words)
+    known = list(spec.arguments)
+    for name in given:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise Mistake(f"{spec.name} has no argument `{name}`; it has {listed}")
+    return spec, given
+
+
+def write(path: Path, content: str | bytes, force: bool, *, show: bool = False) -> None:
+    """Write a file, print its path; an existing one is replaced only when `force` says so."""
+    if path.exists() and not force:
+        raise Mistake(f"{path} exists already: --force replaces it, -o names another file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content, encoding="utf-8")
+    print(f"wrote {path}")
+    if show:
+        typer.launch(str(path))
+
+
+def deliver(content: str, output: Path | None, force: bool, show: bool = False) -> None:
+    """Text to stdout, or to the file that was asked for."""
+    if output is None:
+        print(content.rstrip("\n"))
+    else:
+        write(output, content.rstrip("\n") + "\n", force, show=show)
+
+
+@app.callback(invoke_without_command=True)
+def screen(context: typer.Context, version: Annotated[bool, typer.Option("--version")] = False) -> None:
+    """Recurrent cells as equations: write them, see them and their backpropagation through time, train them."""
+    if version:
+        print(f"tgseq {__version__}")
+    elif context.invoked_subcommand is None:
+        print(SCREEN, end="")
+
+
+# ---------------------------------------------------------------- write
+
+
+@app.command()
+def new(path: Annotated[Path, typer.Argument(metavar="FILE.cell")], force: Force = False) -> None:
+    """Start a cell: a small one with a shortcut in time, to be changed."""
+    if path.suffix != ".cell":
+        path = path.with_name(path.name + ".cell")
+    words = "".join(c if c.isalnum() else " " for c in path.stem).split()
+    name = "".join(w[:1].upper() + w[1:] for w in words) or "Cell"
+    if not name.isidentifier():
+        name = "Cell" + name
+    write(path, TEMPLATE.format(name=name, file=path), force)
+
+
+@app.command()
+def check(files: Annotated[list[str], typer.Argument(metavar="FILE.cell...")], as_json: Json = False) -> None:
+    """Find every mistake of the files: names, shapes, indices, cycles. Exit status 2 when there are any."""
+    dsl, errors = sibling("dsl"), importlib.import_module("dsl.text.diagnostics")
+    found: list[dict[str, Any]] = []
+    bad = False
+    for name in files:
+        for cell in cells_in(name):
+            try:
+                spec = dsl.load(f"{name}:{cell}")
+            except errors.CellError as error:
+                bad = True
+                found += [problem(name, d, error.source) for d in error.diagnostics]
+                if not as_json:
+                    print(error, file=sys.stderr)
+                break  # a file's mistakes are reported together, whichever cell is asked for
+            if not as_json:
+                print(f"ok  {name}: {spec.signature}")
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    if bad:
+        raise SystemExit(2)
+
+
+def cells_in(path: str) -> list[str]:
+    """Names of a file's cells; all mistakes of syntax are raised at once."""
+    parse = importlib.import_module("dsl.text.parse").parse
+    return list(parse(read_text(Path(path)), path=path).cells)
+
+
+def problem(path: str, diagnostic: Any, source: Any) -> dict[str, Any]:
+    """A diagnostic for editors: positions count from 1."""
+    start = diagnostic.span.start
+    line = source.line_of(start)
+    column = start - (source.text.rfind("\n", 0, start) + 1) + 1
+    keys = ("code", "severity", "message", "help")
+    return {"file": path, "line": line, "column": column} | {k: getattr(diagnostic, k) for k in keys}
+
+
+@app.command()
+def fmt(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.cell...")],
+    check_only: Annotated[
+        bool, typer.Option("--check", help="change nothing; exit 1 when something would change")
+    ] = False,
+) -> None:
+    """Lay out files the one way; comments stay."""
+    formatter = importlib.import_module("dsl.text.format").format
+    parse = importlib.import_module("dsl.text.parse").parse
+    changed = 0
+    for path in files:
+        before = read_text(path)
+        after = formatter(parse(before, path=str(path)))
+        if before != after:
+            changed += 1
+            print(f"{'would change' if check_only else 'formatted'} {path}")
+            if not check_only:
+                replace(path, after)
+    if check_only and changed:
+        raise SystemExit(1)
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text, or one message saying why not."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Mistake(f"there is no file {path}") from None
+    except IsADirectoryError:
+        raise Mistake(f"{path} is a directory, not a file") from None
+    except UnicodeDecodeError as error:
+        raise Mistake(f"{path} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+
+
+def replace(path: Path, text: str) -> None:
+    """All of the new text or all of the old one, never half a file."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+# ---------------------------------------------------------------- see
+
+
+@app.command()
+def cells(as_json: Json = False) -> None:
+    """List the library's cells."""
+    folder = Path(sibling("dsl").__file__ or "").parent / "library"
+    parse = importlib.import_module("dsl.text.parse").parse
+    rows = []
+    for path in sorted(folder.glob("*.cell")):
+        for cell in parse(read_text(path), path=path.name).cells.values():
+            rows.append((path.name, cell.name, header(cell), " ".join(cell.notes.before)))
+    if as_json:
+        keys = ("file", "name", "signature", "source")
+        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
+        return
+    width = max(len(signature) for _, _, signature, _ in rows)
+    for file, _, signature, _ in rows:
+        print(f"{signature:{width}}  {file}")
+
+
+def header(cell: Any) -> str:
+    """`Skip(D, H, k=4)`, from the tree."""
+    expression = importlib.import_module("dsl.text.format").expression
+    words = [p.name if p.default is None else f"{p.name}={expression(p.default)}" for p in cell.parameters]
+    return f"{cell.name}({', '.join(words)})"
+
+
+@app.command()
+def show(cell: CellName, latex: Latex = False, output: Output = None, force: Force = False) -> None:
+    """Print a cell's equations."""
+    spec = sibling("dsl").load(cell)
+    deliver(spec.latex() if latex else str(spec), output, force)
+
+
+@app.command()
+def adjoint(
+    cell: CellName,
+    sizes: Sizes = None,
+    latex: Latex = False,
+    joined: Annotated[bool, typer.Option("--joined", help="with the forward equations, in one cell")] = False,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Print a cell's backpropagation through time: a cell again."""
+    spec, given = resolved(cell, sizes)
+    derived = spec.adjoint(joined=joined, **given)
+    deliver(derived.latex() if latex else str(derived), output, force)
+
+
+@app.command()
+def plan(cell: CellName, sizes: Sizes = None, output: Output = None, force: Force = False) -> None:
+    """Print how a cell is computed: what leaves the loops, what is stacked, what is kept."""
+    spec, given = resolved(cell, sizes)
+    deliver(str(spec.plan(**given)), output, force)
+
+
+@app.command()
+def draw(
+    cell: CellName,
+    sizes: Sizes = None,
+    view: Annotated[str, typer.Option(help="folded, cell, unrolled or bptt")] = "unrolled",
+    steps: Annotated[int, typer.Option("-T", help="steps to unroll", min=1)] = 4,
+    output: Output = None,
+    force: Force = False,
+    show_it: Open = False,
+) -> None:
+    """Draw a cell; the file's ending (.svg .png .pdf .dot .html) says how."""
+    spec, given = resolved(cell, sizes)
+    viz = sibling("viz")
+    views = {"folded": viz.folded, "unrolled": viz.unrolled, "bptt": viz.bptt}
+    if view not in views:
+        raise Mistake(f"there is no view `{view}`: {', '.join(views)}")
+    drawing = views[view](spec.with_arguments(**given) if given else spec, **({} if view == "folded" else {"T": steps}))
+    path = output or Path("out") / f"{spec.name}.{view}.svg"
+    if path.exists() and not force:
+        raise Mistake(f"{path} exists already: --force replaces it, -o names another file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.save(path)
+    print(f"wrote {path}")
+    if show_it:
+        typer.launch(str(path))
+
+
+# ---------------------------------------------------------------- learn
+
+
+@app.command()
+def explain(name: Annotated[str, typer.Argument(metavar="NAME|CODE", help="tanh, or E301")]) -> None:
+    """Explain a primitive with its derivative rule, or a diagnostic's code."""
+    if name[:1] in "EW" and name[1:].isdigit():
+        known = importlib.import_module("dsl.text.diagnostics").EXPLANATIONS
+        if name not in known:
+            raise Mistake(f"there is no diagnostic {name}: {', '.join(sorted(known))}")
+        print(known[name].rstrip("\n"))
+    else:
+        print(sibling("tinygrad_seq").explain(name))
+
+
+@app.command()
+def info(as_json: Json = False) -> None:
+    """Versions, BLAS, threads, cache and the drawing engine: what to send with a bug report."""
+    facts = environment()
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        print(f"{key:{width}}  {value}")
+
+
+def environment() -> dict[str, str]:
+    """Facts about this installation, as text."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    facts = {"tgseq": __version__, "python": sys.version.split()[0], "system": sys.platform}
+    for package in (
+        "numpy",
+        "numba",
+        "llvmlite",
+        "scipy",
+        "lark",
+        "pygraphviz",
+        "graphviz",
+        "torch",
+        "jax",
+        "onnxruntime",
+    ):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "not installed"
+    sibling("tinygrad_seq")
+    for pool in importlib.import_module("threadpoolctl").threadpool_info():
+        words = (pool["internal_api"], pool.get("version"), pool.get("architecture"), f"{pool['num_threads']} threads")
+        facts[f"{pool['user_api']} ({Path(pool['filepath']).name.split('-')[0]})"] = " ".join(
+            str(w) for w in words if w
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts["cores"] = str(cores)
+    for name in ("OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        if name in os.environ:
+            facts[name] = os.environ[name]
+    return facts
+
+
+# ---------------------------------------------------------------- run from a prompt
+
+
+def report(error: BaseException) -> int:
+    """Tell an error in one message; the exit status it stands for."""
+    if os.environ.get("TGSEQ_DEBUG"):
+        importlib.import_module("traceback").print_exception(error)
+    text = str(error) or type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 1
+    if isinstance(error, ValueError | ImportError):
+        is_rendered = text.startswith(("error[", "warning["))
+        print(text if is_rendered else f"error: {text}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or text}{where}", file=sys.stderr)
+        users = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, FileExistsError)
+        return 2 if isinstance(error, users) else 1
+    if isinstance(error, MemoryError):
+        print("error: not enough memory: a smaller batch, chunk or size needs less", file=sys.stderr)
+        return 1
+    print(f"error: this is a bug of tgseq, {type(error).__name__}: {text}\nTGSEQ_DEBUG=1 shows where.", file=sys.stderr)
+    return 1
+
+
+def main(words: list[str] | None = None) -> int:
+    """The console script: run the words of the command line, answer the exit status."""
+    words = sys.argv[1:] if words is None else words
+    if not words:
+        print(SCREEN, end="")
+        return 0
+    try:
+        app(words, prog_name="tgseq")
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else 0
+    except BrokenPipeError:  # `tgseq cells | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, Exception) as error:
+        return report(error)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
