@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from dsl.plan.schedule import Block, Scan, Vector, schedule
+from dsl.plan.schedule import Block, Scan, Vector
+from dsl.run.program import Node, Program, members_of, needed, sizes
 from dsl.run.rows import Batch, Ints, assemble, derived_lengths, narrow, stacked, take, widen
 from dsl.system.dims import Dim
-from dsl.system.kinds import Kind, Kinds, binds, named_axis
+from dsl.system.kinds import binds
 from dsl.system.system import Extent, Index, Position, Read, Size, Stream, System
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.symbol import Symbol, leaves, postorder
+from tinygrad_seq.symbol import Symbol
 
 Point = dict[str, int]  # a step on each of some axes
 NATIVE_SHARED = {("matvec", 0), ("lookup", 0)}  # arguments these primitives take without a batch axis
@@ -48,26 +48,9 @@ def unroll(
     Returns arrays of the same layout; beyond a sequence's end they are 0 (-1 for categories).
     Errors: ValueError for a missing input and for a mean, maximum or softmax over a sequence without steps.
     """
-    run = Unrolling(system, inputs, lengths, batch, start, clock)
+    run = Unrolling(Program(system), inputs, lengths, batch, start, clock)
     run.execute(want)
     return {name: run.result(name) for name in want}
-
-
-def needed(system: System, want: Sequence[str], given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Everything that `want` depends on, stopping at what is given; names in order of discovery."""
-    seen: dict[str, None] = {}
-    pending = list(want)
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen[name] = None
-        roots = [system.equations[name]] if name in system.equations and name not in given else []
-        boundary = system.streams[name].boundary
-        if boundary is not None:
-            roots.append(boundary)
-        pending += [n.leaf.name for root in roots for n in leaves(root) if isinstance(n.leaf, Read)]
-    return tuple(seen)
 
 
 def float_type(values: Mapping[str, Any]) -> np.dtype[Any]:
@@ -76,38 +59,24 @@ def float_type(values: Mapping[str, Any]) -> np.dtype[Any]:
     return np.result_type(*kinds) if kinds else np.dtype(np.float64)
 
 
-@dataclass(slots=True)
-class Node:
-    """A node of an expression with what evaluating it takes.
-
-    `bound` are the axes that reductions around it run over (it is evaluated at every step of them);
-    `lasting` values are shared between points of the equation and kept until its end.
-    """
-
-    symbol: Symbol
-    kind: Kind
-    bound: set[str] = field(default_factory=set)
-    lasting: bool = False
-
-
 class Unrolling:
-    """One execution: the batch, the values computed so far, and the expressions' nodes."""
+    """One execution of a program: the batch and the values computed so far. More streams may be asked for later."""
 
     def __init__(
         self,
-        system: System,
+        program: Program,
         inputs: Mapping[str, Any],
         lengths: Mapping[str, Any],
         batch: int,
         start: Mapping[str, Any] | None = None,
         clock: Mapping[str, Any] | None = None,
     ) -> None:
-        self.system = system
+        self.program = program
+        self.system = program.system
         self.inputs = dict(inputs)
-        self.batch = Batch(derived_lengths(system.axes, lengths, batch), batch)
+        self.batch = Batch(derived_lengths(self.system.axes, lengths, batch), batch)
         self.start = dict(start or {})
         self.clock = {a: np.broadcast_to(np.asarray(c, np.int64), (batch,)) for a, c in (clock or {}).items()}
-        self.kinds = Kinds(system)
         self.dtype = float_type(self.inputs)
         self.values: dict[str, dict[tuple[int, ...], Any]] = {}
         self.plans: dict[str, list[Node]] = {}
@@ -118,17 +87,17 @@ class Unrolling:
     # ------------------------------------------------------------ the schedule
 
     def execute(self, want: Sequence[str]) -> None:
-        """Compute what `want` needs, in the schedule's order."""
+        """Compute what `want` needs and is not there yet, in the schedule's order."""
         todo = needed(self.system, want, self.inputs)
         for name in todo:
             if name not in self.inputs and name not in self.system.equations:
                 raise ValueError(f"missing {self.system.streams[name].kind} {name}, needed for {', '.join(want)}")
-        chosen = {n for n in todo if n not in self.inputs}
-        for name in self.system.equations:
-            if name in chosen:
-                self.values[name] = {}
-                self.plans[name] = self.plan(self.system.equations[name], self.system.streams[name].axes)
-        self.blocks(schedule(self.system), {name: {} for name in chosen})
+        chosen = [n for n in todo if n not in self.inputs and n not in self.plans]
+        for name in chosen:
+            self.values[name] = {}
+            self.plans[name] = self.program.plan(self.system.equations[name], self.system.streams[name].axes)
+        self.blocks(self.program.blocks, {name: {} for name in chosen})
+        self.lasting.clear()
 
     def blocks(self, blocks: Sequence[Block], at: Mapping[str, Point]) -> None:
         """Run blocks in order; `at` gives, for each equation of interest, its steps on the axes of the loops around."""
@@ -171,16 +140,17 @@ class Unrolling:
     def value(self, name: str, point: Point) -> Any:
         """One equation at one point, on its stream's own axes and shape."""
         stream = self.system.streams[name]
-        value, kind = self.evaluate(self.plans[name], point)
+        value, root = self.evaluate(self.plans[name], point)
         if stream.total:
-            return REGISTRY["sum"](self.on_rows(value, kind, (), {}), axis=0)
+            summed = widen(value, self.batch.size) if root.shared else value
+            return self.shaped(REGISTRY["sum"](summed, axis=0), (), stream)
         if stream.shared:
             return self.shaped(value, (), stream)
         rows = self.batch.rows(stream.axes, [point[a] for a in stream.axes])
-        if kind.shared:
+        if root.shared:
             value = widen(self.shaped(value, (), stream), len(rows))
         else:
-            value = narrow(value, self.rows_of(kind.axes, point), rows)
+            value = narrow(value, self.rows_of(root.axes, point), rows)
         return self.shaped(value, (len(rows),), stream)
 
     def shaped(self, value: Any, lead: tuple[int, ...], stream: Stream) -> Any:
@@ -196,126 +166,104 @@ class Unrolling:
 
     # ------------------------------------------------------------ expressions
 
-    def plan(self, root: Symbol, axes: tuple[str, ...]) -> list[Node]:
-        """The nodes of an expression, children first."""
-        self.kinds.of(root)
-        nodes = {s: Node(s, self.kinds.of(s)) for s in postorder([root])}
-        for node in reversed(nodes.values()):
-            axis = named_axis(node.symbol)
-            for arg in node.symbol.args:
-                nodes[arg].bound |= node.bound | ({axis} if axis else set())
-        for node in nodes.values():
-            free = set(node.kind.axes) - node.bound
-            node.lasting = node.symbol.op is not None and not free >= set(axes)
-        return list(nodes.values())
+    def evaluate(self, plan: list[Node], point: Point) -> tuple[Any, Node]:
+        """The root's value at a point, over its own rows (or shared), and the root."""
+        here: list[Any] = [None] * len(plan)  # values at the point itself
+        inner: dict[tuple[Any, ...], Any] = {}  # values at every step of the axes bound around them
 
-    def evaluate(self, plan: list[Node], point: Point) -> tuple[Any, Kind]:
-        """The root's value at a point, over its own rows (or shared), and its kind."""
-        passing: dict[tuple[Any, ...], Any] = {}
-        for node in plan:
-            memo = self.lasting if node.lasting else passing
-            for at in self.points(node.kind.axes, {a: i for a, i in point.items() if a not in node.bound}):
-                key = (node.symbol, *(at[a] for a in node.kind.axes))
-                if key not in memo and (len(self.rows_of(node.kind.axes, at)) or not node.kind.axes):
-                    memo[key] = self.node(node, at, point, passing)
-        root = plan[-1]
-        memo = self.lasting if root.lasting else passing
-        return memo[(root.symbol, *(point[a] for a in root.kind.axes))], root.kind
+        def found(i: int, at: Point) -> Any:
+            node = plan[i]
+            if not node.bound and not node.lasting:
+                return here[i]
+            return (self.lasting if node.lasting else inner)[(node.symbol, *(at[a] for a in node.axes))]
 
-    def node(self, node: Node, at: Point, point: Point, passing: dict[tuple[Any, ...], Any]) -> Any:
-        symbol = node.symbol
-        if symbol.op is None:
-            return self.leaf(symbol, at)
+        for i, node in enumerate(plan):
+            if not node.bound and not node.lasting:
+                here[i] = self.node(plan, node, point, found)
+                continue
+            memo = self.lasting if node.lasting else inner
+            for at in self.points(node.axes, {a: step for a, step in point.items() if a not in node.bound}):
+                key = (node.symbol, *(at[a] for a in node.axes))
+                if key not in memo and (not node.axes or len(self.rows_of(node.axes, at))):
+                    memo[key] = self.node(plan, node, at, found)
+        return found(len(plan) - 1, point), plan[-1]
 
-        def found(arg: Symbol, here: Point) -> Any:
-            key = (arg, *(here[a] for a in self.kinds.of(arg).axes))
-            return passing[key] if key in passing else self.lasting[key]
+    def node(self, plan: list[Node], node: Node, at: Point, found: Any) -> Any:
+        if node.symbol.op is None:
+            return self.leaf(node.symbol, at)
+        args = [plan[i] for i in node.args]
+        if node.over is not None:
+            return self.reduce(node, args[0], at, lambda steps: found(node.args[0], steps))
+        return self.apply(node, args, at, [found(i, at) for i in node.args])
 
-        if named_axis(symbol):
-            return self.reduce(node, at, found)
-        return self.apply(node, at, [found(a, at) for a in symbol.args])
-
-    def apply(self, node: Node, at: Point, values: list[Any]) -> Any:
+    def apply(self, node: Node, nodes: list[Node], at: Point, values: list[Any]) -> Any:
         """One operation on its arguments, brought to the node's rows and to matching feature ranks."""
-        op, options = node.symbol.op, settled(node.symbol.options)
+        op = node.symbol.op
         assert op is not None
-        symbols = node.symbol.args
-        kinds = [self.kinds.of(a) for a in symbols]
-        shape = sizes(node.kind.shape)
         if op.name == "shape_of":
-            return sizes(kinds[0].shape)
+            return nodes[0].shape
         if op.name == "size":
-            return np.asarray(op(np.empty(sizes(kinds[0].shape)), **options), self.dtype)
+            return np.asarray(op(np.empty(nodes[0].shape), **node.options), self.dtype)
         if op.name == "one_hot":
-            return op(np.asarray(values[0]), shape[-1]).astype(self.dtype)
-        if node.kind.shared:
-            return op(*values, **options)
-        rows = self.rows_of(node.kind.axes, at)
-        rank = max(len(k.shape) for k in kinds)
+            return op(np.asarray(values[0]), node.shape[-1]).astype(self.dtype)
+        if node.shared:
+            return op(*values, **node.options)
+        rows = self.rows_of(node.axes, at)
+        rank = max(a.rank for a in nodes)
         args = []
-        for i, (value, kind) in enumerate(zip(values, kinds, strict=True)):
+        for i, (value, arg) in enumerate(zip(values, nodes, strict=True)):
             if isinstance(value, tuple):
                 value = (len(rows), *value)
-            elif not kind.shared:
-                value = narrow(value, self.rows_of(kind.axes, at), rows)
-                if not kind.shape and (op.elementwise or op.name == "broadcast_to"):
+            elif not arg.shared:
+                value = narrow(value, self.rows_of(arg.axes, at), rows)
+                if rank and not arg.rank and (op.elementwise or op.name == "broadcast_to"):
                     for _ in range(rank):
                         value = REGISTRY["expand"](value, axis=-1)
             elif not op.elementwise and (op.name, i) not in NATIVE_SHARED:
                 value = widen(value, len(rows))
             args.append(value)
         if op.name == "scatter_columns":  # of one row each: the sum over rows is `total`'s
-            return REGISTRY["outer"](args[0], REGISTRY["one_hot"](np.asarray(args[1]), shape[-1]).astype(self.dtype))
-        return op(*args, **options)
+            return REGISTRY["outer"](
+                args[0], REGISTRY["one_hot"](np.asarray(args[1]), node.shape[-1]).astype(self.dtype)
+            )
+        return op(*args, **node.options)
 
-    def on_rows(self, value: Any, kind: Kind, axes: Sequence[str], at: Point) -> Any:
-        """A value over the rows that have the steps `at` on `axes`."""
-        rows = self.rows_of(axes, at)
-        return widen(value, len(rows)) if kind.shared else narrow(value, self.rows_of(kind.axes, at), rows)
-
-    def reduce(self, node: Node, at: Point, found: Any) -> Any:
+    def reduce(self, node: Node, operand: Node, at: Point, found: Any) -> Any:
         """A reduction over a whole time axis: sequences of equal length together, their real steps stacked."""
-        symbol, op = node.symbol, node.symbol.op
-        axis = named_axis(symbol)
-        assert op is not None and axis is not None
-        rest = tuple(a for a in node.kind.axes if a != axis)
-        keeps = binds(symbol) is None
-        key = (symbol, "groups", *(at[a] for a in rest))
-        groups = self.lasting.get(key)
-        if groups is None:
-            groups = self.groups(node, axis, rest, at, found)
-            if keeps:
-                self.lasting[key] = groups
-        if not keeps:
-            return assemble(groups)
+        axis = node.over
+        assert axis is not None
+        rest = tuple(a for a in node.axes if a != axis)
+        if binds(node.symbol) is not None:
+            return assemble(self.groups(node, operand, rest, at, found))
+        key = (node.symbol, "groups", *(at[a] for a in rest))
+        if key not in self.lasting:
+            self.lasting[key] = self.groups(node, operand, rest, at, found)
         step = at[axis]
-        return assemble([(rows, take(v, step)) for rows, v in groups if v.shape[0] > step])
+        return assemble([(rows, take(v, step)) for rows, v in self.lasting[key] if v.shape[0] > step])
 
-    def groups(self, node: Node, axis: str, rest: tuple[str, ...], at: Point, found: Any) -> list[tuple[Ints, Any]]:
-        """For each length on `axis` among the rows: those rows, and the operation on their stacked steps."""
-        symbol, operand = node.symbol, node.symbol.args[0]
-        assert symbol.op is not None
-        kind = self.kinds.of(operand)
+    def groups(self, node: Node, operand: Node, rest: tuple[str, ...], at: Point, found: Any) -> list[tuple[Ints, Any]]:
+        """For each length on the axis among the rows: those rows, and the operation on their stacked steps."""
+        op, axis = node.symbol.op, node.over
+        assert op is not None and axis is not None
         rows = self.rows_of(rest, at)
         length = self.batch.lengths[axis][rows]
-        options = {k: v for k, v in settled(symbol.options).items() if k not in ("axis", "keepdims")}
+        options = {k: v for k, v in node.options.items() if k not in ("axis", "keepdims")}
         out: list[tuple[Ints, Any]] = []
         for steps in np.unique(length):
             group = rows[length == steps]
             if not steps:
-                if symbol.op.name in EMPTY_IS_AN_ERROR:
-                    raise ValueError(f"{symbol.op.name}[{axis}] of sequence {group[0]}, which has no steps on {axis}")
-                shape = sizes(kind.shape)
-                out.append((group, np.zeros((len(group), *shape), self.dtype)))
+                if op.name in EMPTY_IS_AN_ERROR:
+                    raise ValueError(f"{op.name}[{axis}] of sequence {group[0]}, which has no steps on {axis}")
+                out.append((group, np.zeros((len(group), *operand.shape), self.dtype)))
                 continue
             parts = []
             for step in range(steps):
                 here = {**at, axis: step}
-                value = found(operand, here)
-                own = self.rows_of(kind.axes, here)
-                parts.append(widen(value, len(group)) if kind.shared else narrow(value, own, group))
-            out.append((group, symbol.op(stacked(parts), axis=0, **options)))
-        return out or [(rows, np.zeros((0, *sizes(kind.shape)), self.dtype))]
+                value = found(here)
+                own = self.rows_of(operand.axes, here)
+                parts.append(widen(value, len(group)) if operand.shared else narrow(value, own, group))
+            out.append((group, op(stacked(parts), axis=0, **options)))
+        return out or [(rows, np.zeros((0, *operand.shape), self.dtype))]
 
     def rows_of(self, axes: Sequence[str], at: Point) -> Ints:
         return self.batch.rows(axes, [at[a] for a in axes])
@@ -392,7 +340,7 @@ class Unrolling:
             kind: Any = {"category": np.int64, "boolean": bool}.get(stream.dtype, self.dtype)
             return np.full((len(rows), *shape), node.leaf, kind)  # type: ignore[call-overload]
         if stream.name not in self.boundaries:
-            value, own = self.evaluate(self.plan(node, ()), {})
+            value, own = self.evaluate(self.program.plan(node, ()), {})
             value = self.shaped(value, () if own.shared else (self.batch.size,), stream)
             self.boundaries[stream.name] = value, own.shared
         value, shared = self.boundaries[stream.name]
@@ -435,25 +383,3 @@ class Unrolling:
         blank = np.full(shape, -1, np.int64) if category else np.zeros(shape, self.dtype)
         pieces = [(rows, self.values[stream.name][steps])] if len(rows) else []
         return assemble([*pieces, (missing, blank)])
-
-
-def members_of(block: Block) -> tuple[str, ...]:
-    """The equations inside a block, loops within loops included."""
-    if isinstance(block, Vector):
-        return block.equations
-    return tuple(n for b in block.body for n in members_of(b))
-
-
-def sizes(shape: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(int(d) for d in shape)
-
-
-def settled(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Static options with dims as numbers."""
-
-    def number(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(number(v) for v in value)
-        return int(value) if isinstance(value, Dim) else value
-
-    return {k: number(v) for k, v in options.items()}

@@ -1,0 +1,106 @@
+"""A model's parameters: tensors by name, made by the initialisers of their declarations.
+
+Each parameter draws from a generator of its own, so that adding one does not move the others.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from dsl.system.system import Stream, System
+from dsl.text.diagnostics import suggest
+from tinygrad_seq import initializers
+from tinygrad_seq.tensor import Tensor
+
+
+def initial(stream: Stream, seed: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any] | None:
+    """The starting value of a parameter; None when its declaration gives none."""
+    rule = stream.initializer
+    if rule is None:
+        return None
+    shape = tuple(int(d) for d in stream.shape)
+    if rule.name == "constant":
+        return np.full(shape, rule.arguments[0], dtype)
+    rng = np.random.default_rng([seed, zlib.crc32(stream.name.encode())])
+    arguments = [int(a) if hasattr(a, "terms") else a for a in rule.arguments]
+    return np.asarray(getattr(initializers, rule.name)(shape, *arguments, rng=rng)).astype(dtype)
+
+
+class Parameters(MutableMapping[str, Tensor]):
+    """Name -> Tensor in order of declaration. Assigning an array replaces the value in place.
+
+    `params["W"] = array` checks the shape and casts to the model's dtype; the tensor stays the same object, so
+    an optimizer that holds it goes on with the new value. Errors: KeyError with the nearest name; ValueError for
+    a wrong shape or numbers that are not finite.
+    """
+
+    def __init__(self, system: System, seed: int, dtype: np.dtype[Any]) -> None:
+        self._tensors: dict[str, Tensor] = {}
+        self._missing: dict[str, Stream] = {}
+        for name, stream in system.streams.items():
+            if stream.kind in ("param", "const"):
+                value = initial(stream, seed, dtype)
+                if value is None:
+                    self._missing[name] = stream
+                    value = np.zeros(tuple(int(d) for d in stream.shape), dtype)
+                self._tensors[name] = Tensor(value, requires_grad=stream.kind == "param", name=name)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[self._known(name)]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        tensor = self._tensors[self._known(name)]
+        array = np.asarray(value.numpy() if isinstance(value, Tensor) else value)
+        if array.shape != tensor.shape:
+            raise ValueError(f"{name}: expected an array of shape {tensor.shape}, given {array.shape}")
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{name}: expected numbers, given {array.dtype}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: expected finite numbers, given NaN or infinity")
+        tensor.data = array.astype(tensor.dtype)
+        self._missing.pop(name, None)
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"a model's parameters are fixed by its cell: {name} cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def _known(self, name: str) -> str:
+        if name not in self._tensors:
+            near = suggest(name, list(self._tensors))
+            raise KeyError(f"no parameter {name}" + (f"; did you mean {near}?" if near else ""))
+        return name
+
+    @property
+    def trained(self) -> dict[str, Tensor]:
+        """Those that learn: params, not consts."""
+        return {n: t for n, t in self._tensors.items() if t.requires_grad}
+
+    @property
+    def count(self) -> int:
+        """How many numbers learn."""
+        return sum(int(np.prod(t.shape)) for t in self.trained.values())
+
+    def arrays(self) -> dict[str, Any]:
+        """Plain arrays by name. Errors: ValueError for a param or const that the caller has yet to give."""
+        for name in self._missing:
+            raise ValueError(f"{name} has no initialiser: give it a value, model.params[{name!r}] = array")
+        return {n: t.data for n, t in self._tensors.items()}
+
+    def __repr__(self) -> str:
+        return table({n: t.shape for n, t in self._tensors.items()})
+
+
+def table(shapes: dict[str, tuple[int, ...]]) -> str:
+    """Parameters with shapes and counts, aligned."""
+    rows = [(n, " × ".join(map(str, s)) or "scalar", f"{int(np.prod(s)):,}") for n, s in shapes.items()]
+    widths = [max((len(r[i]) for r in rows), default=0) for i in range(3)]
+    return "\n".join(f"  {n:<{widths[0]}}  {s:<{widths[1]}}  {c:>{widths[2]}}" for n, s, c in rows)

@@ -1,0 +1,133 @@
+"""A system prepared for the literal engine: the schedule and each expression's nodes in order.
+
+What depends on the system alone is found here once, so that many runs (a generation runs one step after the
+other) need not repeat it. It knows nothing of batches or values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dsl.plan.schedule import Block, Vector, schedule
+from dsl.system.dims import Dim
+from dsl.system.kinds import Kinds, named_axis
+from dsl.system.system import Read, System
+from tinygrad_seq.symbol import Symbol, leaves, postorder
+
+
+@dataclass(slots=True)
+class Node:
+    """A node of an expression with what evaluating it takes.
+
+    args     positions of its arguments in the expression's list
+    axes     its time axes; the equation's value is read off it at those
+    shape    feature shape
+    rank     feature rank (0 for what is no array: a shape, a size)
+    shared   one value for all sequences, held without a batch axis
+    over     the axis a whole-axis reduction or softmax runs over
+    bound    the axes that reductions around it run over: it is evaluated at every step of them
+    lasting  its value serves several points of the equation and is kept
+    """
+
+    symbol: Symbol
+    args: tuple[int, ...]
+    axes: tuple[str, ...]
+    shape: Any
+    rank: int
+    shared: bool
+    over: str | None
+    options: dict[str, Any]
+    bound: set[str] = field(default_factory=set)
+    lasting: bool = False
+
+
+class Program:
+    """A bound system's schedule and expressions, each looked at once."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.kinds = Kinds(system)
+        self._blocks: tuple[Block, ...] | None = None
+        self._plans: dict[tuple[Symbol, tuple[str, ...]], list[Node]] = {}
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        if self._blocks is None:
+            self._blocks = schedule(self.system)
+        return self._blocks
+
+    def plan(self, root: Symbol, axes: tuple[str, ...]) -> list[Node]:
+        """The nodes of an expression that lives on `axes`, children first."""
+        key = (root, axes)
+        if key not in self._plans:
+            self._plans[key] = self._plan(root, axes)
+        return self._plans[key]
+
+    def _plan(self, root: Symbol, axes: tuple[str, ...]) -> list[Node]:
+        self.kinds.of(root)
+        plan: list[Node] = []
+        at: dict[Symbol, int] = {}
+        for symbol in postorder([root]):
+            kind = self.kinds.of(symbol)
+            shape = sizes(kind.shape) if isinstance(kind.shape, tuple) else kind.shape
+            node = Node(
+                symbol,
+                tuple(at[a] for a in symbol.args),
+                kind.axes,
+                shape,
+                len(shape) if isinstance(shape, tuple) else 0,
+                kind.shared,
+                named_axis(symbol),
+                settled(symbol.options) if symbol.op is not None else {},
+            )
+            at[symbol] = len(plan)
+            plan.append(node)
+        for node in reversed(plan):
+            for i in node.args:
+                plan[i].bound |= node.bound
+                if node.over is not None:
+                    plan[i].bound.add(node.over)
+        for node in plan:
+            node.lasting = node.symbol.op is not None and not set(node.axes) - node.bound >= set(axes)
+        return plan
+
+
+def needed(system: System, want: Sequence[str], given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Everything that `want` depends on, stopping at what is given; names in order of discovery."""
+    seen: dict[str, None] = {}
+    pending = list(want)
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen[name] = None
+        roots = [system.equations[name]] if name in system.equations and name not in given else []
+        boundary = system.streams[name].boundary
+        if boundary is not None:
+            roots.append(boundary)
+        pending += [n.leaf.name for root in roots for n in leaves(root) if isinstance(n.leaf, Read)]
+    return tuple(seen)
+
+
+def members_of(block: Block) -> tuple[str, ...]:
+    """The equations inside a block, loops within loops included."""
+    if isinstance(block, Vector):
+        return block.equations
+    return tuple(n for b in block.body for n in members_of(b))
+
+
+def sizes(shape: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(int(d) for d in shape)
+
+
+def settled(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Static options with dims as numbers."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(number(v) for v in value)
+        return int(value) if isinstance(value, Dim) else value
+
+    return {k: number(v) for k, v in options.items()}
