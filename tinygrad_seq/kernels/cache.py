@@ -16,6 +16,7 @@ import atexit
 import hashlib
 import linecache
 import os
+import pickle
 import platform
 import re
 import shutil
@@ -38,6 +39,7 @@ from numba.core import config, serialize
 from numba.core.caching import CompileResultCacheImpl, _Cache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 
 from tinygrad_seq.kernels.target import magic
 
@@ -110,15 +112,13 @@ class MachineCode(_Cache):  # type: ignore[misc]
         """The compiled overload, or None when it is absent, damaged or unreadable."""
         if not self._enabled:
             return None
-        target_context.refresh()
         try:
             data = self._path(sig).read_bytes()
         except OSError:
             return None
         if hashlib.sha256(data[_CHECKSUM:]).digest() != data[:_CHECKSUM]:
             return None
-        import pickle
-
+        rtsys.initialize(target_context)  # compiled code calls it; the whole context is only needed to compile
         return CompileResult._rebuild(target_context, *pickle.loads(data[_CHECKSUM:]))
 
     def save_overload(self, sig: Any, data: Any) -> None:
