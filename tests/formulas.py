@@ -1,0 +1,108 @@
+"""The functions of the cell language in plain NumPy, for `tests/reference.py`: one textbook formula each, no derivative.
+
+Elementwise functions take scalars and equal shapes (only scalars broadcast); reductions take an axis; the rest take
+whole vectors. Nothing of the packages may be imported.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+CONSTANTS = {"pi": np.pi, "inf": np.inf, "none": -1}  # no category is stored as -1
+
+
+def agreeing(function: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(*values: Any) -> Any:
+        if len(shapes := {np.shape(v) for v in values} - {()}) > 1:
+            raise ValueError(f"shapes do not agree: {sorted(shapes)}")
+        return function(*values)
+
+    return checked
+
+
+def matmul(a: Any, b: Any) -> Any:
+    if np.ndim(a) == 2 and np.ndim(b) == 0 and b == 0:  # an empty sum, or a boundary without a type
+        return np.zeros(len(a))
+    if np.ndim(a) == 1 and np.ndim(b) == 2:
+        raise ValueError("vector @ matrix")
+    return a @ b
+
+
+def softmax(v: Any, axis: int) -> Any:
+    e = np.exp(v - v.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def one_hot(i: Any, n: Any) -> Any:
+    """Category i of n as a vector; -1 is none, the zero vector."""
+    if not -1 <= i < n:
+        raise ValueError(f"category {i} of {n}")
+    return (np.arange(int(n)) == i).astype(float)
+
+
+def reflect(r: Any, v: Any) -> Any:
+    return v - 2 * r * (np.conj(r) @ v) / (np.conj(r) @ r).real
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
+    "%": operator.mod, "**": operator.pow, "==": operator.eq, "!=": operator.ne, "<=": operator.le,
+    ">=": operator.ge, "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+OPERATORS = {op: agreeing(f) for op, f in OPERATORS.items()} | {"@": matmul}
+
+REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "max": np.max,
+    "min": np.min,
+    "logsumexp": np.logaddexp.reduce,
+    "softmax": softmax,
+    "log_softmax": lambda v, axis: v - np.logaddexp.reduce(v, axis, keepdims=True),
+}
+
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "tanh": np.tanh,
+    "sigmoid": lambda x: (1 + np.tanh(x / 2)) / 2,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, x / 10),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "exp": np.exp,
+    "log": np.log,
+    "logaddexp": np.logaddexp,
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+    "sign": np.sign,
+    "sin": np.sin,
+    "cos": np.cos,
+    "where": np.where,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
+    "stop_gradient": lambda x: x,
+    "conj": np.conj,
+    "re": np.real,
+    "im": np.imag,
+    "cis": lambda x: np.exp(1j * x),
+    "modrelu": lambda z, b: np.maximum(abs(z) + b, 0) * z / np.where(z == 0, 1, abs(z)),
+}
+ELEMENTWISE = {name: agreeing(f) for name, f in ELEMENTWISE.items()}
+
+WHOLE: dict[str, Callable[..., Any]] = {
+    "concat": lambda *v: np.concatenate(v),
+    "part": lambda v, i, n: v[int(i) : int(i) + int(n)],
+    "outer": np.outer,
+    "dot": np.dot,
+    "zeros": lambda n: np.zeros(int(n)),
+    "one_hot": one_hot,
+    "fft": np.fft.fft,
+    "ifft": np.fft.ifft,
+    "reflect": reflect,
+    "permute": lambda p, v: v[p.astype(int)],
+    "unpermute": lambda p, v: v[np.argsort(p.astype(int))],
+}
