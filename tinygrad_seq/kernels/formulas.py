@@ -131,44 +131,54 @@ def _clamp(x: Real, low: float, high: float) -> Real:
     return x.choose(x.compare(">", high), high, x)
 
 
-def _reduce(x: Real) -> tuple[Any, Real]:
-    """n (an integer) and q = e^r - 1, where x = n ln 2 + r and |r| <= ln 2 / 2, for |x| < 1000.
+def _reduce(x: Real, shift: int = 0) -> tuple[Any, Real]:
+    """2^(n + shift) as a bit pattern and q = e^r - 1, where x = n ln 2 + r and |r| <= ln 2 / 2, for |x| < 1000.
 
     n is found by adding 1.5 * 2^mantissa, which leaves it in the low bits: unlike a conversion that is defined
-    for NaN too (whose q is NaN, whatever n).
+    for NaN too (whose q is NaN, whatever n). Adding the exponents' bias with it saves an instruction. The
+    pattern is that of a power of two only while n + shift is an exponent of a normal number.
     """
-    magic = 1.5 * 2.0**x.format.mantissa
+    f = x.format
+    magic = 1.5 * 2.0**f.mantissa + f.bias + shift
     shifted = x * math.log2(math.e) + magic
     n = shifted - magic
-    r = x - n * x.format.ln2[0] - n * x.format.ln2[1]
-    series = [1 / math.factorial(i) for i in range(2, x.format.exponential + 1)]
+    r = x - n * f.ln2[0] - n * f.ln2[1]
+    series = [1 / math.factorial(i) for i in range(2, f.exponential + 1)]
     q = r * r * _polynomial(r, series) + r
-    whole = x.builder.sub(shifted.bits(), x.const(magic).bits())
-    return whole, q
+    return shifted.bits(), q
 
 
-def _power_of_two(x: Real, n: Any) -> Real:
-    """2^n for an integer n within the exponents of normal numbers."""
-    b = x.builder
-    return x.from_bits(b.shl(b.add(n, x.integer(x.format.bias)), x.integer(x.format.mantissa)))
-
-
-def _scale(x: Real, n: Any) -> Real:
-    """x 2^n in two steps, so that results may be subnormal or infinite, rounded once."""
-    half = x.builder.ashr(n, x.integer(1))
-    return x * _power_of_two(x, half) * _power_of_two(x, x.builder.sub(n, half))
+def _power_of_two(x: Real, biased: Any) -> Real:
+    """The number whose exponent field is the low bits of an integer."""
+    return x.from_bits(x.builder.shl(biased, x.integer(x.format.mantissa)))
 
 
 def exp(x: Real) -> Real:
-    n, q = _reduce(_clamp(x, x.format.underflow, x.format.overflow))
-    return _scale(q + 1.0, n)
+    """2^n in two factors, so that results may be subnormal or infinite, rounded once."""
+    b, f = x.builder, x.format
+    biased, q = _reduce(_clamp(x, f.underflow, f.overflow))
+    n = b.sub(biased, x.integer(_magic_bits(f) + f.bias))
+    half = b.ashr(n, x.integer(1))
+    rest = b.sub(n, half)
+    first, second = (_power_of_two(x, b.add(part, x.integer(f.bias))) for part in (half, rest))
+    return (q + 1.0) * first * second
+
+
+def _magic_bits(format: Format) -> int:
+    """The bit pattern of 1.5 * 2^mantissa, to which small integers are added."""
+    return ((format.bias + format.mantissa) << format.mantissa) + (1 << (format.mantissa - 1))
+
+
+def _exp_below(x: Real) -> Real:
+    """e^x for x <= 0, subnormal results included: computed 2^64 times too large."""
+    biased, q = _reduce(x.choose(x.compare("<", x.format.underflow), x.format.underflow, x), shift=64)
+    return (q + 1.0) * _power_of_two(x, biased) * 2.0**-64
 
 
 def _expm1_below(x: Real) -> Real:
     """e^x - 1 for x <= 1."""
-    x = x.choose(x.compare("<", -50.0), -50.0, x)
-    n, q = _reduce(x)
-    power = _power_of_two(x, n)
+    biased, q = _reduce(x.choose(x.compare("<", -50.0), -50.0, x))
+    power = _power_of_two(x, biased)
     return power * q + (power - 1.0)
 
 
@@ -184,7 +194,7 @@ def tanh(x: Real) -> Real:
 
 def sigmoid(x: Real) -> Real:
     """Both halves from e^-|x|, so that the lower tail keeps its relative accuracy."""
-    e = exp(-x.intrinsic("fabs"))
+    e = _exp_below(-x.intrinsic("fabs"))
     return x.choose(x.compare("<", 0.0), e, 1.0).over(e + 1.0)
 
 
@@ -224,12 +234,12 @@ def _log1p_unit(e: Real) -> Real:
 
 
 def softplus(x: Real) -> Real:
-    return x.choose(x.compare(">", 0.0), x, 0.0) + _log1p_unit(exp(-x.intrinsic("fabs")))
+    return x.choose(x.compare(">", 0.0), x, 0.0) + _log1p_unit(_exp_below(-x.intrinsic("fabs")))
 
 
 def logaddexp(a: Real, b: Real) -> Real:
     apart = a.choose(a.compare("==", b), 0.0, -(a - b).intrinsic("fabs"))  # equal infinities differ by 0
-    return maximum(a, b) + _log1p_unit(exp(apart))
+    return maximum(a, b) + _log1p_unit(_exp_below(apart))
 
 
 def relu(x: Real) -> Real:
