@@ -1,0 +1,183 @@
+"""Index arithmetic: what stands in brackets, read as an `Index`; flipped, inverted, and proved inside.
+
+An index is `(scale*axis + extent*len(length) + offset) // divisor`; everything here is algebra on that
+form and knows nothing of streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import lcm
+
+from dsl.system.dims import Dim
+from dsl.system.system import Axis, Extent, Index
+from dsl.text.tree import Binary, Call, Expr, Negative, Number, Ref
+from tinygrad_seq.symbol import Symbol
+
+
+class BadIndex(Exception):
+    """An index outside the language: `reason` is a short key, `detail` what was found."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass
+class Linear:
+    """`Σ scale*axis + Σ extent*len(axis) + offset`, before it is known to be an index."""
+
+    positions: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+    offset: Dim = Dim()
+    divisor: int = 1
+
+    def plus(self, other: Linear, sign: int) -> Linear:
+        if self.divisor != 1 or other.divisor != 1:
+            raise BadIndex("form")
+        out = Linear(dict(self.positions), dict(self.lengths), self.offset + sign * other.offset)
+        for mine, theirs in ((out.positions, other.positions), (out.lengths, other.lengths)):
+            for key, value in theirs.items():
+                mine[key] = mine.get(key, 0) + sign * value
+        return out
+
+    def times(self, factor: Dim) -> Linear:
+        if not self.positions and not self.lengths and self.divisor == 1:
+            return Linear(offset=self.offset * factor)
+        if self.divisor != 1 or not factor.is_constant:
+            raise BadIndex("form")
+        k = int(factor)
+        return Linear({a: k * v for a, v in self.positions.items()}, {a: k * v for a, v in self.lengths.items()}, k * self.offset)
+
+    def index(self) -> Index:
+        """As an `Index`; more than one axis or length is no index."""
+        positions = {a: v for a, v in self.positions.items() if v}
+        lengths = {a: v for a, v in self.lengths.items() if v}
+        if len(positions) > 1:
+            raise BadIndex("two axes", ", ".join(positions))
+        if len(lengths) > 1:
+            raise BadIndex("two lengths", ", ".join(lengths))
+        axis, scale = next(iter(positions.items()), (None, 0))
+        length, extent = next(iter(lengths.items()), (None, 0))
+        return Index(axis, scale, self.offset, self.divisor, length, extent)
+
+
+def linear(expr: Expr, axis: Callable[[str], str | None], dim: Callable[[str], Dim | None]) -> Linear:
+    """Read an index expression; `axis` maps a name to the axis it means (or None), `dim` to an argument."""
+    if isinstance(expr, Number):
+        if not isinstance(expr.value, int):
+            raise BadIndex("not an integer", str(expr.value))
+        return Linear(offset=Dim.of(expr.value))
+    if isinstance(expr, Ref):
+        if expr.index is None:
+            name = axis(expr.name)
+            if name is not None:
+                return Linear({name: 1})
+            value = dim(expr.name)
+            if value is not None:
+                return Linear(offset=value)
+            raise BadIndex("unknown name", expr.name)
+        raise BadIndex("varying offset", expr.name)
+    if isinstance(expr, Call) and expr.function == "len" and len(expr.arguments) == 1:
+        inner = expr.arguments[0].value
+        name = axis(inner.name) if isinstance(inner, Ref) and inner.index is None else None
+        if name is None:
+            raise BadIndex("unknown axis", inner.name if isinstance(inner, Ref) else "")
+        return Linear(lengths={name: 1})
+    if isinstance(expr, Negative):
+        return linear(expr.operand, axis, dim).times(Dim.of(-1))
+    if isinstance(expr, Binary):
+        left, right = linear(expr.left, axis, dim), linear(expr.right, axis, dim)
+        if expr.op in "+-":
+            return left.plus(right, 1 if expr.op == "+" else -1)
+        constant = lambda x: not x.positions and not x.lengths and x.divisor == 1  # noqa: E731
+        if expr.op == "*" and (constant(left) or constant(right)):
+            return right.times(left.offset) if constant(left) else left.times(right.offset)
+        if expr.op == "//" and constant(right) and right.offset.is_constant and int(right.offset) > 0 and left.divisor == 1:
+            return Linear(left.positions, left.lengths, left.offset, int(right.offset))
+    raise BadIndex("form")
+
+
+# ---------------------------------------------------------------- flips (reverse)
+
+
+def flip(index: Index, target: str, target_flipped: bool, reader_flipped: bool) -> Index:
+    """The same read between storages whose order is reversed: `len-1-i` for either side."""
+    scale, extent, offset, divisor, length = index.scale, index.extent, index.offset, index.divisor, index.length
+    if reader_flipped and index.axis is not None:  # axis -> len(axis)-1-axis
+        if length not in (None, index.axis):
+            raise BadIndex("fold")
+        length, extent, offset, scale = index.axis, extent + scale, offset - scale, -scale
+    if target_flipped:  # i -> len(target)-1-i; -(n//k) is (-n + k-1)//k
+        if extent and length not in (None, target):
+            raise BadIndex("fold")
+        length = target
+        scale, extent, offset = -scale, divisor - extent, -offset - 1
+    return Index(index.axis, scale if index.axis is not None else 0, offset, divisor, length if extent else None, extent)
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def length_form(axis: str, axes: Mapping[str, Axis]) -> tuple[str, int, int, int] | None:
+    """(base, a, c, k) when len(axis) is (a*len(base)+c)//k over an axis that the data gives."""
+    length = axes[axis].length
+    return (axis, 1, 0, 1) if length is None else _affine(length)
+
+
+def _affine(symbol: Symbol) -> tuple[str, int, int, int] | None:
+    if symbol.op is None:
+        return (symbol.leaf.axis, 1, 0, 1) if isinstance(symbol.leaf, Extent) else None
+    name = symbol.op.name
+    if name not in ("add", "sub", "mul", "floordiv"):
+        return None
+    left, right = symbol.args
+    if left.is_number and name in ("add", "mul"):
+        left, right = right, left
+    inner, value = _affine(left), right.leaf
+    if inner is None or inner[3] != 1 or not isinstance(value, int):
+        return None
+    base, a, c, _ = inner
+    if name == "add":
+        return base, a, c + value, 1
+    if name == "sub":
+        return base, a, c - value, 1
+    if name == "mul":
+        return base, a * value, c * value, 1
+    return (base, a, c, value) if value > 0 else None
+
+
+def inside(index: Index, target: str, axes: Mapping[str, Axis], values: Mapping[str, int]) -> tuple[bool, bool]:
+    """Whether `0 <= index` and `index < len(target)` hold at every step, for every length >= 1 of the
+    axes that the data gives. Arguments in the offset take `values`, or 1 where they have none.
+
+    Both bounds are quasi-linear in the base length n: over a period P of n they grow by a constant. So
+    checking small n one by one, and the growth over one late period, proves them for all n.
+    """
+    offset = int(index.offset.bind({**dict.fromkeys(index.offset.names, 1), **values}))
+    goal = length_form(target, axes)
+    reader = length_form(index.axis, axes) if index.axis is not None else goal
+    if goal is None or reader is None or goal[0] != reader[0] or (index.length not in (None, target, index.axis)):
+        return False, False
+    extent_of = length_form(index.length, axes) if index.length is not None else goal
+    assert extent_of is not None
+    period = lcm(goal[3], reader[3], extent_of[3], index.divisor) * index.divisor
+    size = lambda form, n: max(0, (form[1] * n + form[2]) // form[3])  # noqa: E731
+
+    def ends(n: int) -> tuple[int, int] | None:
+        """Smallest index, and largest index minus the target's length; None when nothing reads."""
+        steps = size(reader, n) if index.axis is not None else 1
+        if steps == 0:
+            return None
+        values_ = [(index.scale * q + index.extent * size(extent_of, n) + offset) // index.divisor for q in (0, steps - 1)]
+        return min(values_), max(values_) - size(goal, n)
+
+    late = 3 * period + 2 * (abs(offset) + abs(goal[2]) + abs(reader[2]) + 2)
+    found = [ends(n) for n in range(1, late + period + 1)]
+    known = [e for e in found if e is not None]
+    first, last = found[late - 1 :], found[late - 1 - period :]
+    grow = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(last, first, strict=False) if a is not None and b is not None]
+    low = all(e[0] >= 0 for e in known) and all(g[0] >= 0 for g in grow)
+    high = all(e[1] < 0 for e in known) and all(g[1] <= 0 for g in grow)
+    return low, high

@@ -1,0 +1,338 @@
+"""Shape inference over terms: every name gets a shape from its declaration or its use.
+
+Works by unification and may stay symbolic. Passes repeat until nothing changes; what is then still
+open gets the vector's shape that it stands beside, one round at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dsl.system.dims import Dim
+from dsl.system.system import Read
+from dsl.system.terms import Term
+from dsl.system.unify import Mismatch, Shape, Unifier, show
+from dsl.text.diagnostics import Diagnostic, Label
+from dsl.text.tree import Span
+
+WHOLE = ("sum", "mean", "max", "min", "logsumexp")
+
+
+@dataclass
+class Slot:
+    """A name's shape while it is being found, and where it came from."""
+
+    name: str
+    shape: Shape | None
+    free: bool  # undeclared: its use may fix it
+    defined: bool  # an equation gives it a shape
+    category: bool = False
+    origin: Span | None = None
+
+
+@dataclass
+class Statement:
+    """One definition to infer: the terms of its value, children first, and the name it gives."""
+
+    name: str
+    terms: list[Term]
+    value: Term
+    span: Span
+    broken: bool = False
+    wanted: Shape | None = None  # a shape the value must have although the name's is another (logits)
+
+
+@dataclass
+class Inference:
+    """Shapes of all names of one cell."""
+
+    slots: dict[str, Slot]
+    problems: list[Diagnostic]
+    unifier: Unifier = field(default_factory=Unifier)
+    changed: bool = False
+    desperate: bool = False  # stalled: also fix streams by what they stand beside
+    final: bool = False
+
+    def run(self, statements: Sequence[Statement]) -> None:
+        while True:
+            self.changed, before = False, self.unifier.changes
+            for statement in statements:
+                if not statement.broken:
+                    self._statement(statement)
+            if self.changed or self.unifier.changes != before:
+                self.desperate = False
+                continue
+            if self.desperate:
+                break
+            self.desperate = True
+        self.final = True
+        for statement in statements:
+            if not statement.broken:
+                self._statement(statement)
+
+    def _statement(self, statement: Statement) -> None:
+        for term in statement.terms:
+            if any(a.op == "hole" for a in term.args):
+                term.op = "hole"
+            if term.op == "hole":
+                statement.broken = True
+                return
+        try:
+            for term in statement.terms:
+                found = self._shape(term)
+                if found is not None:
+                    found = self.unifier.shape(found)
+                    if term.shape is None:
+                        self.changed = True
+                    term.shape = found
+            self._result(statement)
+        except _Problem as problem:
+            statement.broken = True
+            self.problems.append(problem.diagnostic)
+
+    def _result(self, statement: Statement) -> None:
+        value, slot = statement.value, self.slots[statement.name]
+        wanted = statement.wanted if statement.wanted is not None else slot.shape
+        if value.shape is None:
+            if wanted is not None and wanted != ():
+                self._assign(value, wanted)
+            return
+        if wanted is None:
+            slot.shape, slot.origin = value.shape, statement.span
+            self.changed = True
+            return
+        try:
+            if value.shape == () and wanted != ():
+                raise Mismatch(show(wanted), "scalar")
+            self.unifier.unify(wanted, value.shape)
+        except Mismatch:
+            code, name = "E306", statement.name
+            related = (Label(slot.origin, f"{show(self.unifier.shape(wanted))} from here"),) if slot.origin else ()
+            raise self._problem(
+                code,
+                f"the equation gives {show(self.unifier.shape(value.shape))}, but `{name}` is {show(self.unifier.shape(wanted))}",
+                value.span,
+                related,
+                "change the declaration, or the equation" if value.shape else f"a vector all of one value: `zeros({wanted[0]}) + ...`",
+            ) from None
+
+    # ------------------------------------------------------------ one term
+
+    def _shape(self, term: Term) -> Shape | None:
+        if term.op in ("number", "position", "extent", "size", "zeros"):
+            return term.shape
+        if term.op == "read":
+            return self._read_shape(term)
+        if term.op == "logprob":
+            return ()
+        if term.op == "product":
+            return self._product(term)
+        handler = getattr(self, f"_shape_{term.op}", None)
+        if handler is not None:
+            result: Shape | None = handler(term)
+            return result
+        if term.axis is not None:
+            return term.args[0].shape
+        if term.op in WHOLE:
+            return () if term.args[0].shape is not None else None
+        if term.op in ("softmax", "log_softmax", "stop_gradient"):
+            return term.args[0].shape
+        return self._elementwise(term)
+
+    def _read_shape(self, term: Term) -> Shape | None:
+        slot = self.slots.get(term.payload.name)
+        return slot.shape if slot is not None else None
+
+    def _shape_transpose(self, term: Term) -> Shape | None:
+        inner = term.args[0]
+        if inner.shape is None:
+            self._assign(inner, (self.unifier.fresh(), self.unifier.fresh()))
+        if inner.shape is None:
+            return None
+        if len(inner.shape) != 2:
+            raise self._problem("E302", f"`.T` of {self._show(inner)}: only a matrix is transposed", term.span, (), "drop `.T`; `outer(a, b)` makes a matrix of two vectors")
+        return inner.shape[::-1]
+
+    def _shape_outer(self, term: Term) -> Shape | None:
+        a, b = (t.shape for t in term.args)
+        if a is None or b is None:
+            return None
+        for side in term.args:
+            if side.shape is not None and len(side.shape) != 1:
+                raise self._problem("E302", f"`outer` takes two vectors, this is {self._show(side)}", side.span)
+        return (a[0], b[0])
+
+    def _shape_concat(self, term: Term) -> Shape | None:
+        total: Dim = Dim()
+        for part in term.args:
+            if part.shape is None:
+                return None
+            if len(part.shape) != 1:
+                raise self._problem("E302", f"`concat` joins vectors, this is {self._show(part)}", part.span, (), "`zeros(1) + s[t]` makes a vector of a scalar")
+            total = total + part.shape[0]
+        return (total,)
+
+    def _shape_part(self, term: Term) -> Shape | None:
+        inner = term.args[0].shape
+        if inner is not None and len(inner) != 1:
+            raise self._problem("E302", f"`part` takes a vector, this is {self._show(term.args[0])}", term.span)
+        return (term.payload[1],)
+
+    def _shape_cross_entropy(self, term: Term) -> Shape | None:
+        logits, target = term.args
+        if logits.shape is not None and target.shape is not None:
+            self._unify(logits.shape, target.shape, term)
+        return ()
+
+    # ------------------------------------------------------------ products
+
+    def _product(self, term: Term) -> Shape | None:
+        left, right = term.args
+        if left.shape is None:
+            if right.shape is not None and len(right.shape) >= 1 and self._may_fix(left):
+                self._assign(left, (self.unifier.fresh(), right.shape[0]))
+            elif right.shape is None and self._may_fix(left):
+                self._assign(left, (self.unifier.fresh(), self.unifier.fresh()))
+            return None if left.shape is None else self._product(term)
+        if right.shape is None:
+            if left.shape and self._may_fix(right):
+                self._assign(right, (left.shape[-1],))
+            return None if right.shape is None or left.shape is None else self._product(term)
+        a, b = len(left.shape), len(right.shape)
+        if a == 0 or b == 0:
+            which = left if a == 0 else right
+            raise self._problem("E302", "`@` is a matrix product; one side is a scalar", which.span, (), "write `*`")
+        if a == 1 and b == 2:
+            texts = self._names(term)
+            raise self._problem("E303", "a vector stands left of a matrix", term.span, (), f"`{texts[1]}@{texts[0]}` or `{texts[1]}.T@{texts[0]}`?")
+        try:
+            self.unifier.unify_dims(left.shape[-1], right.shape[0])
+        except Mismatch:
+            raise self._product_mismatch(term) from None
+        return left.shape[:-1] + right.shape[1:]
+
+    def _names(self, term: Term) -> list[str]:
+        names = []
+        for side in term.args:
+            inner = side.args[0] if side.op == "transpose" else side
+            names.append(inner.payload.name.rpartition(".")[2] if inner.op == "read" else "(...)")
+            if inner.op == "read" and inner.payload.index:
+                names[-1] += "[t]"
+        return names
+
+    def _product_mismatch(self, term: Term) -> _Problem:
+        left, right = term.args
+        names = self._names(term)
+        related = []
+        for side, name in zip(term.args, names, strict=True):
+            slot = self.slots.get(side.payload.name) if side.op == "read" else None
+            if slot is not None and slot.origin is not None:
+                related.append(Label(slot.origin, f"makes {name} {show(self.unifier.shape(side.shape or ()))}"))
+        message = f"{names[0]} is {self._show(left)}, {names[1]} is {self._show(right)}"
+        near = self._vector_of(left.shape[-1]) if left.shape else None
+        hint = f"did you mean `{names[0]}@{near}`?" if near else ""
+        return self._problem("E301", "shapes do not match in matrix product", term.span, tuple(related), hint, message)
+
+    def _vector_of(self, dim: Dim) -> str | None:
+        """A stream that would fit: the first state of that size, one step back."""
+        for slot in self.slots.values():
+            if slot.shape is not None and len(slot.shape) == 1 and slot.defined and self.unifier.dim(slot.shape[0]) == self.unifier.dim(dim):
+                return f"{slot.name}[t-1]"
+        return None
+
+    # ------------------------------------------------------------ elementwise
+
+    def _elementwise(self, term: Term) -> Shape | None:
+        known = [a for a in term.args if a.shape is not None]
+        big = [a for a in known if a.shape]
+        if big:
+            first = big[0]
+            assert first.shape is not None
+            for other in big[1:]:
+                assert other.shape is not None
+                if len(other.shape) != len(first.shape):
+                    kinds = {1: "vector", 2: "matrix"}
+                    a, b = (kinds.get(len(s.shape or ()), f"rank-{len(s.shape or ())} value") for s in (first, other))
+                    raise self._problem("E302", f"{a} and {b} in `{_symbol(term.op)}`: only scalars broadcast", term.span, (), "check which one you meant", f"{self._show(first)} and {self._show(other)}")
+                self._unify(first.shape, other.shape, term)
+            for other in term.args:
+                if other.shape is None and self._may_fix(other):
+                    self._assign(other, first.shape)
+            self._order(term)
+            return first.shape
+        return () if len(known) == len(term.args) else None
+
+    def _order(self, term: Term) -> None:
+        """`r[t] * U@h[t-1]`: NumPy would read another cell."""
+        if term.op != "mul" or not self.final:
+            return
+        left, right = term.args
+        if right.op == "product" and right.bare and left.shape:
+            names = self._names(right)
+            mine = left.payload.name.rpartition(".")[2] + ("[t]" if left.payload.index else "") if left.op == "read" else "(...)"
+            raise self._problem(
+                "E304", "`*` beside an unparenthesised `@` has two readings", term.span, (),
+                f"write `{mine}*({names[0]}@{names[1]})` (after the product) or `{names[0]}@({mine}*{names[1]})` (before it)",
+            )  # fmt: skip
+
+    def _unify(self, left: Shape, right: Shape, term: Term) -> None:
+        try:
+            self.unifier.unify(left, right)
+        except Mismatch as m:
+            raise self._problem("E302", f"sizes differ in `{_symbol(term.op)}`: {m.left} and {m.right}", term.span, (), "only scalars broadcast") from None
+
+    # ------------------------------------------------------------ fixing what is open
+
+    def _may_fix(self, term: Term) -> bool:
+        """Whether a term of unknown shape may be given one now."""
+        if term.op == "read":
+            slot = self.slots.get(term.payload.name)
+            return slot is not None and slot.free and (not slot.defined or self.desperate)
+        if term.op == "transpose":
+            return self._may_fix(term.args[0])
+        return all(self._may_fix(a) for a in term.args if a.shape is None)
+
+    def _assign(self, term: Term, shape: Shape) -> None:
+        """Push a shape down to the names that a term of unknown shape is made of."""
+        stack: list[tuple[Term, Shape]] = [(term, shape)]
+        while stack:
+            node, want = stack.pop()
+            if node.shape is not None:
+                continue
+            if node.op == "read":
+                slot = self.slots.get(node.payload.name)
+                if slot is not None and slot.shape is None and self._may_fix(node):
+                    slot.shape, slot.origin = want, node.span
+                    node.shape = want
+                    self.changed = True
+            elif node.op == "transpose" and len(want) == 2:
+                stack.append((node.args[0], want[::-1]))
+            elif node.op in ("softmax", "log_softmax", "stop_gradient") or node.axis is not None:
+                stack.append((node.args[0], want))
+            elif node.op not in ("product", "concat", "part", "outer", "logprob", "cross_entropy", *WHOLE):
+                stack.extend((a, want) for a in node.args)
+
+    # ------------------------------------------------------------ messages
+
+    def _show(self, term: Term) -> str:
+        return show(self.unifier.shape(term.shape)) if term.shape is not None else "of unknown shape"
+
+    def _problem(
+        self, code: str, message: str, span: Span, related: tuple[Label, ...] = (), hint: str = "", label: str = ""
+    ) -> _Problem:
+        return _Problem(Diagnostic(code, message, span, label, related, hint))
+
+
+class _Problem(Exception):
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
+
+
+def _symbol(op: str) -> str:
+    return {"add": "+", "sub": "-", "mul": "*", "div": "/", "power": "**"}.get(op, op)
+
+
+def reads_of(terms: Sequence[Term]) -> list[Term]:
+    return [t for t in terms if t.op == "read" and isinstance(t.payload, Read)]

@@ -1,0 +1,86 @@
+"""What kind of value an expression of a system is: its time axes, feature shape, dtype and sharing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dsl.system.dims import Dim
+from dsl.system.system import Extent, Position, Read, Size, Stream, System
+from tinygrad_seq.symbol import Symbol, postorder
+
+AXIS_REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")  # with axis="t" they bind that axis
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+PRODUCTS = ("matvec", "dot", "matmul", "outer", "lookup", "scatter_columns")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`axes` in the order of first appearance; `shared` means one value for all sequences."""
+
+    axes: tuple[str, ...]
+    shape: tuple[Dim, ...]
+    dtype: str
+    shared: bool
+
+
+def named_axis(node: Symbol) -> str | None:
+    """The time axis that a reduction runs over, None for a feature reduction or another operation."""
+    axis = node.options.get("axis") if node.op is not None else None
+    return axis if isinstance(axis, str) else None
+
+
+def binds(node: Symbol) -> str | None:
+    """The axis that disappears at this node (`sum[s]`); softmax[s] keeps its axis."""
+    axis = named_axis(node)
+    return axis if axis is not None and node.op is not None and node.op.name in AXIS_REDUCTIONS else None
+
+
+class Kinds:
+    """Kinds of expressions over one system's streams, each node computed once."""
+
+    def __init__(self, system: System | Mapping[str, Stream]) -> None:
+        self.streams: Mapping[str, Stream] = system.streams if isinstance(system, System) else system
+        self._memo: dict[Symbol, Kind] = {}
+
+    def of(self, root: Symbol) -> Kind:
+        memo = self._memo
+        if root not in memo:
+            for node in postorder([root]):
+                if node not in memo:
+                    memo[node] = self._leaf(node) if node.op is None else self._node(node, [memo[a] for a in node.args])
+        return memo[root]
+
+    def _leaf(self, node: Symbol) -> Kind:
+        leaf = node.leaf
+        if isinstance(leaf, Read):
+            stream = self.streams[leaf.name]
+            axes = tuple(dict.fromkeys(i.axis for i in leaf.index if i.axis is not None))
+            return Kind(axes, stream.shape, stream.dtype, stream.shared and not leaf.index)
+        if isinstance(leaf, Position):
+            return Kind((leaf.axis,), (), "real", False)
+        if isinstance(leaf, Extent):
+            return Kind((), (), "real", False)
+        if isinstance(leaf, Size):
+            return Kind((), (), "real", True)
+        return Kind((), (), "complex" if isinstance(leaf, complex) else "real", True)
+
+    def _node(self, node: Symbol, kinds: list[Kind]) -> Kind:
+        assert node.op is not None
+        name, options = node.op.name, node.options
+        axes = tuple(dict.fromkeys(a for k in kinds for a in k.axes))
+        shared = all(k.shared for k in kinds)
+        dtype = "complex" if any(k.dtype == "complex" for k in kinds) else "real"
+        if name in ("re", "im", "abs"):
+            dtype = "real"
+        if name in COMPARISONS:
+            dtype = "boolean"
+        axis = named_axis(node)
+        if axis is not None:
+            if name in AXIS_REDUCTIONS:
+                axes = tuple(a for a in axes if a != axis)
+            return Kind(axes, kinds[0].shape, dtype, False)
+        if name == "one_hot":
+            size = node.args[1].leaf
+            return Kind(axes, (size.dim if isinstance(size, Size) else Dim.of(size),), dtype, shared)  # type: ignore[arg-type]
+        return Kind(axes, tuple(node.op.shape(*[k.shape for k in kinds], **options)), dtype, shared)

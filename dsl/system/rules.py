@@ -1,0 +1,155 @@
+"""The engine's derivative rules, in the words of a system.
+
+A rule read on symbols speaks of shapes and array axes (`broadcast_to(g, shape_of(x))`, `expand`,
+`scatter_columns`); here these become what the language has: nothing, `fill`, `part`, `outer` with a
+category. Only this file knows both vocabularies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dsl.system.dims import Dim
+from dsl.system.kinds import Kinds
+from dsl.system.system import Extent, Read, Size
+from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.symbol import Symbol, lift, substitute
+
+LINEAR_WRAPPERS = ("where",)
+
+
+def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], kinds: Kinds) -> list[Symbol | None]:
+    """What each argument of `node` receives when `node` receives `g`, before any un-broadcast.
+
+    A `where(c, a, 0)` in g stays outside: `where(c, rule(a), 0)`, so that a singular rule beside a
+    branch not taken cannot make a NaN.
+    """
+    assert node.op is not None
+    zero = lift(0)
+    if g.is_op("where") and (g.args[1] is zero or g.args[2] is zero) and not node.is_op("where"):
+        condition, yes, no = g.args
+        taken = no if yes is zero else yes
+        inner = cotangents(node, taken, y, inputs, kinds)
+        where = REGISTRY["where"]
+        return [None if r is None else where(condition, zero, r) if yes is zero else where(condition, r, zero) for r in inner]
+    results = node.op.pullback(g, y, inputs, node.options)
+    return [None if r is None else lower(lift(r), kinds) for r in results]
+
+
+def lower(root: Symbol, kinds: Kinds) -> Symbol:
+    """Replace array-level helpers by the system's operations."""
+    return substitute(root, lambda node: _change(node, kinds))
+
+
+def _change(node: Symbol, kinds: Kinds) -> Symbol | None:
+    if node.op is None:
+        return None
+    handler = _HANDLERS.get(node.op.name)
+    return handler(node, kinds) if handler is not None else None
+
+
+def _shape(symbol: Symbol, kinds: Kinds) -> tuple[Dim, ...]:
+    """The feature shape that `shape_of(x)` stands for."""
+    inner = symbol.args[0] if symbol.is_op("shape_of") else symbol
+    return kinds.of(inner).shape
+
+
+def _to_shape(node: Symbol, kinds: Kinds) -> Symbol:
+    value, wanted = node.args[0], _shape(node.args[1], kinds)
+    have = kinds.of(value).shape
+    if have == wanted:
+        return value
+    if have == ():
+        return REGISTRY["fill"](value, dims=wanted)
+    return REGISTRY["sum"](value, axis=-1 if len(have) == 1 else tuple(range(-len(have), 0)))
+
+
+def _size(node: Symbol, kinds: Kinds) -> Symbol:
+    axis = node.options.get("axis")
+    if isinstance(axis, str):
+        return lift(Extent(axis))
+    shape = kinds.of(node.args[0]).shape
+    picked = shape if axis is None else tuple(shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
+    total = Dim.of(1)
+    for dim in picked:
+        total = total * dim
+    return lift(int(total)) if total.is_constant else lift(Size(total))
+
+
+def _reduction(node: Symbol, kinds: Kinds) -> Symbol | None:
+    """Without keepdims; over the features of a scalar, nothing is left to do."""
+    options = node.options
+    rank = len(kinds.of(node.args[0]).shape)
+    if not isinstance(options.get("axis"), str) and rank == 0 and node.op is not None:
+        return node.args[0] if node.op.name in ("sum", "mean", "max", "min", "logsumexp") else None
+    if "keepdims" not in options:
+        return None
+    options.pop("keepdims")
+    assert node.op is not None
+    return Symbol.make(node.op, node.args, tuple(sorted(options.items())))
+
+
+def _scatter(node: Symbol, kinds: Kinds) -> Symbol:
+    g, index, shape = node.args
+    return REGISTRY["outer"](g, REGISTRY["one_hot"](index, lift(Size(_shape(shape, kinds)[1]))))
+
+
+def _embed(node: Symbol, kinds: Kinds) -> Symbol:
+    total, options = _shape(node.args[1], kinds)[0], node.options
+    return between(node.args[0], Dim.of(options["start"]), Dim.of(options["size"]), total)
+
+
+def between(value: Symbol, start: Dim, size: Dim, total: Dim) -> Symbol:
+    """`concat(zeros(start), value, zeros(total-start-size))`, empty ends left out."""
+    zeros = lambda n: REGISTRY["fill"](lift(0), dims=(n,))  # noqa: E731
+    after = total - start - size
+    pieces = ([zeros(start)] if start != 0 else []) + [value] + ([zeros(after)] if after != 0 else [])
+    return value if len(pieces) == 1 else REGISTRY["concat"](*pieces)
+
+
+def _offsets(node: Symbol, kinds: Kinds) -> tuple[Dim, Dim, Dim]:
+    sizes = [_shape(s, kinds)[0] for s in node.args[1:]]
+    which = node.options["which"]
+    start = sum(sizes[:which], Dim())
+    return start, sizes[which], sum(sizes, Dim())
+
+
+def _piece(node: Symbol, kinds: Kinds) -> Symbol:
+    start, size, _ = _offsets(node, kinds)
+    return REGISTRY["part"](node.args[0], start=start, size=size)
+
+
+def _place(node: Symbol, kinds: Kinds) -> Symbol:
+    return between(node.args[0], *_offsets(node, kinds))
+
+
+def _one_hot(node: Symbol, kinds: Kinds) -> Symbol | None:
+    index = node.args[0]
+    if index.op is None and isinstance(index.leaf, Read):
+        categories = kinds.streams[index.leaf.name].categories
+        if categories is not None:
+            return REGISTRY["one_hot"](index, lift(Size(categories))) if node.args[1] is not lift(Size(categories)) else None
+    return None
+
+
+def _real(node: Symbol, kinds: Kinds) -> Symbol | None:
+    return None if kinds.of(node.args[0]).dtype == "complex" else node.args[0]
+
+
+_HANDLERS: dict[str, Any] = {
+    "broadcast_to": _to_shape,
+    "sum_to": _to_shape,
+    "expand": lambda node, kinds: node.args[0],
+    "squeeze": lambda node, kinds: node.args[0],
+    "size": _size,
+    "settle": lambda node, kinds: node.args[0],
+    "scatter_columns": _scatter,
+    "outer_sum": lambda node, kinds: REGISTRY["outer"](*node.args[:2]),
+    "embed": _embed,
+    "piece": _piece,
+    "place": _place,
+    "one_hot": _one_hot,
+    "conj": _real,
+    "re": _real,
+    **dict.fromkeys(("sum", "mean", "max", "min", "logsumexp"), _reduction),
+}

@@ -1,0 +1,200 @@
+"""A system of recurrence equations: the one value that every later stage reads.
+
+Resolving a cell gives a `System`; its adjoint is a `System` again; the scheduler, the unroller, the
+LaTeX writer and the drawings all read this and nothing else. It has no batch: time axes are named,
+and one bit a stream tells whether it has one value a sequence or one for all (`shared`).
+
+Expressions are `tinygrad_seq.symbol.Symbol` DAGs over the leaves below and numbers. Their operations:
+every elementwise primitive; `matvec lookup dot matmul outer transpose`; the reductions, over the
+features (`axis=-1`) or a named axis (`axis="t"`); `softmax log_softmax` likewise; `concat part fill`
+(`fill(x, dims=(n,))` is a vector of one number: `zeros(n) + x`); `one_hot(read, Size(K))`, a category
+as a vector; `cross_entropy(logits, read)`. Reads of a category stand under `lookup`, `one_hot`,
+`cross_entropy` and `equal` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dsl.system.dims import Dim
+from dsl.text.tree import NOWHERE, Source, Span
+from tinygrad_seq.symbol import Symbol, lift
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where a read looks: `(scale*axis + extent*len(length) + offset) // divisor`.
+
+    `axis` is one of the reader's axes (None for a constant index); `length` names the axis whose
+    length enters (None when extent == 0). `t-1` is scale 1, offset -1; `2*u+1` scale 2;
+    `len(t)-1-t` scale -1, extent 1, offset -1; `last` is scale 0, extent 1, offset -1.
+    The offset may hold integer arguments (`t-k`).
+    """
+
+    axis: str | None
+    scale: int = 1
+    offset: Dim = Dim()
+    divisor: int = 1
+    length: str | None = None
+    extent: int = 0
+
+    @property
+    def is_identity(self) -> bool:
+        return self.scale == 1 and self.divisor == 1 and self.extent == 0 and self.offset == 0
+
+    @property
+    def is_shift(self) -> bool:
+        """`axis + offset`, no stride, floor or length."""
+        return self.axis is not None and self.scale == 1 and self.divisor == 1 and self.extent == 0
+
+    @property
+    def is_last(self) -> bool:
+        return self.axis is None and self.extent == 1 and self.offset == -1 and self.divisor == 1
+
+    def at(self, position: Any, lengths: Mapping[str, Any]) -> Any:
+        """The value for a position (int or integer array) and the axes' lengths (ints or arrays)."""
+        value = int(self.offset)
+        if self.axis is not None:
+            value = value + self.scale * position
+        if self.length is not None:
+            value = value + self.extent * lengths[self.length]
+        return value if self.divisor == 1 else value // self.divisor
+
+
+def here(axis: str) -> Index:
+    """The reader's own step on that axis."""
+    return Index(axis)
+
+
+# ---------------------------------------------------------------- leaves of expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A stream, parameter or other name at the given indices (one an axis of what is read)."""
+
+    name: str
+    index: tuple[Index, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name + (str(list(self.index)) if self.index else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """`t` as a value: the step's own index on that axis (an integer)."""
+
+    axis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`len(t)` as a value (an integer, per sequence)."""
+
+    axis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A dim as a value: `H` in `fft(g[t])/H`."""
+
+    dim: Dim
+
+
+def read(name: str, *index: Index) -> Symbol:
+    return lift(Read(name, index))
+
+
+# ---------------------------------------------------------------- the system
+
+
+@dataclass(frozen=True, slots=True)
+class Initializer:
+    """`~ uniform(-1, 1)`: a distribution's name with its arguments, or a constant (name "constant")."""
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Anything with a name: what it is, where it lives, what shape it has.
+
+    kind      input | param | const | noise | equation | draw   (a `state` is an equation or a draw
+              that has a boundary)
+    axes      its time axes in order; () for one value a sequence, or a shared one
+    shape     feature dims, () for a scalar
+    dtype     real | complex | category (an integer 0..categories-1; -1 is none) | boolean
+    shared    one value for all sequences (params, consts, totals and what is computed from them only)
+    boundary  the value outside its steps: an expression without axes, None when undeclared
+    total     an equation that also sums over the sequences
+    """
+
+    name: str
+    kind: str
+    axes: tuple[str, ...] = ()
+    shape: tuple[Dim, ...] = ()
+    dtype: str = "real"
+    categories: Dim | None = None
+    shared: bool = False
+    boundary: Symbol | None = None
+    initializer: Initializer | None = None
+    kept: bool = False
+    total: bool = False
+    state: bool = False  # declared `state` in the source
+    span: Span = NOWHERE
+    comment: str = ""  # printed behind its declaration or equation
+
+    def at_home(self) -> Symbol:
+        """The read of this stream at the reader's own indices."""
+        return lift(Read(self.name, tuple(Index(a) for a in self.axes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """`y[t] ~ categorical(logits=...)`: the distribution's name and its parameters' expressions."""
+
+    distribution: str
+    parameters: tuple[tuple[str, Symbol], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A time axis. `length` is None for one that the data gives; otherwise an integer expression over
+    `Extent` leaves and numbers (`len(t)//2`), evaluated per sequence."""
+
+    name: str
+    length: Symbol | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A `use`: the copy's dotted name, the cell it is a copy of, reversed or not, and in a stack its storey."""
+
+    name: str
+    cell: str
+    reverse: bool = False
+    storey: int | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """Equations over named axes. Mappings are in source order; treat them as immutable."""
+
+    name: str
+    arguments: Mapping[str, Any]  # dims and numbers in the header: value, or None when not given yet
+    axes: Mapping[str, Axis]
+    streams: Mapping[str, Stream]
+    equations: Mapping[str, Symbol]
+    draws: Mapping[str, Draw] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)  # "rnn" -> "rnn.1.h"
+    source: Source | None = None
+    spans: Mapping[str, Span] = field(default_factory=dict)  # of each equation's line
+
+    def with_(self, **changes: Any) -> System:
+        return replace(self, **changes)
