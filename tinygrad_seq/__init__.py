@@ -1,8 +1,77 @@
-"""Autograd whose derivative rules are written once and read three ways: on values, on symbols, on systems."""
+"""Autograd whose derivative rules are written once and read three ways: on values, on symbols, on systems.
+
+import tinygrad_seq as tg
+a = tg.tensor(2.0, requires_grad=True)
+tg.tanh(a * 3).backward()
+a.grad
+"""
 
 from __future__ import annotations
 
-from tinygrad_seq import ops
-from tinygrad_seq.primitive import REGISTRY, Primitive
+from typing import Any
 
-__all__ = ["REGISTRY", "Primitive", "ops"]
+from tinygrad_seq import functions, ops
+from tinygrad_seq.errors import AnomalyError, GradientError
+from tinygrad_seq.explain import explain
+from tinygrad_seq.functions import *  # noqa: F403
+from tinygrad_seq.gradcheck import check_grads
+from tinygrad_seq.primitive import REGISTRY, Primitive, elementwise
+from tinygrad_seq.tape import custom_node
+from tinygrad_seq.tensor import Tensor, tensor
+from tinygrad_seq.transforms import (
+    detect_anomaly,
+    enable_grad,
+    grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    no_grad,
+    remat,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
+
+_NAMES = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "pow": "power"}
+_NAMES |= {"floor_divide": "floordiv", "remainder": "mod", "conj": "conj", "real": "re", "atan": "arctan"}
+
+
+def __getattr__(name: str) -> Any:
+    """`tg.tanh` and every other primitive, under its own name or the array API's."""
+    found = REGISTRY.get(_NAMES.get(name, name))
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *REGISTRY, *_NAMES})
+
+
+__all__ = [  # noqa: F405
+    "REGISTRY",
+    "AnomalyError",
+    "GradientError",
+    "Primitive",
+    "Tensor",
+    "check_grads",
+    "custom_node",
+    "detect_anomaly",
+    "elementwise",
+    "enable_grad",
+    "explain",
+    "functions",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "no_grad",
+    "ops",
+    "remat",
+    "stop_gradient",
+    "tensor",
+    "value_and_grad",
+    "vjp",
+]

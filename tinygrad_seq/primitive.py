@@ -26,7 +26,9 @@ class Primitive:
     tex       a format string over the typeset arguments
     kernel    a format string: one element of the result, in the functions of `kernels.math`
     infix     the operator it is written with, or None
-    singular  its derivative is infinite somewhere: the tape lets a cotangent that is exactly 0 stay 0 there
+    singular  its derivative is infinite or overflows somewhere: on values, a cotangent that is exactly 0
+              stays 0 there (the branch that a `where` did not take)
+    constant  the position of an argument whose value, when a plain number, is worth a derivative of its own
     partials  `partials(y, *inputs, **static) -> tuple`, for elementwise primitives (None: zero)
     rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
 
@@ -45,6 +47,7 @@ class Primitive:
         elementwise: bool = False,
         infix: str | None = None,
         singular: bool = False,
+        constant: int | None = None,
     ) -> None:
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} is registered already")
@@ -56,6 +59,7 @@ class Primitive:
         self.elementwise = elementwise
         self.infix = infix
         self.singular = singular
+        self.constant = constant
         self.partials_rule: Rule | None = None
         self.vjp_rule: Rule | None = None
         REGISTRY[name] = self
@@ -127,6 +131,7 @@ def elementwise(
     kernel: str | None = None,
     infix: str | None = None,
     singular: bool = False,
+    constant: int | None = None,
 ) -> Primitive:
     """A primitive that works on each element, broadcasting as NumPy does."""
     return Primitive(
@@ -138,6 +143,7 @@ def elementwise(
         elementwise=True,
         infix=infix,
         singular=singular,
+        constant=constant,
     )
 
 
@@ -177,6 +183,18 @@ class Arithmetic:
 
     def __rpow__(self, other: Any) -> Any:
         return REGISTRY["power"](other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return REGISTRY["floordiv"](self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return REGISTRY["floordiv"](other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return REGISTRY["mod"](self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return REGISTRY["mod"](other, self)
 
     def __neg__(self) -> Any:
         return REGISTRY["neg"](self)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.special
 
-from tinygrad_seq.primitive import elementwise
+from tinygrad_seq.primitive import Primitive, elementwise
 
 Partials = tuple[Any, ...]
 INF = math.inf
@@ -43,7 +43,9 @@ sub = elementwise("sub", np.subtract, tex="{0} - {1}", kernel="({0} - {1})", inf
 mul = elementwise("mul", np.multiply, tex=r"{0} \odot {1}", kernel="({0} * {1})", infix="*")
 div = elementwise("div", np.divide, tex=r"\frac{{{0}}}{{{1}}}", kernel="({0} / {1})", infix="/", singular=True)
 neg = elementwise("neg", np.negative, tex="-{0}", kernel="(-{0})")
-power = elementwise("power", np.power, tex="{0}^{{{1}}}", kernel="power({0}, {1})", infix="**", singular=True)
+power = elementwise(
+    "power", np.power, tex="{0}^{{{1}}}", kernel="power({0}, {1})", infix="**", singular=True, constant=1
+)
 floordiv = elementwise(
     "floordiv",
     np.floor_divide,
@@ -183,18 +185,18 @@ def re_rule(g: Any, y: Any, z: Any) -> Partials:
 
 # ---------------------------------------------------------------- elementary functions
 
-exp = elementwise("exp", np.exp, tex=r"\exp({0})", kernel="exp({0})")
-expm1 = elementwise("expm1", np.expm1, tex=r"\operatorname{{expm1}}({0})", kernel="expm1({0})")
+exp = elementwise("exp", np.exp, tex=r"\exp({0})", kernel="exp({0})", singular=True)
+expm1 = elementwise("expm1", np.expm1, tex=r"\operatorname{{expm1}}({0})", kernel="expm1({0})", singular=True)
 log = elementwise("log", np.log, tex=r"\log({0})", kernel="log({0})", singular=True)
 log1p = elementwise("log1p", np.log1p, tex=r"\operatorname{{log1p}}({0})", kernel="log1p({0})", singular=True)
 sqrt = elementwise("sqrt", np.sqrt, tex=r"\sqrt{{{0}}}", kernel="sqrt({0})", singular=True)
-square = elementwise("square", np.square, tex="{0}^2", kernel="({0} * {0})")
+square = elementwise("square", np.square, tex="{0}^2", kernel="({0} * {0})", singular=True)
 sin = elementwise("sin", np.sin, tex=r"\sin({0})", kernel="sin({0})")
 cos = elementwise("cos", np.cos, tex=r"\cos({0})", kernel="cos({0})")
-tan = elementwise("tan", np.tan, tex=r"\tan({0})", kernel="tan({0})")
+tan = elementwise("tan", np.tan, tex=r"\tan({0})", kernel="tan({0})", singular=True)
 arctan = elementwise("arctan", np.arctan, tex=r"\arctan({0})", kernel="arctan({0})")
-sinh = elementwise("sinh", np.sinh, tex=r"\sinh({0})", kernel="sinh({0})")
-cosh = elementwise("cosh", np.cosh, tex=r"\cosh({0})", kernel="cosh({0})")
+sinh = elementwise("sinh", np.sinh, tex=r"\sinh({0})", kernel="sinh({0})", singular=True)
+cosh = elementwise("cosh", np.cosh, tex=r"\cosh({0})", kernel="cosh({0})", singular=True)
 erf = elementwise("erf", scipy.special.erf, tex=r"\operatorname{{erf}}({0})", kernel="erf({0})")
 logaddexp = elementwise("logaddexp", np.logaddexp, tex=r"\log(e^{{{0}}} + e^{{{1}}})", kernel="logaddexp({0}, {1})")
 
@@ -341,7 +343,16 @@ def _settle(e: Any, g: Any) -> Any:
 
 
 stop_gradient = elementwise("stop_gradient", lambda x: x, tex=r"\operatorname{{stop\_gradient}}({0})", kernel="{0}")
+astype = Primitive(
+    "astype", lambda x, *, dtype: np.asarray(x).astype(dtype), shape=lambda s, *, dtype: s, tex="{0}", kernel="{0}"
+)
 settle = elementwise("settle", _settle, tex="{0}")
+
+
+@astype.rule
+def astype_rule(g: Any, y: Any, x: Any, *, dtype: str) -> Partials:
+    """The tape casts every cotangent to its input's dtype."""
+    return (g,)
 
 
 @settle.rule

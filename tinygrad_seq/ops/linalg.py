@@ -32,6 +32,12 @@ def _outer_sum(u: Any, v: Any, shape: tuple[int, ...]) -> Any:
     return np.matmul(u.reshape(-1, u.shape[-1]).T, v.reshape(-1, v.shape[-1]))
 
 
+def _matmul_sum(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
+    if len(shape) != 2 or a.shape[:-1] != b.shape[:-1]:
+        return sum_to.impl(np.matmul(np.swapaxes(a, -1, -2), b), shape)
+    return np.matmul(a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]))
+
+
 def _matvec_shape(w: tuple[Any, ...], x: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(w) != 2 or len(x) != 1 or w[1] != x[0]:
         raise ValueError(f"matrix product of shapes {w} and {x}")
@@ -55,6 +61,8 @@ dot = Primitive("dot", _dot, shape=_dot_shape, tex=r"{0}^\top {1}", infix="@")
 matmul = Primitive("matmul", np.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@")
 outer = Primitive("outer", _outer, shape=lambda u, v: (u[0], v[0]), tex=r"{0}\,{1}^\top")
 outer_sum = Primitive("outer_sum", _outer_sum, shape=lambda u, v, s: s, tex=r"\textstyle\sum {0}\,{1}^\top")
+
+matmul_sum = Primitive("matmul_sum", _matmul_sum, shape=lambda a, b, s: s, tex=r"\textstyle\sum {0}^\top {1}")
 
 
 @matvec.rule
@@ -81,3 +89,9 @@ def outer_rule(g: Any, y: Any, u: Any, v: Any) -> Cotangents:
 def outer_sum_rule(g: Any, y: Any, u: Any, v: Any, shape: Any) -> Cotangents:
     """`outer_sum(u, v, shape)` adds the outer products of a batch up without forming each."""
     return (matvec(g, v), matvec(transpose(g), u), None)
+
+
+@matmul_sum.rule
+def matmul_sum_rule(g: Any, y: Any, a: Any, b: Any, shape: Any) -> Cotangents:
+    """`matmul_sum(a, b, shape)` is matmul(transpose(a), b) added up over the batch, as one product."""
+    return (matmul(b, transpose(g)), matmul(a, g), None)

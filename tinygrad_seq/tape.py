@@ -1,0 +1,460 @@
+"""The tape: what was computed, and the backward pass over it.
+
+A node holds edges to the nodes of its inputs and the residuals its derivative reads, no tensor: so a
+value dies with its last user, and no cycle keeps it. Nodes are numbered as they are made, hence a
+node's number is above those of its inputs, and descending numbers are an order in which each node is
+finished only after all its consumers. Nothing here recurses, and no derivative is written here; the
+one un-broadcast and cast of every cotangent is `fit`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.derivative import Derivative
+from tinygrad_seq.errors import AnomalyError, GradientError
+from tinygrad_seq.primitive import REGISTRY, Primitive
+
+Edge = tuple["Node", int]
+Pullback = Callable[[list[Any]], Sequence[Any]]
+
+_serial = itertools.count(1)
+_HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+# ---------------------------------------------------------------- state
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How operations on tensors behave in this context (a thread starts with the defaults)."""
+
+    recording: bool = True
+    anomaly: bool = False
+
+
+_state: ContextVar[State] = ContextVar("tinygrad_seq", default=State())  # noqa: B039 - frozen
+state = _state.get
+
+
+@contextmanager
+def changed(**fields: Any) -> Iterator[None]:
+    token = _state.set(replace(_state.get(), **fields))
+    try:
+        yield
+    finally:
+        _state.reset(token)
+
+
+# ---------------------------------------------------------------- nodes
+
+
+class Node:
+    """What made one or several arrays; `outputs` holds their shapes and dtypes."""
+
+    __slots__ = ("serial", "edges", "outputs", "origin", "freed", "__weakref__")
+
+    def __init__(self, edges: tuple[Edge | None, ...], outputs: tuple[tuple[tuple[int, ...], Any], ...]) -> None:
+        self.serial = next(_serial)
+        self.edges = edges
+        self.outputs = outputs
+        self.origin = _caller()
+        self.freed = False
+
+    @property
+    def name(self) -> str:
+        return "node"
+
+    @property
+    def line(self) -> str:
+        """`file:line` of the user's code that made it."""
+        code, at = self.origin
+        number = next((n for start, stop, n in code.co_lines() if start <= at < stop and n), code.co_firstlineno)
+        return f"{code.co_filename}:{number}"
+
+    def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
+        """The inputs' cotangents (tensors when `record`), each fitted to its input."""
+        raise NotImplementedError
+
+    def free(self) -> None:
+        """Let go of the residuals; a later backward pass through here is an error."""
+        self.freed = True
+        self.edges = ()
+
+
+class Leaf(Node):
+    """A tensor with `requires_grad`; knows it weakly, to put its gradient there."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Any) -> None:
+        super().__init__((), ((tensor.shape, tensor.dtype),))
+        self.tensor = weakref.ref(tensor)
+
+    @property
+    def name(self) -> str:
+        return "leaf"
+
+    def free(self) -> None:
+        """A leaf serves every graph that it is part of."""
+
+
+class Step(Node):
+    """A primitive's call. `saved` maps input positions (-1 is the result) to arrays with their versions."""
+
+    __slots__ = ("op", "static", "derivative", "saved", "shapes", "dtypes")
+
+    def __init__(
+        self,
+        op: Primitive,
+        static: dict[str, Any],
+        derivative: Derivative,
+        args: tuple[Any, ...],
+        edges: tuple[Edge | None, ...],
+        values: list[Any],
+        out: Any,
+        cells: list[list[int] | None],
+    ) -> None:
+        super().__init__(edges, ((out.shape, out.dtype),))
+        self.op, self.static, self.derivative = op, static, derivative
+        self.shapes = tuple(v.shape if isinstance(v, np.ndarray) else () for v in values)
+        self.dtypes = tuple(v.dtype if e is not None else None for v, e in zip(values, edges, strict=True))
+        saved: dict[int, tuple[Any, list[int] | None, int]] = {}
+        for i in derivative.saved:
+            cell = cells[i]
+            saved[i] = (values[i], cell, cell[0] if cell is not None else 0)
+        if derivative.saves_y:
+            cell = cells[-1]
+            saved[-1] = (out, cell, cell[0] if cell is not None else 0)
+        self.saved: dict[int, tuple[Any, list[int] | None, int]] | None = saved
+
+    @property
+    def name(self) -> str:
+        return self.op.name
+
+    def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
+        saved = self.saved
+        if saved is None:
+            raise freed_error(self)
+        values: list[Any] = [None] * len(self.edges)
+        y = None
+        for i, (array, cell, version) in saved.items():
+            if cell is not None and cell[0] != version:
+                what = "result" if i < 0 else f"input {i}"
+                raise GradientError(
+                    f"the {what} of {self.name} (at {self.line}) was changed in place after the forward pass, "
+                    "and its derivative reads it: change a copy, or after backward()"
+                )
+            if record:
+                array = _retrack(array, (self, 0) if i < 0 else self.edges[i], cell)
+            if i < 0:
+                y = array
+            else:
+                values[i] = array
+        function = self.derivative.on_tensors if record else self.derivative.on_values
+        results = function(cotangents[0], y, values, self.shapes, self.static)
+        return [
+            None if r is None or e is None else fit(r, s, d)
+            for r, e, s, d in zip(results, self.edges, self.shapes, self.dtypes, strict=True)
+        ]
+
+    def free(self) -> None:
+        self.saved = None
+        super().free()
+
+
+class Custom(Node):
+    """A client's node: a pullback over arrays (or over tensors, if it is differentiable itself)."""
+
+    __slots__ = ("label", "pullback", "differentiable", "inputs")
+
+    def __init__(
+        self,
+        label: str,
+        edges: tuple[Edge | None, ...],
+        inputs: tuple[tuple[tuple[int, ...], Any], ...],
+        outputs: tuple[tuple[tuple[int, ...], Any], ...],
+        pullback: Pullback,
+        differentiable: bool,
+    ) -> None:
+        super().__init__(edges, outputs)
+        self.label = label
+        self.inputs = inputs
+        self.pullback: Pullback | None = pullback
+        self.differentiable = differentiable
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
+        if self.pullback is None:
+            raise freed_error(self)
+        if record and not self.differentiable:
+            raise GradientError(f"{self.label} (at {self.line}) has a gradient, but no gradient of its gradient")
+        results = self.pullback(cotangents)
+        if len(results) != len(self.edges):
+            raise GradientError(f"{self.label} gave {len(results)} cotangents for {len(self.edges)} inputs")
+        return [
+            None if r is None or e is None else fit(r, *meta)
+            for r, e, meta in zip(results, self.edges, self.inputs, strict=True)
+        ]
+
+    def free(self) -> None:
+        self.pullback = None
+        super().free()
+
+
+def freed_error(node: Node) -> GradientError:
+    return GradientError(
+        f"the residuals of {node.name} (at {node.line}) were freed by an earlier backward pass: "
+        "pass retain_graph=True to that one, or compute the value again"
+    )
+
+
+def _caller() -> tuple[Any, int]:
+    """Code and instruction of the innermost frame outside this package."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_HOME, "<derivative")):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+_tensor_type: Any = None  # tensor.Tensor, which registers itself: it needs this module whole
+
+
+def register_tensor(tensor_type: Any) -> None:
+    global _tensor_type
+    _tensor_type = tensor_type
+
+
+def _retrack(array: Any, edge: Edge | None, cell: list[int] | None) -> Any:
+    """A residual as a tensor in its old place in the graph."""
+    return array if edge is None else _tensor_type.on_tape(array, edge, cell)
+
+
+# ---------------------------------------------------------------- the backward pass
+
+
+def fit(g: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A cotangent in its input's shape and dtype: the only un-broadcast and cast there is."""
+    if g.shape != shape:
+        smaller = g.ndim < len(shape) or any(a == 1 != b for a, b in zip(g.shape[-len(shape) :], shape, strict=False))
+        if smaller and shape:
+            g = REGISTRY["broadcast_to"](g, np.broadcast_shapes(g.shape, shape))
+        g = REGISTRY["sum_to"](g, shape)
+    if g.dtype != dtype:
+        if g.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+            g = REGISTRY["re"](g)
+        g = REGISTRY["astype"](g, dtype=np.dtype(dtype).name)
+    return g
+
+
+class Sums:
+    """Cotangents as they come in, node by node; a buffer is written to only if it was made here."""
+
+    __slots__ = ("held", "record")
+
+    def __init__(self, record: bool) -> None:
+        self.held: dict[Node, list[Any]] = {}  # per output: None, or [value, made here]
+        self.record = record
+
+    def add(self, edge: Edge, value: Any) -> None:
+        node, slot = edge
+        slots = self.held.get(node)
+        if slots is None:
+            slots = self.held[node] = [None] * len(node.outputs)
+        entry = slots[slot]
+        if entry is None:
+            slots[slot] = [value, False]
+        elif self.record:
+            entry[0] = REGISTRY["add"](entry[0], value)
+        elif entry[1]:
+            np.add(entry[0], value, out=entry[0])
+        else:
+            slots[slot] = [np.asarray(np.add(entry[0], value)), True]
+
+    def take(self, node: Node) -> list[Any]:
+        """Per output [value, made here] or None; forgotten here."""
+        return self.held.pop(node, [None] * len(node.outputs))
+
+
+def reach(
+    roots: Sequence[Edge], stops: frozenset[Node], floor: int, own: frozenset[Node] = frozenset()
+) -> tuple[list[Node], bool]:
+    """Nodes numbered `floor` or more below the roots, latest first; and whether the graph goes on beyond
+    them, to something that is neither among `stops` nor `own` (variables that nobody else can see)."""
+    seen: set[Node] = set()
+    stack = [node for node, _ in roots]
+    outside = False
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        if node.serial < floor and node not in stops:
+            outside = True
+            continue
+        seen.add(node)
+        if node.freed:
+            raise freed_error(node)
+        if node in stops or node in own:
+            outside = outside or node.serial < floor or any(e is not None for e in node.edges)
+            if node.serial <= floor:
+                continue
+        elif isinstance(node, Leaf):
+            outside = True
+        for edge in node.edges:
+            if edge is not None:
+                stack.append(edge[0])
+    return sorted(seen, key=lambda n: n.serial, reverse=True), outside
+
+
+def backward(
+    roots: Sequence[Edge],
+    cotangents: Sequence[Any],
+    wrt: Sequence[Edge] | None,
+    *,
+    floor: int = 0,
+    own: frozenset[Node] = frozenset(),
+    record: bool | None = None,
+    free: bool = False,
+) -> list[Any]:
+    """Cotangents of `wrt`, given those of the roots; with `wrt` None they go to the leaves' `grad`.
+
+    `floor` is a node number below which nothing leads to `wrt`. `record` makes the pass itself part of
+    the tape; None decides: when the graph reaches beyond `wrt`, so that somebody may differentiate again.
+    """
+    stops = frozenset(node for node, _ in wrt) if wrt is not None else frozenset()
+    order, outside = reach(roots, stops, floor, own)
+    if record is None:
+        tracked = any(isinstance(c, _tensor_type) and c.edge is not None for c in cotangents)
+        record = _state.get().recording and (outside or tracked)
+    leads = _leading(order, stops) if wrt is not None else None
+    useful = leads | stops if leads is not None else None
+    sums = Sums(record)
+    for edge, cotangent in zip(roots, cotangents, strict=True):
+        value = cotangent.data if isinstance(cotangent, _tensor_type) and not record else cotangent
+        if record and not isinstance(value, _tensor_type):
+            value = _tensor_type(value)
+        sums.add(edge, value)
+    results: dict[Edge, Any] = {}
+    wanted: dict[Node, list[Edge]] = {}
+    for edge in wrt or ():
+        wanted.setdefault(edge[0], []).append(edge)
+    with np.errstate(all="ignore"), changed(recording=record):
+        for node in order:
+            entries = sums.take(node)
+            for edge in wanted.get(node, ()):
+                entry = entries[edge[1]]
+                results[edge] = None if entry is None else entry[0]
+            if wrt is None and isinstance(node, Leaf):
+                _deposit(node, entries[0])
+            elif node.edges and (leads is None or node in leads) and any(e is not None for e in entries):
+                _propagate(node, entries, sums, record, useful)
+                if free:
+                    node.free()
+    return [results.get(edge) for edge in wrt or ()]
+
+
+def _leading(order: Sequence[Node], stops: frozenset[Node]) -> set[Node]:
+    """The nodes with an edge that leads to one of `stops`."""
+    leads: set[Node] = set()
+    for node in reversed(order):
+        if any(e is not None and (e[0] in leads or e[0] in stops) for e in node.edges):
+            leads.add(node)
+    return leads
+
+
+def _propagate(node: Node, entries: list[Any], sums: Sums, record: bool, useful: set[Node] | None) -> None:
+    incoming = [None if e is None else e[0] for e in entries]
+    try:
+        outgoing = node.pull(incoming, record)
+    except GradientError:
+        raise
+    except Exception as error:
+        error.add_note(f"in the backward pass, at {node.name} (made at {node.line})")
+        raise
+    if _state.get().anomaly:
+        check_finite(f"the cotangent of an input of {node.name}", outgoing, node.line)
+    for edge, value in zip(node.edges, outgoing, strict=True):
+        if edge is not None and value is not None and (useful is None or edge[0] in useful):
+            sums.add(edge, value)
+
+
+def _deposit(leaf: Leaf, entry: Any) -> None:
+    """Add to the tensor's `grad`, in a buffer of its own."""
+    tensor = leaf.tensor()
+    if tensor is None or entry is None:
+        return
+    value, made_here = entry
+    if isinstance(value, _tensor_type):
+        tensor.grad = value if tensor.grad is None else REGISTRY["add"](tensor.grad, value)
+    elif tensor.grad is None:
+        tensor.grad = _tensor_type.wrap(value if made_here else np.array(value))
+    elif tensor.grad.edge is None:
+        tensor.grad.assign(tensor.grad.data + value)
+    else:
+        tensor.grad = _tensor_type.wrap(tensor.grad.data + value)
+
+
+def check_finite(what: str, values: Sequence[Any], line: str) -> None:
+    """AnomalyError when one of the arrays holds a NaN or an infinity."""
+    for value in values:
+        array = value.data if isinstance(value, _tensor_type) else value
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fc" and not np.isfinite(array).all():
+            bad = "NaN" if np.isnan(array).any() else "an infinity"
+            raise AnomalyError(f"{what} has {bad} (made at {line})")
+
+
+# ---------------------------------------------------------------- for clients
+
+
+def custom_node(
+    name: str, inputs: Sequence[Any], outputs: Sequence[Any], pullback: Pullback, *, differentiable: bool = False
+) -> list[Any]:
+    """Put a computation done elsewhere on the tape as ONE node; returns its outputs as tensors.
+
+    name      for messages
+    inputs    tensors that it read
+    outputs   arrays that it computed (kept, not copied)
+    pullback  `pullback(cotangents) -> cotangents`: one array or None for each output in, one array or
+              None for each input out; called once a backward pass, again after retain_graph=True, and let
+              go of when the node is freed
+    differentiable   the pullback computes on tensors when it is given tensors, so that its gradient has one
+
+    Where nothing records, or no input requires a gradient, the outputs are plain tensors and the
+    pullback is dropped.
+    """
+    arrays = [np.asarray(o) for o in outputs]
+    edges = tuple(getattr(t, "edge", None) for t in inputs)
+    current = _state.get()
+    tensors: list[Any]
+    if current.recording and any(e is not None for e in edges):
+        metas = tuple((t.shape, t.dtype) if e is not None else ((), None) for t, e in zip(inputs, edges, strict=True))
+        node = Custom(name, edges, metas, tuple((a.shape, a.dtype) for a in arrays), pullback, differentiable)
+        tensors = [
+            _tensor_type.on_tape(a, (node, i)) if a.dtype.kind in "fc" else _tensor_type.wrap(a)
+            for i, a in enumerate(arrays)
+        ]
+        line = node.line
+    else:
+        tensors = [_tensor_type.wrap(a) for a in arrays]
+        line = "here"
+    if current.anomaly:
+        check_finite(f"the result of {name}", arrays, line)
+    return tensors
+
+
+def nodes(root: Any) -> list[Node]:
+    """The nodes below a tensor, inputs first."""
+    return [] if root.edge is None else reach([root.edge], frozenset(), 0)[0][::-1]

@@ -1,0 +1,413 @@
+"""Tensors: arrays that remember how they were computed.
+
+What reads a primitive on tensors is here; the nodes and the backward pass are the tape's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from tinygrad_seq.derivative import derivative
+from tinygrad_seq.errors import GradientError
+from tinygrad_seq.ops.index import Key
+from tinygrad_seq.primitive import REGISTRY, Arithmetic, Primitive
+from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, check_finite, register_tensor, state
+
+Array = np.ndarray[Any, Any]
+_UFUNCS: dict[Any, str] = {
+    np.add: "add",
+    np.subtract: "sub",
+    np.multiply: "mul",
+    np.divide: "div",
+    np.negative: "neg",
+    np.power: "power",
+    np.floor_divide: "floordiv",
+    np.remainder: "mod",
+    np.absolute: "abs",
+    np.conjugate: "conj",
+    np.matmul: "matmul",
+}
+
+
+class Tensor(Arithmetic):
+    """A NumPy array, its place on the tape, its gradient and its name.
+
+    `data` is the array itself, to be read; `numpy()` a read-only view of it; `assign` and `t[key] = value`
+    change it in place, which the backward pass notices. float32 stays float32: plain numbers and NumPy
+    scalars do not widen it, float64 arrays do.
+    """
+
+    __slots__ = ("data", "edge", "grad", "name", "version", "__weakref__")
+    reading_level = 1
+
+    data: Array
+    edge: Edge | None
+    grad: Tensor | None
+    name: str | None
+    version: list[int]
+
+    def __init__(
+        self,
+        value: ArrayLike | Tensor,
+        *,
+        requires_grad: bool = False,
+        name: str | None = None,
+        dtype: DTypeLike = None,
+    ) -> None:
+        """A copy of `value` (dtype kept unless given). A gradient needs a floating dtype."""
+        self.data = np.array(value.data if isinstance(value, Tensor) else value, dtype=dtype)
+        if self.data.dtype.kind not in "fciub":
+            raise TypeError(f"a tensor holds numbers, not {self.data.dtype} (shape {self.data.shape})")
+        self.edge = self.grad = None
+        self.name, self.version = name, [0]
+        if requires_grad:
+            self._track()
+
+    @classmethod
+    def wrap(cls, array: Any) -> Tensor:
+        """A tensor over this very array, off the tape."""
+        self = object.__new__(cls)
+        self.data = array if type(array) is np.ndarray else np.asarray(array)
+        self.edge = self.grad = self.name = None
+        self.version = [0]
+        return self
+
+    @classmethod
+    def on_tape(cls, array: Any, edge: Edge, version: list[int] | None = None) -> Tensor:
+        """A tensor over this very array, as the output that `edge` names."""
+        self = cls.wrap(array)
+        self.edge = edge
+        if version is not None:
+            self.version = version
+        return self
+
+    def _track(self) -> None:
+        if self.data.dtype.kind not in "fc":
+            raise TypeError(f"a gradient needs a floating dtype, not {self.data.dtype}: tensor(..., dtype='float32')")
+        self.edge = (Leaf(self), 0)
+
+    # ------------------------------------------------------------ reading primitives
+
+    @classmethod
+    def read(cls, op: Primitive, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """What calling a primitive with a tensor among its arguments means."""
+        values: list[Any] = []
+        edges: list[Edge | None] = []
+        tracked = False
+        for a in args:
+            if isinstance(a, Tensor):
+                values.append(a.data)
+                edges.append(a.edge)
+                tracked = tracked or a.edge is not None
+            else:
+                if isinstance(a, np.generic):
+                    a = a.item()
+                elif isinstance(a, list):
+                    a = np.asarray(a)
+                values.append(a)
+                edges.append(None)
+        out = op.impl(*values, **static)
+        if not isinstance(out, np.ndarray):
+            if isinstance(out, tuple | int):  # a shape or a size
+                return out
+            out = np.asarray(out)
+        if out.dtype.char in "dD":
+            out = _narrow(op, out, values)
+        result = cls.wrap(out)
+        if out.base is not None or any(out is v for v in values):
+            _share_version(result, args)
+        current = state()
+        if tracked and current.recording and out.dtype.kind in "fc" and op.differentiable:
+            _record(result, op, args, static, values, edges)
+        if current.anomaly:
+            line = result.edge[0].line if result.edge is not None else "a place where nothing records"
+            check_finite(f"the result of {op.name}", [out], line)
+        return result
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        name = _UFUNCS.get(ufunc, getattr(ufunc, "__name__", ""))
+        op = REGISTRY.get(name)
+        if method != "__call__" or options or op is None or not (op.elementwise or name == "matmul"):
+            return NotImplemented
+        return inputs[0] @ inputs[1] if name == "matmul" and isinstance(inputs[0], Tensor) else op(*inputs)
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
+        if copy:
+            return np.array(self.data, dtype=dtype)
+        return self.numpy() if dtype is None or dtype == self.dtype else self.data.astype(dtype)
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.edge is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if wanted == self.requires_grad:
+            return
+        if not wanted and not self.is_leaf:
+            raise GradientError("only a leaf's requires_grad can be switched off: use detach()")
+        if wanted:
+            self._track()
+        else:
+            self.edge = None
+
+    @property
+    def node(self) -> Node | None:
+        return None if self.edge is None else self.edge[0]
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.edge is None or isinstance(self.edge[0], Leaf)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    def numpy(self) -> Array:
+        """The values, as a read-only view."""
+        view = self.data.view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        return self.data.item()
+
+    def detach(self) -> Tensor:
+        """The same values (and memory) off the tape."""
+        result = Tensor.wrap(self.data)
+        result.version = self.version
+        return result
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.data, separator=", ", prefix="tensor(", threshold=100)
+        parts = [body, str(self.dtype)]
+        if self.name is not None:
+            parts.append(f"name={self.name!r}")
+        if isinstance(self.node, Leaf):
+            parts.append("requires_grad=True")
+        elif self.node is not None:
+            parts.append(f"from {self.node.name}")
+        return f"tensor({', '.join(parts)})"
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.data)))
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __int__(self) -> int:
+        return int(self.data)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __index__(self) -> int:
+        return self.data.__index__()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data.item(), spec) if self.data.ndim == 0 else format(str(self), spec)
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        """Values, name and gradient; a result becomes a tensor of its own, off the tape."""
+        result = Tensor(self.data, requires_grad=isinstance(self.node, Leaf), name=self.name)
+        result.grad = None if self.grad is None else Tensor(self.grad.data)
+        memo[id(self)] = result
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_unpickle, (np.array(self.data), isinstance(self.node, Leaf), self.name))
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Any:
+        return REGISTRY["equal"](self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return REGISTRY["not_equal"](self, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return REGISTRY["less"](self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return REGISTRY["less_equal"](self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return REGISTRY["greater"](self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return REGISTRY["greater_equal"](self, other)
+
+    def __abs__(self) -> Any:
+        return REGISTRY["abs"](self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return _functions().matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _functions().matmul(other, self)
+
+    # ------------------------------------------------------------ indexing and change in place
+
+    def __getitem__(self, key: Any) -> Any:
+        return REGISTRY["getitem"](self, key=Key(_plain_key(key)))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._check_change()
+        self.data[_plain_key(key)] = value.data if isinstance(value, Tensor) else value
+        self.version[0] += 1
+
+    def assign(self, value: ArrayLike | Tensor) -> Tensor:
+        """Overwrite the values in place (same shape; cast to this dtype). Not recorded."""
+        array = value.data if isinstance(value, Tensor) else np.asarray(value)
+        if array.shape != self.shape:
+            raise ValueError(f"{self.name or 'tensor'} has shape {self.shape}, the new value {array.shape}")
+        np.copyto(self.data, array, casting="same_kind" if array.dtype.kind != "i" else "unsafe")
+        self.version[0] += 1
+        return self
+
+    def _check_change(self) -> None:
+        if self.edge is not None and state().recording:
+            raise GradientError(
+                f"{self.name or 'this tensor'} takes part in a gradient, which would not see a change in place: "
+                "use where() or concat(), or change it inside no_grad()"
+            )
+
+    # ------------------------------------------------------------ methods of the array
+
+    def sum(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+        return REGISTRY["sum"](self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+        return REGISTRY["mean"](self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+        return REGISTRY["max"](self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+        return REGISTRY["min"](self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Any:
+        return _functions().reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def astype(self, dtype: DTypeLike) -> Any:
+        return REGISTRY["astype"](self, dtype=np.dtype(dtype).name)
+
+    @property
+    def T(self) -> Any:  # noqa: N802 - NumPy's name
+        return _functions().permute_dims(self, tuple(reversed(range(self.ndim))))
+
+    # ------------------------------------------------------------ gradients
+
+    def backward(
+        self, cotangent: ArrayLike | Tensor | None = None, *, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Add this value's gradient to `grad` of every leaf it was computed from.
+
+        A value that is not a scalar needs the cotangent to start from (its own shape). The residuals
+        are freed unless `retain_graph`; `create_graph` makes the gradients differentiable (and retains).
+        """
+        if self.edge is None:
+            raise GradientError(
+                "nothing to differentiate: no input of this value requires a gradient, or nothing was recorded"
+            )
+        if cotangent is None:
+            if self.size != 1:
+                raise GradientError(f"backward() of a value of shape {self.shape} needs a cotangent of that shape")
+            cotangent = np.ones(self.shape, self.dtype)
+        start = cotangent if isinstance(cotangent, Tensor) else np.asarray(cotangent, self.dtype)
+        if start.shape != self.shape:
+            raise ValueError(f"the cotangent has shape {start.shape}, the value {self.shape}")
+        backward([self.edge], [start], None, record=create_graph, free=not (retain_graph or create_graph))
+
+
+def _narrow(op: Primitive, out: Array, values: list[Any]) -> Array:
+    """float32 among integers, booleans and plain numbers stays float32, where NumPy would widen it."""
+    if op.name == "astype" or any(isinstance(v, np.ndarray) and v.dtype.char in "dD" for v in values):
+        return out
+    floats = [v.dtype for v in values if isinstance(v, np.ndarray) and v.dtype.kind in "fc"]
+    if not floats:
+        return out
+    target = np.result_type(*floats)
+    return out.astype(target) if target.char in "fF" and out.dtype.kind == target.kind else out
+
+
+def _share_version(result: Tensor, args: tuple[Any, ...]) -> None:
+    """A view counts its changes together with what it is a view of."""
+    out, base = result.data, result.data.base
+    for a in args:
+        if isinstance(a, Tensor):
+            whole = a.data
+            if out is whole or (base is not None and (base is whole or base is whole.base)):
+                result.version = a.version
+                return
+
+
+def _record(
+    result: Tensor,
+    op: Primitive,
+    args: tuple[Any, ...],
+    static: dict[str, Any],
+    values: list[Any],
+    edges: list[Edge | None],
+) -> None:
+    constant = None
+    if op.constant is not None and isinstance(values[op.constant], int | float):
+        constant = values[op.constant]
+    real = result.data.dtype.kind != "c" and not any(isinstance(v, np.ndarray) and v.dtype.kind == "c" for v in values)
+    rules = derivative(op, tuple([e is not None for e in edges]), static, constant, real)
+    live = tuple([e if c is not None else None for e, c in zip(edges, rules.cotangents, strict=True)])
+    if not any(live):
+        return
+    cells = [a.version if isinstance(a, Tensor) else None for a in args]
+    cells.append(result.version)
+    result.edge = (Step(op, static, rules, args, live, values, result.data, cells), 0)
+
+
+def _plain_key(key: Any) -> Any:
+    """Tensors and lists in an index as arrays."""
+    if isinstance(key, tuple):
+        return tuple(_plain_key(k) for k in key)
+    if isinstance(key, Tensor):
+        return key.data
+    return np.asarray(key) if isinstance(key, list) else key
+
+
+def _functions() -> Any:
+    from tinygrad_seq import functions
+
+    return functions
+
+
+def _unpickle(array: Array, requires_grad: bool, name: str | None) -> Tensor:
+    return Tensor(array, requires_grad=requires_grad, name=name)
+
+
+def tensor(
+    value: ArrayLike | Tensor, requires_grad: bool = False, name: str | None = None, dtype: DTypeLike = None
+) -> Tensor:
+    """A tensor with a copy of `value`; its dtype is kept unless one is given."""
+    return Tensor(value, requires_grad=requires_grad, name=name, dtype=dtype)
+
+
+register_tensor(Tensor)
