@@ -24,9 +24,9 @@ E480 = register(
     "E480",
     "this cell cannot be carried on",
     """
-A run can be continued (`model(x, state=run.state)`) when every step needs only steps at or before it. A read ahead
-(`b[t+1]`), a derived axis (`time u: len(t)//2`), `len(t)` and a reduction over a whole axis outside a loss need the rest
-of the sequence, which a later call would bring. Give such a cell whole sequences: leave `state=` out.
+A run can be continued (`model(x, state=run.state)`) when every step needs only steps at or before it. A read
+ahead (`b[t+1]`), a derived axis (`time u: len(t)//2`), `len(t)` and a reduction over a whole axis outside a loss need
+the rest of the sequence, which a later call would bring. Give such a cell whole sequences: leave `state=` out.
 """,
 )
 

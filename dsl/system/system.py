@@ -20,7 +20,7 @@ from typing import Any
 
 from dsl.system.dims import Dim
 from dsl.text.tree import NOWHERE, Source, Span
-from tinygrad_seq.symbol import Symbol, lift
+from tinygrad_seq.symbol import Symbol, lift, substitute
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +198,59 @@ class System:
 
     def with_(self, **changes: Any) -> System:
         return replace(self, **changes)
+
+    def bind(self, values: Mapping[str, Any]) -> System:
+        """The same system with numbers for these arguments (integers; other values only show in `arguments`)."""
+        numbers = {n: v for n, v in values.items() if isinstance(v, int)}
+        done: dict[Symbol, Symbol] = {}
+
+        def symbol(root: Symbol) -> Symbol:
+            if root not in done:
+                done[root] = substitute(root, lambda node: _bound(node, numbers))
+            return done[root]
+
+        def stream(s: Stream) -> Stream:
+            return replace(
+                s,
+                shape=tuple(d.bind(numbers) for d in s.shape),
+                categories=None if s.categories is None else s.categories.bind(numbers),
+                boundary=None if s.boundary is None else symbol(s.boundary),
+                initializer=None if s.initializer is None else _bound_initializer(s.initializer, numbers),
+            )
+
+        return replace(
+            self,
+            arguments={**self.arguments, **values},
+            axes={n: Axis(n, None if a.length is None else symbol(a.length)) for n, a in self.axes.items()},
+            streams={n: stream(s) for n, s in self.streams.items()},
+            equations={n: symbol(e) for n, e in self.equations.items()},
+            draws={
+                n: Draw(d.distribution, tuple((k, symbol(e)) for k, e in d.parameters)) for n, d in self.draws.items()
+            },
+        )
+
+
+def _bound_initializer(initializer: Initializer, numbers: Mapping[str, int]) -> Initializer:
+    arguments = (a.bind(numbers) if isinstance(a, Dim) else a for a in initializer.arguments)
+    return Initializer(initializer.name, tuple(arguments))
+
+
+def _bound_option(value: Any, numbers: Mapping[str, int]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_bound_option(v, numbers) for v in value)
+    return value.bind(numbers) if isinstance(value, Dim) else value
+
+
+def _bound(node: Symbol, numbers: Mapping[str, int]) -> Symbol | None:
+    """A node with numbers for dims in its leaf or options; None when there is nothing to change."""
+    if node.op is not None:
+        static = tuple((k, _bound_option(v, numbers)) for k, v in node.static)
+        return None if static == node.static else Symbol.make(node.op, node.args, static)
+    leaf = node.leaf
+    if isinstance(leaf, Read):
+        index = tuple(replace(i, offset=i.offset.bind(numbers)) for i in leaf.index)
+        return None if index == leaf.index else lift(Read(leaf.name, index))
+    if isinstance(leaf, Size):
+        dim = leaf.dim.bind(numbers)
+        return lift(int(dim)) if dim.is_constant else lift(Size(dim))
+    return lift(leaf.bind(numbers)) if isinstance(leaf, Dim) else None

@@ -1,0 +1,276 @@
+"""Generation: the same equations on the other schedule, where what was data is sampled and fed back.
+
+What does not depend on sampled streams (an encoder, say) is computed once. The rest runs one step at a time
+with carried state. The model's own parameters and engines are used; nothing here knows of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsl.plan.schedule import offset_value, reads_under, show_index
+from dsl.run.carry import State, advance, lags, obstacles
+from dsl.run.program import needed
+from dsl.run.rows import Batch
+from dsl.system.dims import Dim
+from dsl.system.kinds import Kinds
+from dsl.system.system import Read, Stream, System
+from dsl.text.diagnostics import CellError, Diagnostic, register
+from dsl.text.tree import Source
+from tinygrad_seq.symbol import leaves
+
+E481 = register(
+    "E481",
+    "trains, but cannot be generated",
+    """
+In training the data of `y[t] ~ ...` is there from the first step to the last. In generation `y[t]` is drawn at step t, so
+its distribution may use `y[t-1]` and before, never `y[t]` itself, `y[t+1]` or a reduction over all of `y`: those are not
+sampled yet.
+""",
+)
+E780 = register(
+    "E780",
+    "this distribution is not sampled yet",
+    """
+`generate` draws from `categorical`. The other distributions of the language (bernoulli, normal, mdn2d) parse, but this
+version neither trains nor samples them.
+""",
+)
+
+Forward = Callable[..., dict[str, Any]]
+
+
+@dataclass
+class Drawn:
+    """A sampled stream: the pseudo-equation that holds its logits, and the sampled streams of its own step it needs."""
+
+    name: str
+    logits: str
+    after: tuple[str, ...]
+
+
+class Generator:
+    """A system cut into what is known before the first draw (`context`) and what follows the draws (`step`).
+
+    Errors: CellError E480/E481/E780 for a cell that cannot be generated; ValueError when nothing is drawn.
+    """
+
+    def __init__(self, system: System) -> None:
+        if not system.draws:
+            raise ValueError(f"{system.name} draws nothing: generation needs a line such as `y[t] ~ categorical(...)`")
+        self.system = system
+        whole = self._with_logits(system)
+        self.axis = self._axis(whole)
+        closure = set(needed(whole, [f"{n}.logits" for n in system.draws], {}))
+        dependent = self._dependent(whole, closure)
+        kept = [n for n in whole.equations if n in closure]
+        self.context = tuple(n for n in kept if n not in dependent)
+        self.step = self._step(whole, dependent)
+        self.before = restrict(whole, self.context)
+        self.held = lags(self.step, self.axis)
+        self.draws = self._order()
+        self.late = self._late()
+
+    # ------------------------------------------------------------ cutting
+
+    @staticmethod
+    def _with_logits(system: System) -> System:
+        streams, equations = dict(system.streams), dict(system.equations)
+        kinds, problems = Kinds(system), []
+        for name, draw in system.draws.items():
+            own = system.streams[name]
+            if draw.distribution != "categorical":
+                text = f"{name} ~ {draw.distribution}: only categorical is sampled in this version"
+                problems.append(Diagnostic(E780, text, system.spans.get(name, own.span)))
+                continue
+            value = dict(draw.parameters)["logits"]
+            equations[f"{name}.logits"] = value
+            shape = kinds.of(value).shape
+            streams[f"{name}.logits"] = Stream(f"{name}.logits", "equation", own.axes, shape, span=own.span)
+        if problems:
+            raise CellError(problems, system.source or Source("", system.name))
+        spans = {**system.spans, **{f"{n}.logits": system.spans[n] for n in system.draws if n in system.spans}}
+        return replace(system, streams=streams, equations=equations, spans=spans)
+
+    def _axis(self, whole: System) -> str:
+        axes = {whole.streams[n].axes for n in whole.draws}
+        if len(axes) != 1 or len(next(iter(axes))) != 1:
+            raise ValueError(
+                f"{whole.name}: generation draws along one time axis; {', '.join(whole.draws)} do not share one"
+            )
+        return next(iter(axes))[0]
+
+    @staticmethod
+    def _dependent(whole: System, closure: set[str]) -> set[str]:
+        """Equations that a draw reaches, through reads and boundaries."""
+        readers: dict[str, list[str]] = {}
+        for name, value in whole.equations.items():
+            roots = [value, *(b for b in [whole.streams[name].boundary] if b is not None)]
+            for root in roots:
+                for leaf in leaves(root):
+                    if isinstance(leaf.leaf, Read):
+                        readers.setdefault(leaf.leaf.name, []).append(name)
+        reached: set[str] = set()
+        pending = list(whole.draws)
+        while pending:
+            for reader in readers.get(pending.pop(), []):
+                if reader in closure and reader not in reached:
+                    reached.add(reader)
+                    pending.append(reader)
+        return reached | {f"{n}.logits" for n in whole.draws}
+
+    def _step(self, whole: System, dependent: set[str]) -> System:
+        step = restrict(whole, [n for n in whole.equations if n in dependent])
+        given = {n: (replace(s, kind="input") if n in self.context else s) for n, s in step.streams.items()}
+        step = replace(step, streams=given, losses=(), outputs=())
+        problems = []
+        for name, value in step.equations.items():
+            for read, bound in reads_under(value):
+                for a, index in zip(step.streams[read.name].axes, read.index, strict=True):
+                    ahead = not index.is_shift or index.axis != a or a in bound or offset_value(step, index.offset) > 0
+                    if a == self.axis and read.name in whole.draws and ahead:
+                        problems.append(self._unsampled(step, name, read))
+        problems = problems or obstacles(step, self.axis)
+        if problems:
+            raise CellError(problems, whole.source or Source("", whole.name))
+        return step
+
+    @staticmethod
+    def _unsampled(step: System, name: str, read: Read) -> Diagnostic:
+        target = name.removesuffix(".logits")
+        shown = f"{read.name}[{','.join(map(show_index, read.index))}]"
+        text = f"trains, but cannot be generated: {target} needs {shown}, which is not sampled yet"
+        span = step.spans.get(name, step.streams[read.name].span)
+        return Diagnostic(
+            E481, text, span, help=f"read `{read.name}[{step.streams[read.name].axes[0]}-1]`, or only train this cell"
+        )
+
+    def _same_step(self, name: str) -> set[str]:
+        """The draws that an equation needs at its own step."""
+        found: set[str] = set()
+        seen: set[str] = set()
+        pending = [name]
+        while pending:
+            current = pending.pop()
+            if current in seen or current not in self.step.equations:
+                continue
+            seen.add(current)
+            for read, _ in reads_under(self.step.equations[current]):
+                axes = self.step.streams[read.name].axes
+                if all(i.is_identity for a, i in zip(axes, read.index, strict=True) if a == self.axis):
+                    pending.append(read.name)
+                    if read.name in self.step.draws:
+                        found.add(read.name)
+        return found
+
+    def _order(self) -> list[Drawn]:
+        """The draws of a step, each after those it needs."""
+        waiting = {n: self._same_step(f"{n}.logits") for n in self.step.draws}
+        order: list[Drawn] = []
+        while waiting:
+            done = {d.name for d in order}
+            ready = [n for n, deps in waiting.items() if deps <= done]
+            if not ready:
+                name, deps = next(iter(waiting.items()))
+                culprit = name if name in deps else next(d for d in self.step.draws if d in deps)
+                own = self.step.streams[culprit].at_home().leaf
+                assert isinstance(own, Read)
+                problem = self._unsampled(self.step, f"{name}.logits", own)
+                raise CellError([problem], self.system.source or Source("", self.system.name))
+            for name in ready:
+                deps = waiting.pop(name)
+                order.append(Drawn(name, f"{name}.logits", tuple(n for n in self.step.draws if n in deps)))
+        return order
+
+    def _late(self) -> bool:
+        """Whether a carried stream needs this step's draws: then the step is run once more with them."""
+        return any(self._same_step(n) for n in self.held if n in self.step.equations)
+
+    # ------------------------------------------------------------ running
+
+    def start(self, boundaries: Mapping[str, NDArray[Any]], batch: int) -> State:
+        """Before the first step: everything at its boundary."""
+        values = {n: np.repeat(boundaries[n][None], k, axis=0) for n, k in self.held.items()}
+        return State(values, {self.axis: np.zeros(batch, np.int64)})
+
+    def feed(
+        self, forward: Forward, data: Mapping[str, Any], steps: int, lengths: Mapping[str, Any], state: State
+    ) -> State:
+        """Run `steps` steps whose draws are known (`data` holds them too) and return the state behind them."""
+        batch = state.batch
+        here = {**lengths, self.axis: np.full(batch, steps, np.int64)}
+        want = tuple(n for n in self.held if n in self.step.equations)
+        found = forward(data, here, batch, want, state.values, state.clock) if want else {}
+        found = {**{n: data[n] for n in self.held if n in data}, **found}
+        return self._advance(found, here, state)
+
+    def _advance(self, found: Mapping[str, Any], lengths: Mapping[str, Any], state: State) -> State:
+        batch = Batch({self.axis: np.asarray(lengths[self.axis])}, state.batch)
+        return advance(self.step, self.held, found, {}, batch, state)
+
+    def draw(
+        self,
+        forward: Forward,
+        data: dict[str, Any],
+        lengths: Mapping[str, Any],
+        state: State,
+        sample: Callable[[NDArray[Any]], NDArray[np.int64]],
+    ) -> tuple[dict[str, NDArray[np.int64]], State]:
+        """One step: sample every draw in order, and the state behind it. `data` holds one step of each input."""
+        batch = state.batch
+        here = {**lengths, self.axis: np.ones(batch, np.int64)}
+        data = {**data, **{d.name: np.zeros((1, batch), np.int64) for d in self.draws}}
+        carried = tuple(n for n in self.held if n in self.step.equations)
+        found: dict[str, Any] = {}
+        drawn: dict[str, NDArray[np.int64]] = {}
+        for d in self.draws:
+            if d.logits not in found:
+                waiting = [o for o in self.draws if o.name not in drawn and set(o.after) <= set(drawn)]
+                want = (*(o.logits for o in waiting), *(() if self.late else carried))
+                found.update(forward(data, here, batch, want, state.values, state.clock))
+            drawn[d.name] = sample(np.asarray(found[d.logits])[0])
+            data[d.name] = drawn[d.name][None]
+        if self.late:
+            found.update(forward(data, here, batch, carried, state.values, state.clock))
+        seen = {n: found[n] if n in found else data[n] for n in self.held}
+        return drawn, self._advance(seen, here, state)
+
+
+def restrict(system: System, names: Any) -> System:
+    """The system with these equations only; the streams stay."""
+    chosen = set(names)
+    return replace(
+        system,
+        equations={n: v for n, v in system.equations.items() if n in chosen},
+        outputs=tuple(n for n in system.outputs if n in chosen),
+        losses=tuple(n for n in system.losses if n in chosen),
+    )
+
+
+def sampler(temperature: float, greedy: bool, seed: int | None) -> Callable[[NDArray[Any]], NDArray[np.int64]]:
+    """A function from logits (B, K) to categories (B,): softmax(logits / temperature), or the largest.
+
+    Errors: ValueError for a temperature below 0; 0 means greedy.
+    """
+    if not temperature >= 0:
+        raise ValueError(f"temperature: expected 0 or more, given {temperature}")
+    rng = np.random.default_rng(seed)
+
+    def sample(logits: NDArray[Any]) -> NDArray[np.int64]:
+        if greedy or temperature == 0:
+            return np.argmax(logits, axis=-1)
+        scaled = logits.astype(np.float64) / temperature
+        weights = np.cumsum(np.exp(scaled - scaled.max(axis=-1, keepdims=True)), axis=-1)
+        level = rng.random(len(logits)) * weights[:, -1]
+        return np.minimum((weights <= level[:, None]).sum(axis=-1), logits.shape[-1] - 1)
+
+    return sample
+
+
+def category_count(system: System, name: str) -> int:
+    return int(system.streams[name].categories or Dim())

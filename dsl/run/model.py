@@ -1,0 +1,359 @@
+"""A model: a cell with sizes and parameters, called on data.
+
+It picks an engine, checks what it is given and hands back a `Run`. Compiled, a whole run is one node on the tape;
+literal (`engine="tape"`), every operation is. Both see the same system, the same data and the same parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dsl.run.carry import State, carried
+from dsl.run.inputs import Arranged, arrange, expected, fed
+from dsl.run.parameters import Parameters, table
+from dsl.run.program import Program, needed
+from dsl.run.result import Run, with_terms
+from dsl.run.storage import Origin, origin_of, save
+from dsl.run.unroll import Unrolling
+from dsl.system.system import System
+from tinygrad_seq.errors import GradientError
+from tinygrad_seq.tape import backward, custom_node
+from tinygrad_seq.tape import state as tape_state
+from tinygrad_seq.tensor import Tensor
+
+if TYPE_CHECKING:
+    from dsl.run.compiled import Compiled
+    from dsl.spec import Spec
+
+ENGINES = ("compiled", "tape")
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Model:
+    """A cell with sizes and parameters.
+
+    cell     a Spec, or a System
+    seed     of the initialisers
+    dtype    "float32" or "float64"; data is cast to it
+    like     data by stream, from which sizes that were not given are read off
+    origin   what a file must remember to build the model again (found from a Spec)
+
+    model.params[name] is a Tensor; assigning an array checks its shape. `symbols` are those of the text that the
+    model was fitted to: they make generation speak text. Errors: ValueError naming a size that nothing gives.
+    """
+
+    def __init__(
+        self,
+        cell: Spec | System,
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        like: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype("float32"), np.dtype("float64")):
+            raise ValueError(f'dtype: expected "float32" or "float64", given {dtype!r}')
+        system = cell if isinstance(cell, System) else cell.system
+        sizes = settle(system, like or {})
+        self.system = system.bind(sizes)
+        if origin is None and not isinstance(cell, System):
+            origin = origin_of(cell.file, cell.name, {**cell.arguments, **sizes})
+        self.seed, self.origin = seed, origin
+        self.symbols: tuple[str, ...] | None = None
+        self.params = Parameters(self.system, seed, self.dtype)
+        self.program = Program(with_terms(self.system))
+        self._engines: dict[tuple[str, ...], Compiled] = {}
+
+    def __repr__(self) -> str:
+        system = self.system
+        sizes = ", ".join(f"{n}={v}" for n, v in system.arguments.items() if v is not None)
+        rows = {n: t.shape for n, t in self.params.items()}
+        count = self.params.count
+        return f"{system.name}({sizes})  {self.dtype}, {count:,} parameters\n{table(rows)}"
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(
+        self,
+        *args: Any,
+        lengths: Any = None,
+        state: State | None = None,
+        train: bool = False,
+        seed: int | None = None,
+        engine: str = "compiled",
+        **streams: Any,
+    ) -> Run:
+        """Run the cell on data: positional for its inputs in order, or by name.
+
+        lengths  axis -> (B,), or an array when the cell has one axis; a list of arrays gives its own
+        state    `run.state` of an earlier call, to carry on behind it; nothing differentiates into it
+        train, seed  switch a cell's noise on and number it; without noise lines they change nothing
+        engine   "compiled": one node on the tape; "tape": every operation a node
+
+        Computed at once is every output and loss that the given data suffices for. Errors: ValueError naming the
+        stream, what was expected and what was given; CellError for a state given to a cell that cannot carry on.
+        """
+        data = self.arranged(args, streams, lengths, state)
+        names = self._computable(data)
+        if not names:
+            lacking = self._lacking(data)
+            raise ValueError(f"nothing can be computed: missing {lacking}")
+        return self._run(data, names, state, engine)
+
+    def arranged(self, args: Sequence[Any], streams: Mapping[str, Any], lengths: Any, state: State | None) -> Arranged:
+        """A call's data, checked and laid out."""
+        names = list(fed(self.system))
+        if len(args) > len(names):
+            raise ValueError(f"{self.system.name} takes {len(names)} streams ({', '.join(names)}), given {len(args)}")
+        given = dict(zip(names, args, strict=False))
+        for name, value in streams.items():
+            if given.get(name) is not None:
+                raise ValueError(f"{name} is given twice")
+            given[name] = value
+        if self.symbols is not None:
+            given = {n: self.encode(v) if isinstance(v, str) else v for n, v in given.items()}
+        data = arrange(self.system, given, lengths, self.dtype, state.batch if state is not None else None)
+        for name, value in data.arrays.items():
+            if isinstance(value, Tensor) and value.dtype != self.dtype and value.dtype.kind == "f":
+                data.arrays[name] = value.astype(self.dtype)
+        if state is not None:
+            self._check_state(state, data)
+        return data
+
+    def _check_state(self, state: State, data: Arranged) -> None:
+        held = carried(self.system)
+        if state.batch != data.batch:
+            raise ValueError(f"state: expected one of {data.batch} sequences, given one of {state.batch}")
+        if set(held) != set(state.values):
+            raise ValueError(f"state: {self.system.name} carries {', '.join(held)}, given {', '.join(state.values)}")
+        for name, lag in held.items():
+            stream = self.system.streams[name]
+            shape = (lag, data.batch, *(() if stream.dtype == "category" else map(int, stream.shape)))
+            if state.values[name].shape != shape:
+                raise ValueError(f"state of {name}: expected {shape}, given {state.values[name].shape}")
+
+    def _computable(self, data: Arranged) -> tuple[str, ...]:
+        """Outputs and losses that need nothing which is not given."""
+        wanted = dict.fromkeys([*self.system.outputs, *self.system.losses])
+        return tuple(n for n in wanted if not self._missing(n, data))
+
+    def _missing(self, name: str, data: Arranged) -> list[str]:
+        system = self.system
+        names = needed(system, [name], data.arrays)
+        missing = [n for n in names if system.streams[n].kind in ("input", "draw") and n not in data.arrays]
+        axes = [a for n in names for a in system.streams[n].axes if system.axes[a].length is None]
+        return missing + [f"lengths of {a}" for a in dict.fromkeys(axes) if a not in data.lengths and not missing]
+
+    def _lacking(self, data: Arranged) -> str:
+        wanted = [*self.system.outputs, *self.system.losses]
+        if not wanted:
+            return "outputs and losses: the cell has none"
+        parts = []
+        for name in min((self._missing(n, data) for n in wanted), key=len):
+            stream = self.system.streams.get(name)
+            parts.append(f"{name}, expected {expected(stream)}" if stream is not None else name)
+        return "; ".join(parts)
+
+    # ------------------------------------------------------------ engines
+
+    def compiled(self, outside: tuple[str, ...]) -> Compiled:
+        """The compiled engine whose cotangents come in at `outside`."""
+        if outside not in self._engines:
+            from dsl.run.compiled import compile_system
+
+            self._engines[outside] = compile_system(self.system, outside, self.dtype)
+        return self._engines[outside]
+
+    def _run(self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str) -> Run:
+        if engine not in ENGINES:
+            raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, given {engine!r}")
+        self.params.arrays()
+        start, clock = (state.values, state.clock) if state is not None else (None, None)
+        if engine == "tape":
+            inputs = {**data.arrays, **self.params}
+            literal = Unrolling(self.program, inputs, data.lengths, data.batch, start, clock)
+            literal.execute(names)
+            found = {n: literal.result(n) for n in names}
+            values = {n: v if isinstance(v, Tensor) else Tensor.wrap(np.asarray(v)) for n, v in found.items()}
+            return Run(self, data, values, engine, state, literal)
+        sources = [(n, t) for n, t in {**self.params, **data.arrays}.items() if isinstance(t, Tensor)]
+        record = tape_state().recording and any(t.requires_grad for _, t in sources)
+        compiled = self.compiled(names)
+        arrays, saved = compiled.forward(
+            self._plain(data), data.lengths, data.batch, names, start=start, clock=clock, record=record
+        )
+        outputs = [arrays[n] for n in names]
+        if not record:
+            return Run(self, data, {n: Tensor.wrap(a) for n, a in zip(names, outputs, strict=True)}, engine, state)
+        pullback = self._pullback(compiled, saved, names, sources)
+        tensors = custom_node(self.system.name, [t for _, t in sources], outputs, pullback)
+        return Run(self, data, dict(zip(names, tensors, strict=True)), engine, state)
+
+    def _plain(self, data: Arranged) -> Arrays:
+        arrays = {n: v.data if isinstance(v, Tensor) else v for n, v in data.arrays.items()}
+        return {**arrays, **self.params.arrays()}
+
+    def _pullback(
+        self, compiled: Compiled, saved: Any, names: tuple[str, ...], sources: list[tuple[str, Tensor]]
+    ) -> Callable[[list[Any]], Sequence[Any]]:
+        wrt = tuple(n for n, t in sources if t.requires_grad)
+        order = [n for n, _ in sources]
+        versions = {n: (t.version, t.version[0]) for n, t in sources}
+
+        def pullback(cotangents: list[Any]) -> Sequence[Any]:
+            for name, (cell, version) in versions.items():
+                if cell[0] != version:
+                    raise GradientError(
+                        f"{name} changed after the run whose gradient is asked for: run the model again"
+                    )
+            grads = compiled.backward(saved, dict(zip(names, cotangents, strict=True)), wrt)
+            return [grads.get(n) for n in order]
+
+        return pullback
+
+    # ------------------------------------------------------------ gradients
+
+    def value_and_grad(
+        self,
+        *args: Any,
+        loss: str | Callable[[Run], Tensor] | None = None,
+        lengths: Any = None,
+        state: State | None = None,
+        train: bool = False,
+        seed: int | None = None,
+        engine: str = "compiled",
+        has_aux: bool = False,
+        **streams: Any,
+    ) -> tuple[Any, Arrays]:
+        """A loss and its gradient by parameter: `(value, grads)`, or `((value, run), grads)` with has_aux.
+
+        loss   the name of a loss (its batch mean), or a function of the run that gives a scalar Tensor; when the
+               cell has one loss it need not be named
+
+        Gradients are arrays of the parameters' shape and dtype; `.grad` of the parameters stays untouched.
+        """
+        loss = loss if loss is not None else self.only_loss()
+        if not callable(loss) and loss not in self.system.losses:
+            raise ValueError(f"{self.system.name} has no loss {loss}; it has {', '.join(self.system.losses) or 'none'}")
+        data = self.arranged(args, streams, lengths, state)
+        if callable(loss) or engine != "compiled":
+            return self._by_tape(loss, data, state, engine, has_aux)
+        missing = self._missing(loss, data)
+        if missing:
+            raise ValueError(f"{loss} cannot be computed: missing {self._lacking(data)}")
+        extra = tuple(n for n in self._computable(data) if n != loss) if has_aux else ()
+        value, grads, arrays = self.gradient(loss, data, state, extra)
+        if not has_aux:
+            return value, grads
+        return (value, Run(self, data, {n: Tensor.wrap(a) for n, a in arrays.items()}, engine, state)), grads
+
+    def gradient(
+        self, loss: str, data: Arranged, state: State | None = None, want: tuple[str, ...] = ()
+    ) -> tuple[float, Arrays, Arrays]:
+        """Batch mean of a loss, its gradient by parameter, and the arrays of `want`, on the compiled engine."""
+        compiled = self.compiled((loss,))
+        start, clock = (state.values, state.clock) if state is not None else (None, None)
+        arrays, saved = compiled.forward(
+            self._plain(data), data.lengths, data.batch, (loss, *want), start=start, clock=clock, record=True
+        )
+        cotangent = np.full(data.batch, 1 / data.batch, self.dtype)
+        trained = tuple(self.params.trained)
+        grads = compiled.backward(saved, {loss: cotangent}, trained)
+        return float(np.mean(arrays[loss])), {n: self._gradient_of(n, grads) for n in trained}, arrays
+
+    def _gradient_of(self, name: str, grads: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+        found = grads.get(name)
+        return np.zeros(self.params[name].shape, self.dtype) if found is None else np.asarray(found)
+
+    def _by_tape(
+        self, loss: str | Callable[[Run], Tensor], data: Arranged, state: State | None, engine: str, has_aux: bool
+    ) -> tuple[Any, Arrays]:
+        names = self._computable(data) if callable(loss) else (loss,)
+        run = self._run(data, names, state, engine)
+        value = loss(run) if callable(loss) else run[loss]
+        trained = self.params.trained
+        if value.edge is None:
+            raise GradientError("the loss depends on no parameter, or nothing was recorded (no_grad)")
+        edges = [t.edge for t in trained.values() if t.edge is not None]
+        found = backward([value.edge], [np.ones(value.shape, value.dtype)], edges, record=False)
+        grads = {n: g.data if isinstance(g, Tensor) else g for n, g in zip(trained, found, strict=True)}
+        number = float(value.data)
+        return ((number, run) if has_aux else number), {n: self._gradient_of(n, grads) for n in trained}
+
+    def only_loss(self) -> str:
+        """The cell's one loss. Errors: ValueError when it has none or several."""
+        losses = self.system.losses
+        if len(losses) != 1:
+            kind = "several losses" if losses else "no loss"
+            raise ValueError(f"{self.system.name} has {kind}: give loss=..., a name or a function of the run")
+        return losses[0]
+
+    # ------------------------------------------------------------ text
+
+    def encode(self, text: str) -> np.ndarray[Any, Any]:
+        """Integers of a string in the symbols of the text that the model was fitted to."""
+        from dsl.run.data import encode
+
+        if self.symbols is None:
+            raise ValueError("this model knows no symbols: fit it to a Text, or give integers")
+        return encode(text, self.symbols)
+
+    # ------------------------------------------------------------ what is done elsewhere
+
+    def fit(self, **options: Any) -> Any:
+        """Train: see `dsl.run.fit.fit`."""
+        from dsl.run.fit import fit
+
+        return fit(self, **options)
+
+    def generate(self, T: int = 200, **options: Any) -> Any:
+        """Sample a sequence and feed it back: see `dsl.run.generate.generate`."""
+        from dsl.run.generate import generate
+
+        return generate(self, T, **options)
+
+    def save(self, path: str | Path, optimizer: Any = None) -> Path:
+        """Write cell, parameters and optimizer to one file: see `dsl.run.storage.save`."""
+        return save(self, path, optimizer)
+
+    def to_torch(self) -> Any:
+        """A torch.nn.Module of generated, readable source: see `dsl.export.torch`."""
+        from dsl.export.torch import to_torch
+
+        return to_torch(self)
+
+
+def settle(system: System, like: Mapping[str, Any]) -> dict[str, int]:
+    """The integer arguments of a system: given ones, then those that data in `like` shows.
+
+    A feature dim that is one argument (`D`) is read off an array's last axes, a number of categories off the
+    largest. Errors: ValueError for data that contradicts itself and for a size nothing gives.
+    """
+    sizes = {n: v for n, v in system.arguments.items() if isinstance(v, int)}
+    for name, value in like.items():
+        stream = system.streams.get(name)
+        if stream is None or stream.kind not in ("input", "draw"):
+            raise ValueError(f"like: {system.name} has no input {name}; it has {', '.join(fed(system)) or 'none'}")
+        items = value if isinstance(value, list | tuple) and len(value) and np.ndim(value[0]) else [value]
+        shape = np.shape(items[0])
+        if stream.dtype == "category":
+            dims, found = (stream.categories,), (max(int(np.max(v)) for v in items) + 1,)
+        else:
+            dims, found = stream.shape, shape[len(shape) - len(stream.shape) :]
+        for dim, size in zip(dims, found, strict=True):
+            names = dim.names if dim is not None else set()
+            if len(names) == 1 and dim == next(iter(names)) and sizes.setdefault(next(iter(names)), size) != size:
+                if stream.dtype != "category" or size > sizes[next(iter(names))]:
+                    raise ValueError(f"like: {name} has {dim} = {size}, given {sizes[next(iter(names))]}")
+    open_ = [n for n, v in system.arguments.items() if v is None and n not in sizes]
+    if open_:
+        hint = ", ".join(f"{n}=..." for n in open_)
+        raise ValueError(
+            f"{system.name}: {', '.join(open_)} not given: build({hint}), or like={{stream: data}} to read sizes off"
+        )
+    return sizes
