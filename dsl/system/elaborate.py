@@ -297,16 +297,17 @@ class Elaborator:
             self._problem("E603", f"`{use.cell}` uses itself", copy.place(use.span), "a cell cannot contain a copy of itself")
             copy.uses[use.name] = []
             return
-        storeys = self._storeys(copy, use)
+        storeys = len(shared) if shared else self._storeys(copy, use)
+        stacked = shared[0].storey is not None if shared else use.stack is not None
         children: list[Copy] = []
         copy.uses[use.name] = children
         for k in range(storeys):
-            prefix = copy.flat(use.name) + ("." if use.stack is None else f".{k}.")
-            child = Copy(prefix, target[0], target[1], parent=copy, use=use, reverse=use.reverse, storey=k if use.stack is not None else None)
+            prefix = copy.flat(use.name) + (f".{k}." if stacked else ".")
+            child = Copy(prefix, target[0], target[1], parent=copy, use=use, reverse=use.reverse, storey=k if stacked else None)
             arguments = list(use.arguments)
             if k > 0:
                 arguments = self._chain(children[-1], child, arguments)
-            self._arguments(copy, child, use, arguments, table, shared[0] if shared else None)
+            self._arguments(copy, child, use, arguments, table, shared[k] if shared else None)
             children.append(child)
             self._body(child)
             child.outputs = self._copy_outputs(child)
@@ -415,9 +416,12 @@ class Elaborator:
             self._problem("E201", f"unknown name `{value.name}`", place, f"did you mean `{near}`?" if near else "define it in this cell")
             child.aliases[name] = "!"
             return
-        child.aliases[name] = flat
+        ref = next(r for r in statement.refs if r.name == name)
+        if statement.kind == "input" and ref.index and statement.value is not None:
+            child.aliases[f"^{name}"] = flat  # outside its steps the copy's input is what its own cell says
+        else:
+            child.aliases[name] = flat
         if statement.kind == "input":
-            ref = next(r for r in statement.refs if r.name == name)
             self._map_axes(copy, child, ref, flat, table, value.name)
 
     def _map_axes(self, copy: Copy, child: Copy, ref: Ref, flat: str, table: dict[str, tuple[str, ...]], written: str) -> None:
@@ -509,9 +513,14 @@ class Elaborator:
             boundary, owner = statement.value, copy
             if ref.name in copy.boundaries:
                 boundary, owner = copy.boundaries[ref.name]
+            kind = statement.kind
+            if f"^{ref.name}" in copy.aliases:
+                kind, axes = "state", tuple(copy.axes[a].axis for a in local if a in copy.axes)
+                given = Ref(f"^{ref.name}", ref.index, ref.span)
+                self.flat.defined[name] = Defined(name, axes, tuple(local), given, copy, place, place)
             self.flat.declared[name] = Declared(
                 name,
-                statement.kind,
+                kind,
                 tuple(copy.axes[a].axis for a in local if a in copy.axes),
                 copy,
                 place,

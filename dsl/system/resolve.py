@@ -267,7 +267,7 @@ class Resolver:
             logits = self._lower(self.drawn[term.payload].value)
             return -REGISTRY["cross_entropy"](self._vector(logits), lift(Read(term.payload, tuple(_home(a) for a in self.flat.defined[term.payload].axes))))
         if term.op == "zeros":
-            return REGISTRY["fill"](lift(0), dims=tuple(term.payload))
+            return REGISTRY["fill"](lift(0), dims=self.inference.unifier.shape(term.payload))
         if term.op == "product":
             return self._product(term, args)
         if term.op == "cross_entropy":
@@ -275,7 +275,8 @@ class Resolver:
         values = [self._vector(a) for a in args]
         primitive = REGISTRY[term.op]
         if term.op == "part":
-            return primitive(*values, start=term.payload[0], size=term.payload[1])
+            start, size = self.inference.unifier.shape(term.payload)
+            return primitive(*values, start=start, size=size)
         if term.axis is not None:
             return primitive(*values, axis=term.axis)
         if term.op in ("sum", "mean", "max", "min", "logsumexp"):
