@@ -341,10 +341,14 @@ class Maker:
         free = [a for a in ("s", "t") if a not in axes and a != busy and any(a in s.axes for s in self.streams)]
         if not free or len(axes) > 1:
             return None
-        self.facts |= {kind, "sum[]"}
         a = self.pick(free)
-        both = (*axes, a)
-        return f"sum[{a}]({kind[:-2]}[{a}]({self.scalar(both, depth - 1)})*({self.vector(both, dim, depth - 1)}))"
+        along = [s for s in self.streams if s.axes == (a,) and s.dim and not s.category]
+        if not along:
+            return None
+        self.facts |= {kind, "sum[]", "dot"}
+        both, key = (*axes, a), self.pick(along)
+        score = f"{self.param(key.dim)}@{key.name}[{a}] + {self.scalar(both, depth - 1)}"
+        return f"sum[{a}]({kind[:-2]}[{a}]({score})*({self.vector(both, dim, depth - 1)}))"
 
     def category(self, kind: str, axes: tuple[str, ...], dim: str, depth: int) -> str:
         reads = [(s, w) for s in self.streams if s.category and (not s.axes or (w := self.index(s, axes)))]
@@ -468,11 +472,11 @@ def add_use(m: Maker, subs: dict[str, str]) -> None:
     if not feeds:
         return
     source, cell = m.pick(feeds), m.pick(list(subs))
-    form = m.pick(["plain", "reverse", "stack", "shared", "start", "cell", "param"])
+    form = m.pick(["plain", "reverse", "stack", "shared", "shared stack", "start", "cell", "param"])
     name, more, front = m.fresh("r"), "", ""
     if form == "reverse":
         front = "reverse "
-    elif form == "stack":
+    elif form in ("stack", "shared stack"):
         front = "stack 2 of "
     elif form == "start":
         more = ", h=" + m.boundary("H", ("param", "input", "last"), list(m.streams))
@@ -484,7 +488,7 @@ def add_use(m: Maker, subs: dict[str, str]) -> None:
     m.facts |= {"sub-cell", f"use {form}"}
     m.body.append(f"use {name} = {front}{cell}(x={source.name}, H=H{more})")
     m.finish([Stream(name, source.axes, "H", True)])
-    if form == "shared":
+    if "shared" in form:
         twin, fed = m.fresh("r"), m.pick([s for s in feeds if s.dim == source.dim])
         m.body.append(f"use {twin} = {name}(x={fed.name})")
         m.finish([Stream(twin, fed.axes, "H", True)])

@@ -1,0 +1,166 @@
+"""One case through every reading of a cell, compared.
+
+A case (text, arguments, lengths, seed) determines all data by the names of the streams, so that a saved regression
+needs no arrays. Padding is NaN (999 for categories): whatever looks at it shows.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsl.system.resolve import resolve
+from dsl.system.system import System
+from dsl.text.parse import parse
+from tests.differential.generator import Case
+from tests.reference import Scope, evaluate
+
+RTOL, ATOL = 1e-6, 1e-8
+REGRESSIONS = Path(__file__).parent / "regressions"
+
+
+class Disagreement(AssertionError):
+    """Two readings of one cell differ; the message says which, on what and by how much."""
+
+
+def load(path: Path) -> Case:
+    """A regression file: `# {"seed": …, "arguments": …, "lengths": …}`, then the cell."""
+    text = path.read_text("utf-8")
+    return Case(text=text, **json.loads(text.split("\n", 1)[0].removeprefix("# ")))
+
+
+def save(case: Case, why: str, folder: Path = REGRESSIONS) -> Path:
+    facts = json.dumps({"seed": case.seed, "arguments": case.arguments, "lengths": case.lengths})
+    note = " ".join(why.split())[:200]
+    path = folder / f"seed{case.seed}.cell"
+    path.write_text(f"# {facts}\n# {note}\n{case.text}", "utf-8")
+    return path
+
+
+@dataclass
+class Prepared:
+    """A case with its system and numbers: batched for the engines, one dict a sequence for the reference."""
+
+    case: Case
+    system: System
+    lengths: dict[str, np.ndarray]
+    batch: int
+    params: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+    sequences: list[dict[str, np.ndarray]]
+
+    def reference(self, params: Any = None, sequences: Any = None) -> list[Scope]:
+        file = parse(self.case.text)
+        each = [{a: n[b] for a, n in self.case.lengths.items()} for b in range(self.batch)]
+        return [
+            evaluate(file, None, self.case.arguments, data, self.params if params is None else params, each[b])
+            for b, data in enumerate(self.sequences if sequences is None else sequences)
+        ]
+
+    @property
+    def floats(self) -> list[str]:
+        """What a gradient can be taken with respect to."""
+        streams = self.system.streams
+        return [n for n in [*self.params, *self.inputs] if streams[n].dtype == "real"]
+
+
+def seeded(case: Case, *key: Any) -> np.random.Generator:
+    return np.random.default_rng([case.seed % 2**32, zlib.crc32(repr(key).encode())])
+
+
+def prepare(case: Case) -> Prepared:
+    system, _ = resolve(parse(case.text), None, case.arguments)
+    system = system.bind(case.arguments)
+    lengths = {a: np.asarray(n) for a, n in case.lengths.items() if a in system.axes}
+    batch = len(next(iter(case.lengths.values())))
+    params, inputs, sequences = {}, {}, [{} for _ in range(batch)]
+    for name, s in system.streams.items():
+        shape = tuple(int(d) for d in s.shape)
+        if s.kind == "param":
+            params[name] = seeded(case, name).normal(size=shape) * 0.6
+        elif s.kind in ("input", "draw"):
+            for b in range(batch):
+                size = tuple(int(lengths[a][b]) for a in s.axes)
+                if s.dtype == "category":
+                    low = 0 if s.kind == "draw" else -1
+                    value = seeded(case, name, b).integers(low, int(s.categories), size)
+                else:
+                    value = seeded(case, name, b).normal(size=size + shape)
+                sequences[b][name] = np.asarray(value)
+            inputs[name] = pack([sequence[name] for sequence in sequences], s.axes, lengths)
+    return Prepared(case, system, lengths, batch, params, inputs, sequences)
+
+
+def pack(values: list[Any], axes: Any, lengths: Any) -> np.ndarray:
+    """Sequences side by side: (longest, ..., B, *features), the rest of it poison."""
+    first = np.asarray(values[0])
+    whole = first.dtype.kind in "iu"
+    sizes = tuple(int(lengths[a].max()) for a in axes)
+    out = np.full((*sizes, len(values), *first.shape[len(axes) :]), 999 if whole else np.nan, np.int64 if whole else float)
+    for b, value in enumerate(values):
+        out[(*(slice(n) for n in np.shape(value)[: len(axes)]), b)] = value
+    return out
+
+
+def sequence_of(array: Any, b: int, steps: list[int]) -> np.ndarray:
+    return np.asarray(array)[(*(slice(n) for n in steps), b)]
+
+
+def agree(what: str, left: Any, right: Any, rtol: float = 1e-9, atol: float = 1e-11) -> None:
+    left, right = np.asarray(left, float), np.asarray(right, float)
+    if left.shape != right.shape:
+        raise Disagreement(f"{what}: shapes {left.shape} and {right.shape}")
+    if not np.allclose(left, right, rtol=rtol, atol=atol, equal_nan=False):
+        worst = np.unravel_index(np.argmax(np.nan_to_num(abs(left - right), nan=np.inf)), left.shape) if left.ndim else ()
+        raise Disagreement(f"{what}{list(map(int, worst))}: {left[worst]!r} and {right[worst]!r}")
+
+
+def compare_values(p: Prepared, values: dict[str, Any], scopes: list[Scope], engine: str) -> None:
+    """Every stream the engine computed, real steps against the reference, and nothing but 0 (or -1) beyond them."""
+    for name, array in values.items():
+        s = p.system.streams[name]
+        array = np.asarray(array)
+        if s.total or s.shared:
+            expected = sum(scope(name) for scope in scopes) if s.total else scopes[0](name)
+            agree(f"{engine} {name}", array, expected)
+            continue
+        rest = np.ones(array.shape[: len(s.axes) + 1], bool)
+        for b, scope in enumerate(scopes):
+            steps = scope.lengths_of(name)
+            rest[(*(slice(n) for n in steps), b)] = False
+            got, expected = sequence_of(array, b, steps), scope(name)
+            if s.dtype == "category":
+                got = (got[..., None] == np.arange(int(s.categories))).astype(float)
+            agree(f"{engine} {name} of sequence {b}", got, np.reshape(expected, got.shape) if not expected.size else expected)
+        if np.any(array[rest] != (-1 if s.dtype == "category" else 0)):
+            raise Disagreement(f"{engine} {name}: something in the padding")
+
+
+def finite_differences(p: Prepared, gradients: dict[str, np.ndarray], loss: str, rounds: int = 2) -> None:
+    """Random joint directions, scaled so that every tensor weighs the same, by the reference."""
+    rng = seeded(p.case, "directions")
+    for _ in range(rounds):
+        along = {}
+        for name, g in gradients.items():
+            d = rng.normal(size=g.shape)
+            along[name] = d / max(1.0, float(np.linalg.norm(g)))
+        expected = sum(float(np.sum(g * along[n])) for n, g in gradients.items())
+        scale = sum(float(np.sum(abs(g * along[n]))) for n, g in gradients.items())
+
+        def cost(e: float, along: Any = along) -> float:
+            params = {n: v + e * along[n] if n in along else v for n, v in p.params.items()}
+            sequences = []
+            for b, data in enumerate(p.sequences):
+                steps = {n: data[n].shape[: len(p.system.streams[n].axes)] for n in data}
+                sequences.append({n: v + e * sequence_of(along[n], b, steps[n]) if n in along else v for n, v in data.items()})
+            return float(np.mean([scope.losses[loss] for scope in p.reference(params, sequences)]))
+
+        h = 2e-4
+        slope = (8 * (cost(h) - cost(-h)) - (cost(2 * h) - cost(-2 * h))) / (12 * h)
+        if not abs(slope - expected) <= ATOL + RTOL * max(abs(slope), scale):
+            raise Disagreement(f"finite differences {slope!r}, gradient {expected!r}")
