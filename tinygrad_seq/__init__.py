@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_seq import functions, ops
+from tinygrad_seq import functions, initializers, ops, optim
 from tinygrad_seq.errors import AnomalyError, GradientError
 from tinygrad_seq.explain import explain
 from tinygrad_seq.functions import *  # noqa: F403
 from tinygrad_seq.gradcheck import check_grads
+from tinygrad_seq.optim import clip_by_norm
 from tinygrad_seq.primitive import REGISTRY, Primitive, elementwise
 from tinygrad_seq.tape import custom_node
 from tinygrad_seq.tensor import Tensor, tensor
@@ -56,6 +57,7 @@ __all__ = [  # noqa: F405
     "Primitive",
     "Tensor",
     "check_grads",
+    "clip_by_norm",
     "custom_node",
     "detect_anomaly",
     "elementwise",
@@ -65,10 +67,12 @@ __all__ = [  # noqa: F405
     "grad",
     "hessian",
     "hvp",
+    "initializers",
     "jacobian",
     "jvp",
     "no_grad",
     "ops",
+    "optim",
     "remat",
     "stop_gradient",
     "tensor",

@@ -89,7 +89,7 @@ def _is(node: Symbol, value: float) -> bool:
     return node.is_number and node.leaf == value
 
 
-def _simplify(name: str, a: tuple[Symbol, ...]) -> Symbol | None:
+def _simplify(name: str, a: tuple[Symbol, ...]) -> Any:
     """The few identities that keep derived expressions as short as a person would write them."""
     zero = lift(0)
     if name in _FOLDED and a[0].is_number and a[1].is_number:
@@ -134,7 +134,7 @@ def _simplify(name: str, a: tuple[Symbol, ...]) -> Symbol | None:
     return None
 
 
-def _signed(name: str, x: Symbol, y: Symbol) -> Symbol | None:
+def _signed(name: str, x: Symbol, y: Symbol) -> Any:
     """Signs leave products and quotients."""
     operation = REGISTRY[name]
     if x.is_op("neg") and y.is_op("neg"):
@@ -144,7 +144,7 @@ def _signed(name: str, x: Symbol, y: Symbol) -> Symbol | None:
     return -operation(x, y.args[0]) if y.is_op("neg") else None
 
 
-def _multiply(x: Symbol, y: Symbol) -> Symbol | None:
+def _multiply(x: Symbol, y: Symbol) -> Any:
     """x * (1/b) is x/b; x * where(c, 1, 0) is where(c, x, 0), which keeps an untaken branch's NaN out."""
     if y.is_op("div") and _is(y.args[0], 1):
         return x / y.args[1]

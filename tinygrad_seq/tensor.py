@@ -56,7 +56,7 @@ class Tensor(Arithmetic):
         *,
         requires_grad: bool = False,
         name: str | None = None,
-        dtype: DTypeLike = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         """A copy of `value` (dtype kept unless given). A gradient needs a floating dtype."""
         self.data = np.array(value.data if isinstance(value, Tensor) else value, dtype=dtype)
@@ -135,7 +135,7 @@ class Tensor(Arithmetic):
             return NotImplemented
         return inputs[0] @ inputs[1] if name == "matmul" and isinstance(inputs[0], Tensor) else op(*inputs)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if copy:
             return np.array(self.data, dtype=dtype)
         return self.numpy() if dtype is None or dtype == self.dtype else self.data.astype(dtype)
@@ -167,7 +167,8 @@ class Tensor(Arithmetic):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        shape: tuple[int, ...] = self.data.shape
+        return shape
 
     @property
     def ndim(self) -> int:
@@ -179,7 +180,8 @@ class Tensor(Arithmetic):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
+        dtype: np.dtype[Any] = self.data.dtype
+        return dtype
 
     def numpy(self) -> Array:
         """The values, as a read-only view."""
@@ -404,7 +406,7 @@ def _unpickle(array: Array, requires_grad: bool, name: str | None) -> Tensor:
 
 
 def tensor(
-    value: ArrayLike | Tensor, requires_grad: bool = False, name: str | None = None, dtype: DTypeLike = None
+    value: ArrayLike | Tensor, requires_grad: bool = False, name: str | None = None, dtype: DTypeLike | None = None
 ) -> Tensor:
     """A tensor with a copy of `value`; its dtype is kept unless one is given."""
     return Tensor(value, requires_grad=requires_grad, name=name, dtype=dtype)

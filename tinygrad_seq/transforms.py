@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.tape import Custom, Edge, Node, reach, backward, changed, state
+from tinygrad_seq.tape import Custom, Edge, Node, backward, changed, reach, state
 from tinygrad_seq.tensor import Tensor
 
 Function = Callable[..., Any]

@@ -1,0 +1,298 @@
+"""Optimisers over a mapping of named tensors, and gradient clipping.
+
+A step changes the tensors' values in place. `state_dict()` is a flat mapping of named arrays, so that it
+saves as it is; loaded again, training goes on bit for bit. `lr` and the other settings are plain
+attributes and may be changed between steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+Retraction = Callable[[Array], Array]
+
+
+class Optimizer:
+    """Common part: names, the step count, gradients, saved state.
+
+    params   name -> Tensor; a list is numbered
+    kept     name -> retraction, applied to the new value after each step (a parameter that has to stay
+             orthogonal, say)
+    """
+
+    slots: tuple[str, ...] = ()  # arrays kept for each parameter
+    settings: tuple[str, ...] = ("lr",)  # numbers saved with the state
+
+    def __init__(
+        self,
+        params: Mapping[str, Tensor] | list[Tensor],
+        lr: float,
+        *,
+        kept: Mapping[str, Retraction] | None = None,
+    ) -> None:
+        named = params if isinstance(params, Mapping) else {str(i): p for i, p in enumerate(params)}
+        if not named:
+            raise ValueError("an optimizer needs at least one parameter")
+        if not lr >= 0:
+            raise ValueError(f"lr must be 0 or more, not {lr}")
+        self.params: dict[str, Tensor] = dict(named.items())
+        self.kept = dict(kept or {})
+        unknown = sorted(set(self.kept) - set(self.params))
+        if unknown:
+            raise ValueError(f"kept names no parameter: {', '.join(unknown)}")
+        self.lr = lr
+        self.steps = 0
+        self.state: dict[str, dict[str, Array]] = {
+            slot: {name: np.zeros(p.shape, p.dtype) for name, p in self.params.items()} for slot in self.slots
+        }
+
+    def step(self, grads: Mapping[str, Any] | None = None) -> None:
+        """One update, from `grads` (name -> array) or, without, from each tensor's `grad`.
+
+        A parameter without a gradient stays as it is. An unknown name or a wrong shape is a ValueError,
+        and then nothing was changed.
+        """
+        given = self._gradients(grads)
+        self.steps += 1
+        for name, g in given.items():
+            p = self.params[name]
+            update = self._update(name, p.data, g)
+            value = p.data + update
+            p.assign(self.kept[name](value) if name in self.kept else value)
+
+    def _gradients(self, grads: Mapping[str, Any] | None) -> dict[str, Array]:
+        if grads is None:
+            found: dict[str, Any] = {n: p.grad for n, p in self.params.items()}
+        else:
+            unknown = sorted(set(grads) - set(self.params))
+            if unknown:
+                raise ValueError(f"gradients for unknown parameters: {', '.join(unknown)}")
+            found = {n: grads.get(n) for n in self.params}
+        result: dict[str, Array] = {}
+        for name, g in found.items():
+            if g is None:
+                continue
+            p = self.params[name]
+            array = np.asarray(g.data if isinstance(g, Tensor) else g)
+            if array.shape != p.shape:
+                raise ValueError(f"the gradient of {name} has shape {array.shape}, the parameter {p.shape}")
+            result[name] = array.astype(p.dtype, copy=False)
+        return result
+
+    def _update(self, name: str, p: Array, g: Array) -> Array:
+        """What to add to the parameter."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Forget the tensors' gradients."""
+        for p in self.params.values():
+            p.grad = None
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all there is to resume from: `steps`, the settings, and `slot/parameter` arrays."""
+        result: dict[str, Array] = {"steps": np.array(self.steps, np.int64)}
+        result |= {s: np.array(getattr(self, s), np.float64) for s in self.settings}
+        for slot, arrays in self.state.items():
+            result |= {f"{slot}/{name}": a.copy() for name, a in arrays.items()}
+        return result
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; ValueError (and no change) when it is another optimizer's."""
+        mine = self.state_dict()
+        missing, extra = sorted(set(mine) - set(saved)), sorted(set(saved) - set(mine))
+        if missing or extra:
+            parts = [
+                f"{word} {', '.join(names[:5])}" for word, names in (("missing", missing), ("extra", extra)) if names
+            ]
+            raise ValueError(f"not the state of this {type(self).__name__}: {'; '.join(parts)}")
+        for key, array in mine.items():
+            if np.shape(saved[key]) != array.shape:
+                raise ValueError(f"state {key} has shape {np.shape(saved[key])}, expected {array.shape}")
+        self.steps = int(saved["steps"])
+        for s in self.settings:
+            setattr(self, s, float(saved[s]))
+        for slot, arrays in self.state.items():
+            for name, a in arrays.items():
+                a[...] = np.asarray(saved[f"{slot}/{name}"])
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{s}={getattr(self, s):g}" for s in self.settings)
+        return f"{type(self).__name__}({len(self.params)} parameters, {settings}, {self.steps} steps)"
+
+
+class SGD(Optimizer):
+    """v ← momentum·v + g; θ ← θ − lr·v, or with Nesterov's look-ahead θ − lr·(g + momentum·v)."""
+
+    slots = ("velocity",)
+    settings = ("lr", "momentum", "weight_decay")
+
+    def __init__(
+        self,
+        params: Mapping[str, Tensor] | list[Tensor],
+        lr: float = 1e-2,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        *,
+        kept: Mapping[str, Retraction] | None = None,
+    ) -> None:
+        if nesterov and not momentum > 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        super().__init__(params, lr, kept=kept)
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+
+    def _update(self, name: str, p: Array, g: Array) -> Array:
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        if not self.momentum:
+            return -self.lr * g
+        v = self.state["velocity"][name]
+        v *= self.momentum
+        v += g
+        return -self.lr * (g + self.momentum * v if self.nesterov else v)
+
+
+class RMSProp(Optimizer):
+    """s ← decay·s + (1 − decay)·|g|²; θ ← θ − lr·g/(√s + eps) (Tieleman and Hinton 2012)."""
+
+    slots = ("square",)
+    settings = ("lr", "decay", "eps")
+
+    def __init__(
+        self,
+        params: Mapping[str, Tensor] | list[Tensor],
+        lr: float = 1e-2,
+        decay: float = 0.99,
+        eps: float = 1e-8,
+        *,
+        kept: Mapping[str, Retraction] | None = None,
+    ) -> None:
+        super().__init__(params, lr, kept=kept)
+        self.decay, self.eps = decay, eps
+
+    def _update(self, name: str, p: Array, g: Array) -> Array:
+        s = self.state["square"][name]
+        s *= self.decay
+        s += (1 - self.decay) * _abs2(g)
+        return -self.lr * g / (np.sqrt(s) + self.eps)
+
+
+class Adagrad(Optimizer):
+    """s ← s + |g|²; θ ← θ − lr·g/(√s + eps) (Duchi, Hazan and Singer 2011)."""
+
+    slots = ("square",)
+    settings = ("lr", "eps")
+
+    def __init__(
+        self,
+        params: Mapping[str, Tensor] | list[Tensor],
+        lr: float = 1e-2,
+        eps: float = 1e-10,
+        *,
+        kept: Mapping[str, Retraction] | None = None,
+    ) -> None:
+        super().__init__(params, lr, kept=kept)
+        self.eps = eps
+
+    def _update(self, name: str, p: Array, g: Array) -> Array:
+        s = self.state["square"][name]
+        s += _abs2(g)
+        return -self.lr * g / (np.sqrt(s) + self.eps)
+
+
+class Adam(Optimizer):
+    """Moments with bias correction (Kingma and Ba 2015, algorithm 1); weight decay enters the gradient."""
+
+    slots = ("first", "second")
+    settings = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Mapping[str, Tensor] | list[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        kept: Mapping[str, Retraction] | None = None,
+    ) -> None:
+        if not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"betas must lie in [0, 1), not {betas}")
+        super().__init__(params, lr, kept=kept)
+        (self.beta1, self.beta2), self.eps, self.weight_decay = betas, eps, weight_decay
+        self.state["count"] = {name: np.zeros((), np.int64) for name in self.params}
+
+    def _update(self, name: str, p: Array, g: Array) -> Array:
+        if self.weight_decay and not self.decoupled:
+            g = g + self.weight_decay * p
+        m, v = self.state["first"][name], self.state["second"][name]
+        self.state["count"][name] += 1
+        n = int(self.state["count"][name])
+        m *= self.beta1
+        m += (1 - self.beta1) * g
+        v *= self.beta2
+        v += (1 - self.beta2) * _abs2(g)
+        rate = self.lr / (1 - self.beta1**n)
+        update: Array = -rate * m / (np.sqrt(v) / math.sqrt(1 - self.beta2**n) + self.eps)
+        if self.weight_decay and self.decoupled:
+            update = update - self.lr * self.weight_decay * p
+        return update
+
+
+class AdamW(Adam):
+    """Adam whose weight decay acts on the parameter itself (Loshchilov and Hutter 2019)."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Mapping[str, Tensor] | list[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        kept: Mapping[str, Retraction] | None = None,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, kept=kept)
+
+
+def _abs2(g: Array) -> Array:
+    return (g.real**2 + g.imag**2) if np.iscomplexobj(g) else g * g
+
+
+def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float:
+    """Scale all gradients (arrays or tensors, in place) so that their joint norm is at most `max_norm`.
+
+    Returns the norm they had. The direction is kept, and a norm below the bound changes nothing.
+    FloatingPointError, and no change, when the norm is not finite.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"max_norm must be above 0, not {max_norm}")
+    values = list(grads.values()) if isinstance(grads, Mapping) else list(grads)
+    arrays = [g.data if isinstance(g, Tensor) else g for g in values if g is not None]
+    squares = [float(np.sum(_abs2(a.astype(np.result_type(a, np.float64), copy=False)))) for a in arrays]
+    norm = math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.inf
+    if not math.isfinite(norm):
+        raise FloatingPointError("the gradients' norm is not finite: they hold NaN or an infinity, or overflow")
+    if norm > max_norm:
+        for a in arrays:
+            np.multiply(a, max_norm / norm, out=a)
+    return norm
+
+
+def orthogonal_retraction(w: Array) -> Array:
+    """The orthonormal matrix that QR makes of w, with signs that keep it near w; in float64 inside."""
+    wide = w.astype(np.result_type(w, np.float64))
+    q, r = np.linalg.qr(wide if w.shape[0] >= w.shape[1] else wide.T)
+    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    result: Array = (q if w.shape[0] >= w.shape[1] else q.T).astype(w.dtype)
+    return result
