@@ -272,17 +272,23 @@ def clip(x: Real, low: Real, high: Real) -> Real:
     return x.choose(x.compare(">", high), high, x)
 
 
-def mod(a: Real, b: Real) -> Real:
-    """Python's: the sign of b."""
+def _divmod(a: Real, b: Real) -> tuple[Real, Real]:
+    """Python's quotient (a whole number before rounding) and remainder, b not 0: as NumPy's npy_divmod."""
     r = a._make(a.builder.frem(a.value, b.value))
     wrong = a.builder.xor(r.compare("<", 0.0), b.compare("<", 0.0))
-    return r.choose(r.builder.and_(wrong, r.compare("!=", 0.0)), r + b, r)
+    wrong = a.builder.and_(wrong, r.compare("!=", 0.0))
+    quotient = (a - r) / b
+    return quotient.choose(wrong, quotient - 1.0, quotient), r.choose(wrong, r + b, r)
+
+
+def mod(a: Real, b: Real) -> Real:
+    """Python's: the sign of b."""
+    return _divmod(a, b)[1]
 
 
 def floordiv(a: Real, b: Real) -> Real:
-    """Python's: (a - mod(a, b)) / b, a whole number; a / b where that is not finite (b = 0)."""
-    quotient = ((a - mod(a, b)) / b).intrinsic("rint")
-    return a.choose(b.compare("==", 0.0), a / b, quotient)
+    """Python's; a / b where b is 0."""
+    return a.choose(b.compare("==", 0.0), a / b, _divmod(a, b)[0].intrinsic("rint"))
 
 
 def _intrinsic(name: str) -> Callable[..., Real]:

@@ -13,6 +13,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from tinygrad_seq.kernels.formulas import DOUBLE, SINGLE, formula
@@ -23,7 +24,7 @@ def _common(name: str, *args: Any) -> Any:
     reals = [a for a in args if isinstance(a, types.Float)]
     bad = [a for a in args if not isinstance(a, types.Float | types.Integer | types.Boolean)]
     if bad or not reals:
-        raise TypeError(f"{name} takes float32 or float64 scalars, not ({', '.join(map(str, args))})")
+        raise TypingError(f"{name} takes float32 or float64 scalars, not ({', '.join(map(str, args))})")
     return min(reals, key=lambda a: a.bitwidth)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 Pair = tuple[Callable[..., Any], Callable[..., Any]]
@@ -30,7 +31,12 @@ def check_flat(*arrays: Any) -> None:
     for a in arrays:
         if isinstance(a, types.CPointer) or (isinstance(a, types.Array) and a.layout == "C"):
             continue
-        raise TypeError(f"kernels take C-contiguous arrays, not {a}")
+        raise TypingError(f"kernels take C-contiguous arrays, not {a}")
+
+
+def _bytes(context: Any, dtype: Any) -> int:
+    """The size of an element; also its alignment, all that a place in an arena promises."""
+    return int(context.get_abi_sizeof(context.get_data_type(dtype)))
 
 
 def slots(n: int, uid: str) -> list[Pair]:
@@ -58,9 +64,9 @@ def _pair(k: int | None, n: int, uid: str) -> Pair:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             pointer = element(context, builder, signature.args[0], args[0], args[1])
-            value = builder.load(pointer, align=array.dtype.bitwidth // 8)
-            tag(value, builder.module)
-            return value
+            raw = builder.load(pointer, align=_bytes(context, array.dtype))
+            tag(raw, builder.module)
+            return context.data_model_manager[array.dtype].from_data(builder, raw)
 
         return array.dtype(array, types.intp), generate
 
@@ -68,11 +74,12 @@ def _pair(k: int | None, n: int, uid: str) -> Pair:
     def store(typing: Any, array: Any, i: Any, value: Any) -> Any:
         check_flat(array)
         if not getattr(array, "mutable", True):
-            raise TypeError("store into a read-only array")
+            raise TypingError("store into a read-only array")
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             pointer = element(context, builder, signature.args[0], args[0], args[1])
-            tag(builder.store(args[2], pointer, align=array.dtype.bitwidth // 8), builder.module)
+            raw = context.data_model_manager[array.dtype].as_data(builder, args[2])
+            tag(builder.store(raw, pointer, align=_bytes(context, array.dtype)), builder.module)
             return context.get_dummy_value()
 
         return types.void(array, types.intp, array.dtype), generate
@@ -90,7 +97,7 @@ def zero(typing: Any, array: Any, offset: Any, n: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = element(context, builder, signature.args[0], args[0], args[1])
-        size = builder.mul(args[2], ir.Constant(args[2].type, array.dtype.bitwidth // 8))
+        size = builder.mul(args[2], ir.Constant(args[2].type, _bytes(context, array.dtype)))
         cgutils.memset(builder, pointer, size, 0)
         return context.get_dummy_value()
 
@@ -102,12 +109,12 @@ def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, n: Any) -> 
     """target[to : to + n] = source[start : start + n]; the two do not overlap."""
     check_flat(target, source)
     if target.dtype != source.dtype:
-        raise TypeError(f"copy between {source.dtype} and {target.dtype}")
+        raise TypingError(f"copy between {source.dtype} and {target.dtype}")
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = element(context, builder, signature.args[0], args[0], args[1])
         origin = element(context, builder, signature.args[2], args[2], args[3])
-        cgutils.raw_memcpy(builder, pointer, origin, args[4], target.dtype.bitwidth // 8)
+        cgutils.raw_memcpy(builder, pointer, origin, args[4], _bytes(context, target.dtype))
         return context.get_dummy_value()
 
     return types.void(target, types.intp, source, types.intp, types.intp), generate

@@ -22,7 +22,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import njit, types
-from numba.core.errors import NumbaError
+from numba.core.errors import NumbaError, TypingError
 from numba.extending import intrinsic
 
 from tinygrad_seq.kernels import cache as disk
@@ -167,7 +167,7 @@ def _dtype(*arrays: Any) -> str:
     check_flat(*arrays)
     names = {str(a.dtype) for a in arrays}
     if len(names) != 1 or not names <= set(_DTYPES):
-        raise TypeError(f"a product's arrays must be all float32 or all float64, not {', '.join(sorted(names))}")
+        raise TypingError(f"a product's arrays must be all float32 or all float64, not {', '.join(sorted(names))}")
     name = names.pop()
     require(name)
     return name
@@ -269,7 +269,7 @@ def _gatherer(left: bool) -> Callable[..., int]:
         dtype = _dtype(S, P)
         check_flat(counts)
         if counts.dtype != types.int64:
-            raise TypeError(f"counts of active rows are int64, not {counts.dtype}")
+            raise TypingError(f"counts of active rows are int64, not {counts.dtype}")
         cut = cut_of(dtype)
         width, unit = (cut.rows, cut.rows) if left else (cut.panel, cut.tail)
 
