@@ -95,7 +95,8 @@ def encode(text: str, symbols: Sequence[str], index: Mapping[str, int] | None = 
         unknown = sorted(set(text) - set(index))
         shown = " ".join(repr(c) for c in unknown[:8]) + (" …" if len(unknown) > 8 else "")
         raise ValueError(
-            f"the model has no symbol {text[at]!r} (character {at}); unknown here: {shown}; it knows {len(symbols)} symbols"
+            f"the model has no symbol {text[at]!r} (character {at}); "
+            f"unknown here: {shown}; it knows {len(symbols)} symbols"
         ) from None
 
 

@@ -28,9 +28,9 @@ E481 = register(
     "E481",
     "trains, but cannot be generated",
     """
-In training the data of `y[t] ~ ...` is there from the first step to the last. In generation `y[t]` is drawn at step t, so
-its distribution may use `y[t-1]` and before, never `y[t]` itself, `y[t+1]` or a reduction over all of `y`: those are not
-sampled yet.
+In training the data of `y[t] ~ ...` is there from the first step to the last. In generation `y[t]` is drawn at step t,
+so its distribution may use `y[t-1]` and before, never `y[t]` itself, `y[t+1]` or a reduction over all of `y`: those are
+not sampled yet.
 """,
 )
 E780 = register(

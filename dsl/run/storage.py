@@ -227,11 +227,11 @@ def restore(path: str | Path) -> Model:
 
 def model_of(stored: Stored) -> Model:
     """The model in a file's content."""
-    from dsl.run.model import Model
+    from dsl.run.model import Model  # which saves itself: a circle
 
     try:
         origin = Origin(**stored.about["cell"])
-        model = Model(rebuild(origin), stored.about["seed"], stored.about["dtype"], origin)
+        model = Model(rebuild(origin), seed=stored.about["seed"], dtype=stored.about["dtype"], origin=origin)
         for name in model.params:
             model.params[name] = stored.tensors[f"param/{name}"]
     except KeyError as error:
