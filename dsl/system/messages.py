@@ -128,7 +128,8 @@ def terms_of(root: Symbol) -> list[Symbol]:
 def add_all(parts: Sequence[Symbol]) -> Symbol:
     """Their sum, written a + b - c."""
     total: Symbol | None = None
-    for part in parts:
+    first = next((k for k, p in enumerate(parts) if not p.is_op("neg")), 0)
+    for part in [*parts[first : first + 1], *parts[:first], *parts[first + 1 :]]:
         if total is None:
             total = part
         elif part.is_op("neg"):

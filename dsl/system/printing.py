@@ -191,7 +191,7 @@ def _declarations(streams: Iterable[Stream]) -> list[list[Stream]]:
         if keyword is None:
             continue
         order = ("input", "const", "noise", "param", "state").index(keyword)
-        key = (order, keyword, stream.shape, stream.dtype, stream.categories, stream.boundary, stream.initializer, stream.comment, stream.kept)
+        key = (order, keyword, stream.shape, stream.dtype, stream.categories, stream.boundary, stream.initializer, stream.kept, stream.note.startswith("∂"))
         groups.setdefault(key, []).append(stream)
     return [groups[k] for k in sorted(groups, key=lambda k: k[0])]
 
@@ -207,7 +207,7 @@ def _declaration(printer: Printer, group: list[Stream]) -> Declaration:
     if first.initializer is not None:
         value, distribution = _initializer(first.initializer)
     return Declaration(
-        keyword, tuple(_target(s) for s in group), printer.type(first), value, distribution, first.kept, notes=Notes((), first.comment)
+        keyword, tuple(_target(s) for s in group), printer.type(first), value, distribution, first.kept, notes=Notes((), next((s.note for s in group if s.note), ""))
     )
 
 

@@ -33,7 +33,19 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
         where = REGISTRY["where"]
         return [None if r is None else where(condition, zero, r) if yes is zero else where(condition, r, zero) for r in inner]
     results = node.op.pullback(g, y, inputs, node.options)
-    return [None if r is None else lower(lift(r), kinds) for r in results]
+    return [None if r is None else _left(lower(lift(r), kinds), g) for r in results]
+
+
+def _left(result: Symbol, g: Symbol) -> Symbol:
+    """`g*(a*b)` as `g*a*b`, the way it is written by hand."""
+    factors: list[Symbol] = []
+    while result.is_op("mul") and result.args[0] is g and result.args[1].is_op("mul"):
+        right = result.args[1]
+        factors.insert(0, right.args[1])
+        result = REGISTRY["mul"](g, right.args[0])
+    for factor in factors:
+        result = REGISTRY["mul"](result, factor)
+    return result
 
 
 def lower(root: Symbol, kinds: Kinds) -> Symbol:

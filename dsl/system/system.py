@@ -145,7 +145,8 @@ class Stream:
     total: bool = False
     state: bool = False  # declared `state` in the source
     span: Span = NOWHERE
-    comment: str = ""  # printed behind its declaration or equation
+    comment: str = ""  # printed behind its equation
+    note: str = ""  # printed behind its declaration
 
     def at_home(self) -> Symbol:
         """The read of this stream at the reader's own indices."""

@@ -1,0 +1,173 @@
+"""What `dsl.load` and `dsl.parse` return: one cell, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsl.plan.schedule import schedule
+from dsl.system import adjoint as _adjoint
+from dsl.system.printing import to_tree
+from dsl.system.resolve import resolve
+from dsl.system.scope import library_file, library_index
+from dsl.system.system import System
+from dsl.text.diagnostics import CellError, Diagnostic, suggest
+from dsl.text.format import format as format_tree
+from dsl.text.parse import parse as parse_text
+from dsl.text.tree import Cell, File
+
+if TYPE_CHECKING:
+    from dsl.plan.describe import Plan
+    from dsl.run.model import Model
+    from dsl.system.compare import Comparison
+
+
+class Spec:
+    """A cell: its source, its system of equations, and what follows from them.
+
+    `print(spec)` shows the source. `spec.system` is resolved on first use; a mistake in the cell raises
+    `CellError` with every diagnostic. Arguments given to `load`, `parse` or a call (`Cell="GRU"`,
+    `L=2`, `k=3`) are kept; sizes may stay open until `build`.
+    """
+
+    def __init__(self, file: File, cell: str, arguments: Mapping[str, Any] | None = None) -> None:
+        self.file, self.name = file, cell
+        self.arguments: dict[str, Any] = dict(arguments or {})
+
+    def __call__(self, **arguments: Any) -> Spec:
+        """The same cell with some arguments given: `dsl.load("CharRNN")(Cell="GRU", L=2)`."""
+        return self if not arguments else Spec(self.file, self.name, {**self.arguments, **arguments})
+
+    @cached_property
+    def _resolved(self) -> tuple[System, list[Diagnostic]]:
+        system, warnings = resolve(self.file, self.name, self.arguments)
+        schedule(system)  # an impossible order is the author's mistake: say so here
+        return system, warnings
+
+    @property
+    def system(self) -> System:
+        """The flat equations, everything inlined (`dsl.system.System`)."""
+        return self._resolved[0]
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        return self._resolved[1]
+
+    @property
+    def tree(self) -> Cell:
+        return self.file.cells[self.name]
+
+    def __str__(self) -> str:
+        return format_tree(self.tree).rstrip("\n")
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}({', '.join(p.name for p in self.tree.parameters)})>"
+
+    def latex(self) -> str:
+        """The equations as LaTeX, one aligned block."""
+        from dsl.system.latex import cell_latex
+
+        return cell_latex(self.tree)
+
+    def _repr_latex_(self) -> str:
+        return "$$" + self.latex() + "$$"
+
+    # ------------------------------------------------------------ what follows
+
+    def adjoint(self, *, joined: bool = False, outside: tuple[str, ...] | None = None, wrt: tuple[str, ...] | None = None, **arguments: Any) -> AdjointSpec:
+        """Backpropagation through time, derived: a system of equations again.
+
+        `joined=True` contains the forward equations too, and can itself be differentiated.
+        """
+        spec = self(**arguments)
+        derived = _adjoint.adjoint(spec.system, outside, wrt)
+        if joined:
+            derived = _adjoint.joined(spec.system, derived)
+        return AdjointSpec(spec, derived)
+
+    def plan(self, **arguments: Any) -> Plan:
+        """How the compiled run computes it: `print(spec.plan())`."""
+        from dsl.plan.describe import describe
+
+        return describe(self(**arguments).system)
+
+    def build(self, *, seed: int = 0, dtype: str = "float32", like: Mapping[str, Any] | None = None, **arguments: Any) -> Model:
+        """A model: parameters drawn, sizes settled. `like={"x": x}` infers open sizes from data."""
+        from dsl.run.model import Model
+
+        return Model(self(**arguments), seed=seed, dtype=dtype, like=like)
+
+
+class AdjointSpec(Spec):
+    """A derived system with the names of what goes in and comes out.
+
+    cotangents   output -> the input that carries ∂L/∂output ("h" -> "dh")
+    gradients    input or parameter -> the stream that holds its gradient ("V" -> "V_bar")
+    """
+
+    def __init__(self, forward: Spec, derived: _adjoint.Adjoint) -> None:
+        tree = to_tree(derived.system)
+        text = format_tree(tree)
+        file = parse_text(text, f"<{tree.name}>")
+        super().__init__(file, tree.name)
+        self.forward = forward
+        self.cotangents, self.gradients = derived.cotangents, derived.gradients
+        self.derived = derived
+
+    @property
+    def system(self) -> System:
+        return self.derived.system
+
+    def compare(self, text: str, **options: Any) -> Comparison:
+        """Check a hand-derived adjoint against this one: per equation the largest difference and the first step that differs."""
+        from dsl.system.compare import compare
+
+        return compare(self, text, **options)
+
+
+def parse(text: str, cell: str | None = None, path: str = "<text>", **arguments: Any) -> Spec:
+    """A cell from source text; `cell` names one of several, the last is the default."""
+    return _choose(parse_text(text, path), cell, arguments)
+
+
+def load(name: str, **arguments: Any) -> Spec:
+    """A library cell ("LSTM"), or a cell of a file ("my.cell", "my.cell:Skip")."""
+    path, _, cell = name.partition(":")
+    if path.endswith(".cell"):
+        text = read_text(Path(path))
+        return parse(text, cell or None, path, **arguments)
+    index = library_index()
+    if name not in index:
+        near = suggest(name, list(index))
+        hint = f"did you mean {near!r}?" if near else "the library has " + ", ".join(sorted(index))
+        raise KeyError(f"no cell {name!r} in the library; {hint} (a file of your own: load('file.cell:{name}'))")
+    return _choose(library_file(index[name]), name, arguments)
+
+
+def read_text(path: Path) -> str:
+    """A cell file's text; clear errors for one that is missing or not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _choose(file: File, cell: str | None, arguments: Mapping[str, Any]) -> Spec:
+    from dsl.text.tree import Span
+
+    cells = list(file.cells)
+    if not cells:
+        raise CellError([Diagnostic("E201", "no cell in this file", Span(0, 0), help="a cell starts with `cell Name(D, H):`")], file.source)
+    name = cell if cell is not None else cells[-1]
+    if name not in file.cells:
+        near = suggest(name, cells)
+        hint = f"did you mean `{near}`?" if near else "it has " + ", ".join(cells)
+        raise CellError([Diagnostic("E201", f"no cell named `{name}` in {file.source.path}", Span(0, 0), help=hint)], file.source)
+    return Spec(file, name, arguments)
+
+
+def cells() -> list[str]:
+    """The names of all library cells."""
+    return sorted(library_index())
