@@ -59,6 +59,7 @@ class Derivative:
     """
 
     cotangents: tuple[Symbol | None, ...]
+    live: bool  # some input has a cotangent
     saved: tuple[int, ...]
     saves_y: bool
     shapes: tuple[int, ...]
@@ -189,6 +190,7 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
         functions.append(names["pullback"])
     return Derivative(
         cotangents,
+        any(c is not None for c in cotangents),
         tuple(sorted({s.position for s in slots if s.kind == "input"})),
         any(s.kind == "y" for s in slots),
         tuple(sorted({s.position for s in slots if s.kind == "shape"})),

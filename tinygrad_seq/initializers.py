@@ -37,7 +37,7 @@ def initialize(name: str, shape: Shape, rng: np.random.Generator, dtype: Any = n
 
 
 def _complex(dtype: Any) -> bool:
-    return np.dtype(dtype).kind == "c"
+    return bool(np.dtype(dtype).kind == "c")
 
 
 def _normal(shape: Shape, rng: np.random.Generator, dtype: Any) -> Array:
@@ -131,7 +131,7 @@ def unitary(shape: Shape, rng: np.random.Generator, dtype: Any, gain: float = 1.
 def identity(shape: Shape, rng: np.random.Generator, dtype: Any, gain: float = 1.0) -> Array:
     """gain times the identity, cut or padded with zeros if not square (Le, Jaitly and Hinton 2015)."""
     _matrix("identity", shape)
-    return gain * np.eye(*shape)
+    return np.asarray(gain * np.eye(shape[0], shape[1]))
 
 
 @initializer

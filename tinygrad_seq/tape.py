@@ -25,10 +25,12 @@ from tinygrad_seq.derivative import Derivative
 from tinygrad_seq.errors import AnomalyError, GradientError
 from tinygrad_seq.primitive import REGISTRY, Primitive
 
-Edge = tuple["Node", int]
+Edge = tuple["Node", int]  # a node, and which of its outputs
+Meta = tuple[tuple[int, ...], Any]  # shape and dtype
 Pullback = Callable[[list[Any]], Sequence[Any]]
 
 _serial = itertools.count(1)
+_ours: dict[str, bool] = {}  # source files: this package's or not
 _HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -60,15 +62,15 @@ def changed(**fields: Any) -> Iterator[None]:
 
 
 class Node:
-    """What made one or several arrays; `outputs` holds their shapes and dtypes."""
+    """What made one or several arrays."""
 
-    __slots__ = ("serial", "edges", "outputs", "origin", "freed", "__weakref__")
+    __slots__ = ("serial", "edges", "code", "at", "freed", "__weakref__")
+    count = 1  # outputs
 
-    def __init__(self, edges: tuple[Edge | None, ...], outputs: tuple[tuple[tuple[int, ...], Any], ...]) -> None:
+    def __init__(self, edges: tuple[Edge | None, ...]) -> None:
         self.serial = next(_serial)
         self.edges = edges
-        self.outputs = outputs
-        self.origin = _caller()
+        self.code, self.at = _caller()
         self.freed = False
 
     @property
@@ -78,9 +80,13 @@ class Node:
     @property
     def line(self) -> str:
         """`file:line` of the user's code that made it."""
-        code, at = self.origin
-        number = next((n for start, stop, n in code.co_lines() if start <= at < stop and n), code.co_firstlineno)
-        return f"{code.co_filename}:{number}"
+        lines = self.code.co_lines()
+        number = next((n for start, stop, n in lines if start <= self.at < stop and n), self.code.co_firstlineno)
+        return f"{self.code.co_filename}:{number}"
+
+    def meta(self, slot: int) -> Meta:
+        """Shape and dtype of an output."""
+        raise NotImplementedError
 
     def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
         """The inputs' cotangents (tensors when `record`), each fitted to its input."""
@@ -95,78 +101,87 @@ class Node:
 class Leaf(Node):
     """A tensor with `requires_grad`; knows it weakly, to put its gradient there."""
 
-    __slots__ = ("tensor",)
+    __slots__ = ("tensor", "shape", "dtype")
 
     def __init__(self, tensor: Any) -> None:
-        super().__init__((), ((tensor.shape, tensor.dtype),))
+        super().__init__(())
         self.tensor = weakref.ref(tensor)
+        self.shape, self.dtype = tensor.shape, tensor.dtype
 
     @property
     def name(self) -> str:
         return "leaf"
+
+    def meta(self, slot: int) -> Meta:
+        return self.shape, self.dtype
 
     def free(self) -> None:
         """A leaf serves every graph that it is part of."""
 
 
 class Step(Node):
-    """A primitive's call. `saved` maps input positions (-1 is the result) to arrays with their versions."""
+    """A primitive's call. `saved` holds the residuals: the inputs `derivative.saved`, then perhaps y."""
 
-    __slots__ = ("op", "static", "derivative", "saved", "shapes", "dtypes")
+    __slots__ = ("op", "static", "derivative", "saved", "shapes", "dtypes", "shape", "dtype")
 
     def __init__(
         self,
         op: Primitive,
         static: dict[str, Any],
         derivative: Derivative,
-        args: tuple[Any, ...],
         edges: tuple[Edge | None, ...],
         values: list[Any],
         out: Any,
-        cells: list[list[int] | None],
     ) -> None:
-        super().__init__(edges, ((out.shape, out.dtype),))
+        self.serial = next(_serial)
+        self.edges = edges
+        self.code, self.at = _caller()
+        self.freed = False
         self.op, self.static, self.derivative = op, static, derivative
-        self.shapes = tuple(v.shape if isinstance(v, np.ndarray) else () for v in values)
-        self.dtypes = tuple(v.dtype if e is not None else None for v, e in zip(values, edges, strict=True))
-        saved: dict[int, tuple[Any, list[int] | None, int]] = {}
-        for i in derivative.saved:
-            cell = cells[i]
-            saved[i] = (values[i], cell, cell[0] if cell is not None else 0)
+        self.shape, self.dtype = out.shape, out.dtype
+        self.shapes = tuple([v.shape if isinstance(v, np.ndarray) else () for v in values])
+        self.dtypes = tuple([None if e is None else v.dtype for v, e in zip(values, edges, strict=True)])
+        saved = [values[i] for i in derivative.saved]
         if derivative.saves_y:
-            cell = cells[-1]
-            saved[-1] = (out, cell, cell[0] if cell is not None else 0)
-        self.saved: dict[int, tuple[Any, list[int] | None, int]] | None = saved
+            saved.append(out)
+        self.saved: tuple[Any, ...] | None = tuple(saved)
 
     @property
     def name(self) -> str:
         return self.op.name
 
+    def meta(self, slot: int) -> Meta:
+        return self.shape, self.dtype
+
     def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
-        saved = self.saved
-        if saved is None:
+        if self.saved is None:
             raise freed_error(self)
+        if _changes:
+            self._check_unchanged(self.saved)
         values: list[Any] = [None] * len(self.edges)
-        y = None
-        for i, (array, cell, version) in saved.items():
-            if cell is not None and cell[0] != version:
-                what = "result" if i < 0 else f"input {i}"
-                raise GradientError(
-                    f"the {what} of {self.name} (at {self.line}) was changed in place after the forward pass, "
-                    "and its derivative reads it: change a copy, or after backward()"
-                )
-            if record:
-                array = _retrack(array, (self, 0) if i < 0 else self.edges[i], cell)
-            if i < 0:
-                y = array
-            else:
-                values[i] = array
-        function = self.derivative.on_tensors if record else self.derivative.on_values
+        rules = self.derivative
+        for i, array in zip(rules.saved, self.saved, strict=False):
+            edge = self.edges[i]
+            values[i] = _tensor_type.on_tape(array, edge) if record and edge is not None else array
+        y = self.saved[-1] if rules.saves_y else None
+        if record and rules.saves_y:
+            y = _tensor_type.on_tape(y, (self, 0))
+        function = rules.on_tensors if record else rules.on_values
         results = function(cotangents[0], y, values, self.shapes, self.static)
         return [
-            None if r is None or e is None else fit(r, s, d)
+            None if r is None or e is None else r if r.shape == s and r.dtype == d else fit(r, s, d)
             for r, e, s, d in zip(results, self.edges, self.shapes, self.dtypes, strict=True)
         ]
+
+    def _check_unchanged(self, saved: tuple[Any, ...]) -> None:
+        positions = (*self.derivative.saved, *([-1] if self.derivative.saves_y else []))
+        for i, array in zip(positions, saved, strict=True):
+            if isinstance(array, np.ndarray) and _changes.get(id(_root(array)), 0) > self.serial:
+                what = "result" if i < 0 else f"input {i}"
+                raise GradientError(
+                    f"the {what} of {self.name} (made at {self.line}) was changed in place after the forward pass, "
+                    "and its derivative reads it: change a copy, or change it after backward()"
+                )
 
     def free(self) -> None:
         self.saved = None
@@ -176,19 +191,20 @@ class Step(Node):
 class Custom(Node):
     """A client's node: a pullback over arrays (or over tensors, if it is differentiable itself)."""
 
-    __slots__ = ("label", "pullback", "differentiable", "inputs")
+    __slots__ = ("label", "pullback", "differentiable", "inputs", "outputs", "count")
 
     def __init__(
         self,
         label: str,
         edges: tuple[Edge | None, ...],
-        inputs: tuple[tuple[tuple[int, ...], Any], ...],
-        outputs: tuple[tuple[tuple[int, ...], Any], ...],
+        inputs: tuple[Meta, ...],
+        outputs: tuple[Meta, ...],
         pullback: Pullback,
         differentiable: bool,
     ) -> None:
-        super().__init__(edges, outputs)
+        super().__init__(edges)
         self.label = label
+        self.outputs, self.count = outputs, len(outputs)
         self.inputs = inputs
         self.pullback: Pullback | None = pullback
         self.differentiable = differentiable
@@ -196,6 +212,9 @@ class Custom(Node):
     @property
     def name(self) -> str:
         return self.label
+
+    def meta(self, slot: int) -> Meta:
+        return self.outputs[slot]
 
     def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
         if self.pullback is None:
@@ -225,7 +244,13 @@ def freed_error(node: Node) -> GradientError:
 def _caller() -> tuple[Any, int]:
     """Code and instruction of the innermost frame outside this package."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith((_HOME, "<derivative")):
+    while frame.f_back is not None:
+        name = frame.f_code.co_filename
+        inside = _ours.get(name)
+        if inside is None:
+            inside = _ours[name] = name.startswith((_HOME, "<derivative"))
+        if not inside:
+            break
         frame = frame.f_back
     return frame.f_code, frame.f_lasti
 
@@ -238,9 +263,26 @@ def register_tensor(tensor_type: Any) -> None:
     _tensor_type = tensor_type
 
 
-def _retrack(array: Any, edge: Edge | None, cell: list[int] | None) -> Any:
-    """A residual as a tensor in its old place in the graph."""
-    return array if edge is None else _tensor_type.on_tape(array, edge, cell)
+# ---------------------------------------------------------------- changes in place
+
+# id of an array that owns its memory -> when it was last changed, on the clock that numbers nodes; only
+# arrays that were ever changed are here, until they die
+_changes: dict[int, int] = {}
+
+
+def _root(array: Any) -> Any:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def touch(array: Any) -> None:
+    """Note that `array` was changed in place: nodes made before that read its memory are spoilt."""
+    owner = _root(array)
+    key = id(owner)
+    if key not in _changes:
+        weakref.finalize(owner, _changes.pop, key, None).atexit = False
+    _changes[key] = next(_serial)
 
 
 # ---------------------------------------------------------------- the backward pass
@@ -273,7 +315,7 @@ class Sums:
         node, slot = edge
         slots = self.held.get(node)
         if slots is None:
-            slots = self.held[node] = [None] * len(node.outputs)
+            slots = self.held[node] = [None] * node.count
         entry = slots[slot]
         if entry is None:
             slots[slot] = [value, False]
@@ -286,7 +328,7 @@ class Sums:
 
     def take(self, node: Node) -> list[Any]:
         """Per output [value, made here] or None; forgotten here."""
-        return self.held.pop(node, [None] * len(node.outputs))
+        return self.held.pop(node, [None] * node.count)
 
 
 def reach(
@@ -356,7 +398,8 @@ def backward(
             entries = sums.take(node)
             for edge in wanted.get(node, ()):
                 entry = entries[edge[1]]
-                results[edge] = None if entry is None else entry[0]
+                if entry is not None:  # a buffer that may be another's is not handed out
+                    results[edge] = entry[0] if record or entry[1] else np.array(entry[0])
             if wrt is None and isinstance(node, Leaf):
                 _deposit(node, entries[0])
             elif node.edges and (leads is None or node in leads) and any(e is not None for e in entries):

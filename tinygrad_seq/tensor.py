@@ -15,7 +15,7 @@ from tinygrad_seq.derivative import derivative
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.ops.index import Key
 from tinygrad_seq.primitive import REGISTRY, Arithmetic, Primitive
-from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, check_finite, register_tensor, state
+from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, check_finite, register_tensor, state, touch
 
 Array = np.ndarray[Any, Any]
 _UFUNCS: dict[Any, str] = {
@@ -41,14 +41,13 @@ class Tensor(Arithmetic):
     scalars do not widen it, float64 arrays do.
     """
 
-    __slots__ = ("data", "edge", "grad", "name", "version", "__weakref__")
+    __slots__ = ("data", "edge", "grad", "name", "__weakref__")
     reading_level = 1
 
     data: Array
     edge: Edge | None
     grad: Tensor | None
     name: str | None
-    version: list[int]
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class Tensor(Arithmetic):
         if self.data.dtype.kind not in "fciub":
             raise TypeError(f"a tensor holds numbers, not {self.data.dtype} (shape {self.data.shape})")
         self.edge = self.grad = None
-        self.name, self.version = name, [0]
+        self.name = name
         if requires_grad:
             self._track()
 
@@ -73,16 +72,13 @@ class Tensor(Arithmetic):
         self = object.__new__(cls)
         self.data = array if type(array) is np.ndarray else np.asarray(array)
         self.edge = self.grad = self.name = None
-        self.version = [0]
         return self
 
     @classmethod
-    def on_tape(cls, array: Any, edge: Edge, version: list[int] | None = None) -> Tensor:
+    def on_tape(cls, array: Any, edge: Edge) -> Tensor:
         """A tensor over this very array, as the output that `edge` names."""
         self = cls.wrap(array)
         self.edge = edge
-        if version is not None:
-            self.version = version
         return self
 
     def _track(self) -> None:
@@ -118,11 +114,9 @@ class Tensor(Arithmetic):
         if out.dtype.char in "dD":
             out = _narrow(op, out, values)
         result = cls.wrap(out)
-        if out.base is not None or any(out is v for v in values):
-            _share_version(result, args)
         current = state()
         if tracked and current.recording and out.dtype.kind in "fc" and op.differentiable:
-            _record(result, op, args, static, values, edges)
+            _record(result, op, static, values, edges)
         if current.anomaly:
             line = result.edge[0].line if result.edge is not None else "a place where nothing records"
             check_finite(f"the result of {op.name}", [out], line)
@@ -194,9 +188,7 @@ class Tensor(Arithmetic):
 
     def detach(self) -> Tensor:
         """The same values (and memory) off the tape."""
-        result = Tensor.wrap(self.data)
-        result.version = self.version
-        return result
+        return Tensor.wrap(self.data)
 
     def __repr__(self) -> str:
         body = np.array2string(self.data, separator=", ", prefix="tensor(", threshold=100)
@@ -277,7 +269,7 @@ class Tensor(Arithmetic):
     def __setitem__(self, key: Any, value: Any) -> None:
         self._check_change()
         self.data[_plain_key(key)] = value.data if isinstance(value, Tensor) else value
-        self.version[0] += 1
+        touch(self.data)
 
     def assign(self, value: ArrayLike | Tensor) -> Tensor:
         """Overwrite the values in place (same shape; cast to this dtype). Not recorded."""
@@ -285,7 +277,7 @@ class Tensor(Arithmetic):
         if array.shape != self.shape:
             raise ValueError(f"{self.name or 'tensor'} has shape {self.shape}, the new value {array.shape}")
         np.copyto(self.data, array, casting="same_kind" if array.dtype.kind != "i" else "unsafe")
-        self.version[0] += 1
+        touch(self.data)
         return self
 
     def _check_change(self) -> None:
@@ -354,21 +346,9 @@ def _narrow(op: Primitive, out: Array, values: list[Any]) -> Array:
     return out.astype(target) if target.char in "fF" and out.dtype.kind == target.kind else out
 
 
-def _share_version(result: Tensor, args: tuple[Any, ...]) -> None:
-    """A view counts its changes together with what it is a view of."""
-    out, base = result.data, result.data.base
-    for a in args:
-        if isinstance(a, Tensor):
-            whole = a.data
-            if out is whole or (base is not None and (base is whole or base is whole.base)):
-                result.version = a.version
-                return
-
-
 def _record(
     result: Tensor,
     op: Primitive,
-    args: tuple[Any, ...],
     static: dict[str, Any],
     values: list[Any],
     edges: list[Edge | None],
@@ -376,14 +356,15 @@ def _record(
     constant = None
     if op.constant is not None and isinstance(values[op.constant], int | float):
         constant = values[op.constant]
-    real = result.data.dtype.kind != "c" and not any(isinstance(v, np.ndarray) and v.dtype.kind == "c" for v in values)
+    real = True
+    for v in values:
+        if isinstance(v, np.ndarray) and v.dtype.kind == "c":
+            real = False
     rules = derivative(op, tuple([e is not None for e in edges]), static, constant, real)
-    live = tuple([e if c is not None else None for e, c in zip(edges, rules.cotangents, strict=True)])
-    if not any(live):
+    if not rules.live:
         return
-    cells = [a.version if isinstance(a, Tensor) else None for a in args]
-    cells.append(result.version)
-    result.edge = (Step(op, static, rules, args, live, values, result.data, cells), 0)
+    live = tuple([e if c is not None else None for e, c in zip(edges, rules.cotangents, strict=True)])
+    result.edge = (Step(op, static, rules, live, values, result.data), 0)
 
 
 def _plain_key(key: Any) -> Any:

@@ -61,7 +61,7 @@ def _fresh(value: Any) -> Tensor:
     parent = value.edge if isinstance(value, Tensor) else None
     meta = (array.shape, array.dtype)
     node: Node = Custom("variable", (parent,), (meta,), (meta,), lambda g: g, True)
-    return Tensor.on_tape(array, (node, 0), value.version if isinstance(value, Tensor) else None)
+    return Tensor.on_tape(array, (node, 0))
 
 
 class Recorded:
@@ -278,7 +278,7 @@ def remat(f: Function) -> Function:
                 outputs, form = flatten(f(*unflatten(shape, list(inputs)), **options))
             return floor_probe, outputs, form
 
-        start = Node((), ()).serial
+        start = Node(()).serial
         variables, outputs, form = run()
         tracked = [i for i, y in enumerate(outputs) if isinstance(y, Tensor) and y.edge is not None]
         own = [v.edge[0] for v in variables if v.edge is not None]
@@ -286,7 +286,7 @@ def remat(f: Function) -> Function:
 
         def pullback(cotangents: list[Any]) -> list[Any]:
             record = any(isinstance(c, Tensor) for c in cotangents)
-            begin = Node((), ()).serial
+            begin = Node(()).serial
             fresh, again, _ = run()
             pairs = [(again[i].edge, c) for i, c in zip(tracked, cotangents, strict=True) if c is not None]
             wrt = [v.edge for v in fresh if v.edge is not None] + captured
@@ -298,13 +298,13 @@ def remat(f: Function) -> Function:
         node = Custom(
             f"remat({getattr(f, '__name__', 'f')})",
             tuple(edges),
-            tuple(e[0].outputs[e[1]] for e in edges),
+            tuple(e[0].meta(e[1]) for e in edges),
             tuple((outputs[i].shape, outputs[i].dtype) for i in tracked),
             pullback,
             True,
         )
         for slot, i in enumerate(tracked):
-            outputs[i] = Tensor.on_tape(outputs[i].data, (node, slot), outputs[i].version)
+            outputs[i] = Tensor.on_tape(outputs[i].data, (node, slot))
         return unflatten(form, outputs)
 
     return wrapped
