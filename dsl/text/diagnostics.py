@@ -60,8 +60,8 @@ class CellError(ValueError):
 
     def __str__(self) -> str:
         shown = [render(d, self.source) for d in self.diagnostics[:MAX_SHOWN]]
-        if hidden := len(self.diagnostics) - MAX_SHOWN:
-            shown += [f"... and {hidden} more"] if hidden > 0 else []
+        if (hidden := len(self.diagnostics) - MAX_SHOWN) > 0:
+            shown += [f"... and {hidden} more"]
         return "\n\n".join(shown)
 
 
@@ -162,6 +162,7 @@ def _cell(character: str) -> tuple[str, int]:
 
 # ---------------------------------------------------------------- the catalogue
 
+# filled by `register`; the syntax pages are in explanations.py
 TITLES: dict[str, str] = {}
 EXPLANATIONS: dict[str, str] = {}
 
@@ -183,8 +184,8 @@ def explain(code: str) -> str:
     known = code.upper()
     if known not in EXPLANATIONS:
         close = suggest(known, EXPLANATIONS)
-        hint = f"; did you mean {close}?" if close else ""
-        raise ValueError(f"there is no message {code}{hint} Known: {', '.join(sorted(EXPLANATIONS))}")
+        hint = f"did you mean {close}? The codes are" if close else "the codes are"
+        raise ValueError(f"no message has the code {code}; {hint} {', '.join(sorted(EXPLANATIONS))}")
     return f"{known}: {TITLES[known]}\n\n{EXPLANATIONS[known]}"
 
 
@@ -192,16 +193,18 @@ def suggest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate nearest to a misspelt name, or None when none is near.
 
     Distance is edits with neighbours swapped counted once (Damerau 1964, optimal string alignment), at most a third
-    of the name's length, at least one; a difference in case alone is nearest. Of equals the first wins.
+    of the name's length, at least one; a difference in case alone is nearest. Of equals one with the same letters
+    wins, then the first.
     """
-    best, distance = None, max(1, len(name) // 3) + 1
-    for candidate in candidates:
-        if candidate == name or abs(len(candidate) - len(name)) >= distance:
+    reach = max(1, len(name) // 3)
+    found: list[tuple[int, bool, int, str]] = []
+    for i, candidate in enumerate(candidates):
+        if candidate == name or abs(len(candidate) - len(name)) > reach:
             continue
         d = 0 if candidate.lower() == name.lower() else _edits(name, candidate)
-        if d < distance and d < max(len(name), len(candidate)):
-            best, distance = candidate, d
-    return best
+        if d <= reach and d < max(len(name), len(candidate)):
+            found.append((d, sorted(candidate) != sorted(name), i, candidate))
+    return min(found)[-1] if found else None
 
 
 def _edits(a: str, b: str) -> int:

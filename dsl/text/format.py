@@ -328,10 +328,10 @@ def _has_sum_factor(node: Expr) -> bool:
     """Whether a chain of products has a sum for a factor of `*`."""
     above = "*"
     while isinstance(node, Binary) and BINDING[node.op] == PRODUCT:
-        if node.op == "*" and isinstance(node.right, Binary) and BINDING[node.right.op] == SUM:
+        if node.op == "*" and _binding(node.right) == SUM:
             return True
         above, node = node.op, node.left
-    return above == "*" and isinstance(node, Binary) and BINDING[node.op] == SUM
+    return above == "*" and _binding(node) == SUM
 
 
 def _is_simple_negative(node: Expr) -> bool:

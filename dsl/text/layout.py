@@ -92,6 +92,7 @@ class _Reader:
     inner: list[str] = field(default_factory=list)
     behind: str = ""
     broken: bool = False
+    crossed: bool = False  # brackets of this line no longer pair; one message is enough
     reported: set[str] = field(default_factory=set)
 
     def report(self, code: str, message: str, token: Token, **more: object) -> None:
@@ -100,7 +101,7 @@ class _Reader:
 
     def finish(self) -> None:
         """End the logical line under way."""
-        for opener in self.open[-1:]:
+        for opener in [] if self.crossed else self.open[-1:]:
             close = CLOSER[str(opener)]
             self.report("E105", f"this `{opener}` is never closed", opener, help=f"add `{close}`")
         if self.tokens:
@@ -108,8 +109,8 @@ class _Reader:
             notes = Notes(tuple(before) + tuple(self.inner), self.behind)
             self.lines.append(Line(self.tokens, notes, tuple(tail), self.broken))
             self.waiting = []
-        self.tokens, self.open, self.inner, self.behind, self.broken = [], [], [], "", False
-        self.reported = set()
+        self.tokens, self.open, self.inner, self.behind = [], [], [], ""
+        self.broken, self.crossed, self.reported = False, False, set()
 
     def bracket(self, token: Token) -> None:
         mark = str(token)
@@ -118,13 +119,18 @@ class _Reader:
             if len(self.open) == NESTING + 1:
                 self.report("E115", f"brackets are nested more than {NESTING} deep", token, help="name a part of it")
         elif not self.open:
-            self.report("E104", f"nothing opens this `{mark}`", token)
+            if not self.crossed:
+                self.report("E104", f"nothing opens this `{mark}`", token)
+        elif str(self.open[-1]) == OPENER[mark]:
+            self.open.pop()
         else:
-            opener = self.open.pop()
-            if str(opener) != OPENER[mark]:
-                close = CLOSER[str(opener)]
-                related = (Label(span(opener), f"opens here, wants `{close}`"),)
+            opener = self.open[-1]
+            related = (Label(span(opener), f"opens here, wants `{CLOSER[str(opener)]}`"),)
+            if not self.crossed:
                 self.report("E106", f"`{mark}` does not close `{opener}`", token, related=related)
+            self.crossed = True
+            while self.open and str(self.open.pop()) != OPENER[mark]:
+                pass  # a forgotten closer: go on outside it
 
 
 def read_lines(tokens: Sequence[Token], text: str) -> tuple[list[Line], list[Diagnostic], list[Comment]]:
