@@ -285,6 +285,11 @@ def touch(array: Any) -> None:
     _changes[key] = next(_serial)
 
 
+def last_change(array: Any) -> int:
+    """When `array`'s memory was last changed in place, on the clock that numbers nodes; 0 for never."""
+    return _changes.get(id(_root(array)), 0)
+
+
 # ---------------------------------------------------------------- the backward pass
 
 

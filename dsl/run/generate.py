@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsl.plan.schedule import offset_value, reads_under, show_index
 from dsl.run.carry import State, advance, lags, obstacles
-from dsl.run.program import needed
+from dsl.run.data import decode
+from dsl.run.inputs import Arranged, expected
+from dsl.run.program import Program, needed, restrict
 from dsl.run.rows import Batch
-from dsl.system.dims import Dim
+from dsl.run.unroll import Unrolling, unroll
 from dsl.system.kinds import Kinds
 from dsl.system.system import Read, Stream, System
 from dsl.text.diagnostics import CellError, Diagnostic, register
 from dsl.text.tree import Source
 from tinygrad_seq.symbol import leaves
+
+if TYPE_CHECKING:
+    from dsl.run.model import Model
 
 E481 = register(
     "E481",
@@ -125,7 +130,7 @@ class Generator:
         return reached | {f"{n}.logits" for n in whole.draws}
 
     def _step(self, whole: System, dependent: set[str]) -> System:
-        step = restrict(whole, [n for n in whole.equations if n in dependent])
+        step = restrict(whole, [n for n in whole.equations if n in dependent], keep=tuple(whole.draws))
         given = {n: (replace(s, kind="input") if n in self.context else s) for n, s in step.streams.items()}
         step = replace(step, streams=given, losses=(), outputs=())
         problems = []
@@ -193,6 +198,41 @@ class Generator:
 
     # ------------------------------------------------------------ running
 
+    def known(self, model: Model, data: Arranged, engine: str) -> dict[str, Any]:
+        """Everything that no draw reaches: the data itself, and the context computed from it."""
+        given = {n: np.asarray(v) for n, v in data.arrays.items()}
+        read = {r.name for v in self.step.equations.values() for r, _ in reads_under(v)}
+        read |= {leaf.leaf.name for n in self.step.streams if n in read for leaf in self._boundary_leaves(n)}
+        want = tuple(n for n in self.context if n in read)
+        for name in needed(self.before, want or (), {}) if want else ():
+            if (
+                self.system.streams.get(name) is not None
+                and self.system.streams[name].kind == "input"
+                and name not in given
+            ):
+                raise ValueError(f"missing {name}, expected {expected(self.system.streams[name])}")
+        for name in read:
+            stream = self.step.streams[name]
+            if stream.kind == "input" and name not in given and name not in self.context:
+                raise ValueError(f"missing {name}, expected {expected(stream)}")
+        if not want:
+            return given
+        inputs = {**model.params.arrays(), **given}
+        if engine == "compiled":
+            found = model.stepper(self.before).forward(inputs, data.lengths, data.batch, want, record=False)[0]
+        else:
+            found = unroll(self.before, inputs, data.lengths, data.batch, want)
+        return {**given, **found}
+
+    def _boundary_leaves(self, name: str) -> list[Any]:
+        boundary = self.step.streams[name].boundary
+        return [] if boundary is None else [n for n in leaves(boundary) if isinstance(n.leaf, Read)]
+
+    def split(self, known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What has the drawn streams' axis, to be fed step by step, and what stays."""
+        line = {n: v for n, v in known.items() if self.axis in self.system.streams[n].axes}
+        return line, {n: v for n, v in known.items() if n not in line}
+
     def start(self, boundaries: Mapping[str, NDArray[Any]], batch: int) -> State:
         """Before the first step: everything at its boundary."""
         values = {n: np.repeat(boundaries[n][None], k, axis=0) for n, k in self.held.items()}
@@ -241,17 +281,6 @@ class Generator:
         return drawn, self._advance(seen, here, state)
 
 
-def restrict(system: System, names: Any) -> System:
-    """The system with these equations only; the streams stay."""
-    chosen = set(names)
-    return replace(
-        system,
-        equations={n: v for n, v in system.equations.items() if n in chosen},
-        outputs=tuple(n for n in system.outputs if n in chosen),
-        losses=tuple(n for n in system.losses if n in chosen),
-    )
-
-
 def sampler(temperature: float, greedy: bool, seed: int | None) -> Callable[[NDArray[Any]], NDArray[np.int64]]:
     """A function from logits (B, K) to categories (B,): softmax(logits / temperature), or the largest.
 
@@ -272,5 +301,137 @@ def sampler(temperature: float, greedy: bool, seed: int | None) -> Callable[[NDA
     return sample
 
 
-def category_count(system: System, name: str) -> int:
-    return int(system.streams[name].categories or Dim())
+# ---------------------------------------------------------------- what users call
+
+
+def generate(
+    model: Model,
+    T: int = 200,
+    *,
+    prime: Any = None,
+    temperature: float = 1.0,
+    greedy: bool = False,
+    until: Any = None,
+    seed: int | None = None,
+    batch: int | None = None,
+    lengths: Any = None,
+    engine: str = "compiled",
+    **streams: Any,
+) -> Any:
+    """Sample `T` steps of a cell's drawn stream, each fed back into the next.
+
+    prime        what comes first (text when the model knows symbols, else integers (P,) or (P, B)): fed, not sampled,
+                 and part of the result
+    temperature  softmax(logits / temperature); 0, or `greedy`, takes the most probable category
+    until        stop a sequence behind this text (or integer, or list of integers)
+    seed         of the samples: equal seeds, equal results
+    batch        how many sequences at once
+    streams      data of the cell's inputs, as in a call; an input on the drawn stream's own axis has P + T steps
+
+    Returns a string for a model with symbols (a list of strings with `batch`); otherwise integers (P + T,), or
+    (P + T, B), -1 behind a sequence's end; a dict of them when the cell draws several streams. Errors: CellError
+    for a cell that cannot be generated; ValueError for bad data.
+    """
+    if T < 0:
+        raise ValueError(f"T: expected 0 or more steps, given {T}")
+    generator = model.generator
+    sample = sampler(temperature, greedy, seed)
+    names = [d.name for d in generator.draws]
+    first = _prime(model, names, prime, batch)
+    size = next((v.shape[1] for v in first.values() if v.shape[1] > 1), batch or 1)
+    data = model.arranged((), streams, lengths, None, size)
+    single = batch is None and (data.single or not data.arrays) and all(v.shape[1] == 1 for v in first.values())
+    lead = len(next(iter(first.values())))
+    first = {n: np.broadcast_to(v, (lead, data.batch)) for n, v in first.items()}
+    parts = _sample(generator, model, data, first, T, sample, _until(model, until), engine)
+    results = {n: _shown(model, v, single) for n, v in parts.items()}
+    return results if len(names) > 1 else results[names[0]]
+
+
+def _sample(
+    generator: Generator,
+    model: Model,
+    data: Arranged,
+    first: dict[str, NDArray[np.int64]],
+    steps: int,
+    sample: Callable[[NDArray[Any]], NDArray[np.int64]],
+    until: NDArray[np.int64] | None,
+    engine: str,
+) -> dict[str, NDArray[np.int64]]:
+    """Integers (P + steps, B) by drawn stream."""
+    params, batch = model.params.arrays(), data.batch
+    known = generator.known(model, data, engine)
+    lengths = {a: v for a, v in data.lengths.items() if a != generator.axis}
+    line, fixed = generator.split(known)
+    lead = len(next(iter(first.values())))
+    for name, value in line.items():
+        if len(value) < lead + steps:
+            raise ValueError(f"{name}: expected {lead + steps} steps, as many as are generated, given {len(value)}")
+    program = Program(generator.step)
+    compiled = model.stepper(generator.step) if engine == "compiled" else None
+
+    def forward(
+        inputs: Mapping[str, Any], here: Mapping[str, Any], rows: int, want: tuple[str, ...], start: Any, clock: Any
+    ) -> dict[str, Any]:
+        every = {**params, **fixed, **inputs}
+        if compiled is not None:
+            return compiled.forward(every, here, rows, want, start=start, clock=clock, record=False)[0]
+        run = Unrolling(program, every, here, rows, start, clock)
+        run.execute(want)
+        return {n: run.result(n) for n in want}
+
+    probe = Unrolling(program, {**params, **fixed}, {**lengths, generator.axis: np.ones(batch, np.int64)}, batch)
+    edge = {n: np.asarray(probe.boundary(generator.step.streams[n], (-1,), probe.batch.all)) for n in generator.held}
+    state = generator.start(edge, batch)
+    if lead:
+        state = generator.feed(forward, {**{n: v[:lead] for n, v in line.items()}, **first}, lead, lengths, state)
+    drawn = {n: [*v] for n, v in first.items()}
+    main, going = generator.draws[0].name, np.ones(batch, bool)
+    for t in range(lead, lead + steps):
+        found, state = generator.draw(forward, {n: v[t : t + 1] for n, v in line.items()}, lengths, state, sample)
+        for name, value in found.items():
+            drawn[name].append(np.where(going, value, -1))
+        if until is not None and t + 1 >= len(until):
+            going &= ~(np.stack(drawn[main][-len(until) :]) == until[:, None]).all(axis=0)
+            if not going.any():
+                break
+    return {n: np.stack(v) if v else np.zeros((0, batch), np.int64) for n, v in drawn.items()}
+
+
+def _prime(model: Model, names: list[str], prime: Any, batch: int | None) -> dict[str, NDArray[np.int64]]:
+    """What is fed first, (P, B or 1) by drawn stream."""
+    if prime is None or (isinstance(prime, str) and not prime):
+        return {n: np.zeros((0, 1), np.int64) for n in names}
+    given = prime if isinstance(prime, Mapping) else {names[0]: prime}
+    out: dict[str, NDArray[np.int64]] = {}
+    for name in names:
+        if name not in given:
+            raise ValueError(
+                f"prime: the cell draws {', '.join(names)}; expected a dict with all of them, {name} is missing"
+            )
+        value = model.encode(given[name]) if isinstance(given[name], str) else np.asarray(given[name])
+        if value.dtype.kind not in "iu" or value.ndim not in (1, 2):
+            raise ValueError(f"prime: expected integers (P,) or (P, B), given {value.dtype} {value.shape}")
+        count = int(model.system.streams[name].categories or 0)
+        if value.size and not (value.min() >= 0 and value.max() < count):
+            raise ValueError(f"prime: expected categories 0..{count - 1} of {name}, given {value.min()}..{value.max()}")
+        out[name] = (value if value.ndim == 2 else value[:, None]).astype(np.int64)
+        if batch is not None and out[name].shape[1] not in (1, batch):
+            raise ValueError(f"prime: expected 1 or {batch} sequences, given {out[name].shape[1]}")
+    return out
+
+
+def _until(model: Model, until: Any) -> NDArray[np.int64] | None:
+    if until is None:
+        return None
+    value = model.encode(until) if isinstance(until, str) else np.atleast_1d(np.asarray(until, np.int64))
+    if not len(value):
+        raise ValueError("until: expected at least one symbol")
+    return value
+
+
+def _shown(model: Model, ids: NDArray[np.int64], single: bool) -> Any:
+    if model.symbols is None:
+        return ids[:, 0] if single else ids
+    texts = [decode(ids[:, b], model.symbols) for b in range(ids.shape[1])]
+    return texts[0] if single else texts

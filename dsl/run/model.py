@@ -7,21 +7,23 @@ literal (`engine="tape"`), every operation is. Both see the same system, the sam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsl.run.carry import State, carried
+from dsl.run.generate import Generator, generate
 from dsl.run.inputs import Arranged, arrange, expected, fed
 from dsl.run.parameters import Parameters, table
-from dsl.run.program import Program, needed
+from dsl.run.program import Program, needed, restrict
 from dsl.run.result import Run, with_terms
 from dsl.run.storage import Origin, origin_of, save
 from dsl.run.unroll import Unrolling
 from dsl.system.system import System
 from tinygrad_seq.errors import GradientError
-from tinygrad_seq.tape import backward, custom_node
+from tinygrad_seq.tape import backward, custom_node, last_change
 from tinygrad_seq.tape import state as tape_state
 from tinygrad_seq.tensor import Tensor
 
@@ -65,6 +67,7 @@ class Model:
             origin = origin_of(cell.file, cell.name, {**cell.arguments, **sizes})
         self.seed, self.origin = seed, origin
         self.symbols: tuple[str, ...] | None = None
+        self.optimizer_state: dict[str, Any] | None = None  # what was saved with a restored model
         self.params = Parameters(self.system, seed, self.dtype)
         self.program = Program(with_terms(self.system))
         self._engines: dict[tuple[str, ...], Compiled] = {}
@@ -105,7 +108,14 @@ class Model:
             raise ValueError(f"nothing can be computed: missing {lacking}")
         return self._run(data, names, state, engine)
 
-    def arranged(self, args: Sequence[Any], streams: Mapping[str, Any], lengths: Any, state: State | None) -> Arranged:
+    def arranged(
+        self,
+        args: Sequence[Any],
+        streams: Mapping[str, Any],
+        lengths: Any,
+        state: State | None,
+        batch: int | None = None,
+    ) -> Arranged:
         """A call's data, checked and laid out."""
         names = list(fed(self.system))
         if len(args) > len(names):
@@ -117,7 +127,8 @@ class Model:
             given[name] = value
         if self.symbols is not None:
             given = {n: self.encode(v) if isinstance(v, str) else v for n, v in given.items()}
-        data = arrange(self.system, given, lengths, self.dtype, state.batch if state is not None else None)
+        size = state.batch if state is not None else batch
+        data = arrange(self.system, given, lengths, self.dtype, size)
         for name, value in data.arrays.items():
             if isinstance(value, Tensor) and value.dtype != self.dtype and value.dtype.kind == "f":
                 data.arrays[name] = value.astype(self.dtype)
@@ -166,8 +177,20 @@ class Model:
         if outside not in self._engines:
             from dsl.run.compiled import compile_system
 
-            self._engines[outside] = compile_system(self.system, outside, self.dtype)
+            names = needed(self.system, outside, {})
+            self._engines[outside] = compile_system(restrict(self.system, names), outside, self.dtype)
         return self._engines[outside]
+
+    def stepper(self, system: System) -> Compiled:
+        """A part of this model's system, compiled to run forward only."""
+        from dsl.run.compiled import compile_system
+
+        return compile_system(system, (), self.dtype)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The system on the generation schedule."""
+        return Generator(self.system)
 
     def _run(self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str) -> Run:
         if engine not in ENGINES:
@@ -203,11 +226,11 @@ class Model:
     ) -> Callable[[list[Any]], Sequence[Any]]:
         wrt = tuple(n for n, t in sources if t.requires_grad)
         order = [n for n, _ in sources]
-        versions = {n: (t.version, t.version[0]) for n, t in sources}
+        before = [last_change(t.data) for _, t in sources]
 
         def pullback(cotangents: list[Any]) -> Sequence[Any]:
-            for name, (cell, version) in versions.items():
-                if cell[0] != version:
+            for (name, tensor), change in zip(sources, before, strict=True):
+                if last_change(tensor.data) != change:
                     raise GradientError(
                         f"{name} changed after the run whose gradient is asked for: run the model again"
                     )
@@ -313,8 +336,6 @@ class Model:
 
     def generate(self, T: int = 200, **options: Any) -> Any:
         """Sample a sequence and feed it back: see `dsl.run.generate.generate`."""
-        from dsl.run.generate import generate
-
         return generate(self, T, **options)
 
     def save(self, path: str | Path, optimizer: Any = None) -> Path:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from dsl.system.dims import Dim
 from dsl.system.system import Stream, System
 from dsl.text.diagnostics import suggest
-from tinygrad_seq import initializers
+from tinygrad_seq.initializers import initialize
+from tinygrad_seq.tape import last_change
 from tinygrad_seq.tensor import Tensor
 
 
@@ -22,12 +24,12 @@ def initial(stream: Stream, seed: int, dtype: np.dtype[Any]) -> np.ndarray[Any, 
     rule = stream.initializer
     if rule is None:
         return None
-    shape = tuple(int(d) for d in stream.shape)
-    if rule.name == "constant":
-        return np.full(shape, rule.arguments[0], dtype)
     rng = np.random.default_rng([seed, zlib.crc32(stream.name.encode())])
-    arguments = [int(a) if hasattr(a, "terms") else a for a in rule.arguments]
-    return np.asarray(getattr(initializers, rule.name)(shape, *arguments, rng=rng)).astype(dtype)
+    arguments = [int(a) if isinstance(a, Dim) else a for a in rule.arguments]
+    try:
+        return initialize(rule.name, tuple(int(d) for d in stream.shape), rng, dtype, *arguments)
+    except ValueError as error:
+        raise ValueError(f"param {stream.name}: {error}") from None
 
 
 class Parameters(MutableMapping[str, Tensor]):
@@ -61,7 +63,7 @@ class Parameters(MutableMapping[str, Tensor]):
             raise ValueError(f"{name}: expected numbers, given {array.dtype}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name}: expected finite numbers, given NaN or infinity")
-        tensor.data = array.astype(tensor.dtype)
+        tensor.assign(array.astype(tensor.dtype))
         self._missing.pop(name, None)
 
     def __delitem__(self, name: str) -> None:
@@ -88,6 +90,10 @@ class Parameters(MutableMapping[str, Tensor]):
     def count(self) -> int:
         """How many numbers learn."""
         return sum(int(np.prod(t.shape)) for t in self.trained.values())
+
+    def changes(self) -> dict[str, int]:
+        """When each was last changed, to be compared with a later answer."""
+        return {n: last_change(t.data) for n, t in self._tensors.items()}
 
     def arrays(self) -> dict[str, Any]:
         """Plain arrays by name. Errors: ValueError for a param or const that the caller has yet to give."""

@@ -6,14 +6,14 @@ other) need not repeat it. It knows nothing of batches or values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsl.plan.schedule import Block, Vector, schedule
 from dsl.system.dims import Dim
 from dsl.system.kinds import Kinds, named_axis
-from dsl.system.system import Read, System
+from dsl.system.system import Extent, Position, Read, System
 from tinygrad_seq.symbol import Symbol, leaves, postorder
 
 
@@ -109,6 +109,44 @@ def needed(system: System, want: Sequence[str], given: Mapping[str, Any]) -> tup
             roots.append(boundary)
         pending += [n.leaf.name for root in roots for n in leaves(root) if isinstance(n.leaf, Read)]
     return tuple(seen)
+
+
+def restrict(system: System, names: Iterable[str], keep: tuple[str, ...] = ()) -> System:
+    """The system with these equations only, and with the streams and axes that they (and `keep`) speak of."""
+    chosen = set(names)
+    equations = {n: v for n, v in system.equations.items() if n in chosen}
+    streams = set(chosen) | set(keep)
+    axes: set[str] = set()
+    own = [system.streams[n].boundary for n in system.streams if n in streams]
+    pending = [*equations.values(), *(b for b in own if b is not None)]
+    while pending:
+        for node in postorder([pending.pop()]):
+            leaf = node.leaf
+            if isinstance(leaf, Read):
+                axes |= {i.length for i in leaf.index if i.length is not None}
+                boundary = system.streams[leaf.name].boundary
+                if leaf.name not in streams and boundary is not None:
+                    pending.append(boundary)
+                streams.add(leaf.name)
+            elif isinstance(leaf, Position | Extent):
+                axes.add(leaf.axis)
+            elif (over := named_axis(node)) is not None:
+                axes.add(over)
+    axes |= {a for n in streams for a in system.streams[n].axes}
+    for name in reversed(list(system.axes)):
+        length = system.axes[name].length
+        if name in axes and length is not None:
+            axes |= {n.leaf.axis for n in leaves(length) if isinstance(n.leaf, Extent)}
+    return replace(
+        system,
+        axes={n: a for n, a in system.axes.items() if n in axes},
+        streams={n: s for n, s in system.streams.items() if n in streams},
+        equations=equations,
+        draws={n: d for n, d in system.draws.items() if n in streams},
+        outputs=tuple(n for n in system.outputs if n in chosen),
+        losses=tuple(n for n in system.losses if n in chosen),
+        aliases={n: t for n, t in system.aliases.items() if t in streams},
+    )
 
 
 def members_of(block: Block) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class Run:
         self._model, self._data, self._engine, self._before = model, data, engine, before
         self._values = dict(values)
         self._literal = literal
-        self._versions = {n: t.version[0] for n, t in model.params.items()}
+        self._versions = model.params.changes()
         self._state: State | None = None
         self.each: Mapping[str, Tensor] = _Lazy(self._one_a_sequence, model.system.losses)
         self.steps: Mapping[str, Tensor] = _Lazy(self._terms, model.system.losses)
@@ -152,8 +152,8 @@ class Run:
         return self._literal
 
     def _check_parameters(self, name: str) -> None:
-        for parameter, tensor in self._model.params.items():
-            if tensor.version[0] != self._versions[parameter]:
+        for parameter, change in self._model.params.changes().items():
+            if change != self._versions[parameter]:
                 raise ValueError(
                     f"{name} was not computed in this run, and {parameter} has changed since: "
                     f"run the model again and read {name} before the parameters change"

@@ -120,8 +120,8 @@ def save(
         "versions": {"tgseq": getattr(dsl, "__version__", "0.1.0"), "numpy": np.__version__},
     }
     if optimizer is not None:
-        state = optimizer.state_dict()
-        about["optimizer"] = {"kind": type(optimizer).__name__, **_split(state, "optimizer", tensors)}
+        about["optimizer"] = type(optimizer).__name__
+        tensors |= {f"optimizer/{n}": np.ascontiguousarray(a) for n, a in optimizer.state_dict().items()}
     if training is not None:
         about["training"] = dict(training)
     for name, array in (arrays or {}).items():
@@ -129,32 +129,6 @@ def save(
     metadata = {"format": FORMAT, "version": str(VERSION), "about": json.dumps(about)}
     content = safetensors.numpy.save(tensors, metadata)
     return write(Path(path), content)
-
-
-def _split(state: Any, prefix: str, tensors: dict[str, Any]) -> dict[str, Any]:
-    """A nested dict's arrays go to `tensors`, its numbers and names stay."""
-    plain: dict[str, Any] = {}
-    for key, value in state.items():
-        name = f"{prefix}/{key}"
-        if isinstance(value, Mapping):
-            plain[key] = _split(value, name, tensors)
-        elif isinstance(value, np.ndarray):
-            tensors[name] = np.ascontiguousarray(value)
-        else:
-            plain[key] = value
-    return plain
-
-
-def _join(plain: Mapping[str, Any], prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """What `_split` took apart."""
-    out: dict[str, Any] = {}
-    for key, value in plain.items():
-        out[key] = _join(value, f"{prefix}/{key}", tensors) if isinstance(value, Mapping) else value
-    for name, array in tensors.items():
-        head, _, rest = name.partition(f"{prefix}/")
-        if not head and rest and "/" not in rest:
-            out[rest] = array
-    return out
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -187,10 +161,11 @@ class Stored:
 
     def optimizer_state(self) -> dict[str, Any] | None:
         """The optimizer's state_dict, when one was saved."""
-        plain = self.about.get("optimizer")
-        if plain is None:
-            return None
-        return _join({k: v for k, v in plain.items() if k != "kind"}, "optimizer", self.tensors)
+        return self.under("optimizer/") if self.about.get("optimizer") else None
+
+    def under(self, prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+        """The tensors whose names start so, without that start."""
+        return {n.removeprefix(prefix): a for n, a in self.tensors.items() if n.startswith(prefix)}
 
 
 def read(path: str | Path) -> Stored:
@@ -236,6 +211,7 @@ def model_of(stored: Stored) -> Model:
             model.params[name] = stored.tensors[f"param/{name}"]
     except KeyError as error:
         raise ValueError(f"{stored.path} is damaged: it lacks {error}") from None
+    model.optimizer_state = stored.optimizer_state()
     symbols = stored.about.get("symbols")
     model.symbols = tuple(symbols) if symbols is not None else None
     return model
