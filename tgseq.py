@@ -37,12 +37,12 @@ run    train sample          learn  demo explain             info
 
 TEMPLATE = """\
 # Change the equations, then: tgseq check {file} | tgseq draw {file} | tgseq train {file} --data book.txt H=128
-cell {name}(D, H, k=4):                            # sizes, and numbers with defaults
-  input x[t]: D                                   # D numbers a step
-  state h[t]: H = 0                               # read at another time; 0 is its value before step 0
-  param V, W, S ~ glorot                          # shapes follow from use
+cell {name}(D, H, k=4): # sizes, and numbers with defaults
+  input x[t]: D                                 # D numbers a step
+  state h[t]: H = 0                             # read at another time; 0 is its value before step 0
+  param V, W, S ~ glorot                        # shapes follow from use
   param b = 0
-  h[t] = tanh(V@x[t] + W@h[t-1] + S@h[t-k] + b)   # a shortcut k steps back
+  h[t] = tanh(V@x[t] + W@h[t-1] + S@h[t-k] + b) # a shortcut k steps back
   output h
 """
 
@@ -108,15 +108,17 @@ def arguments(words: list[str] | None) -> dict[str, Any]:
     return values
 
 
-def resolved(cell: str, words: list[str] | None) -> tuple[Any, dict[str, Any]]:
-    """The spec of a cell's name or file, and its arguments, checked against its header."""
-    spec, given = sibling("dsl").load(cell), arguments(words)
-    known = list(spec.arguments)
+def resolved(cell: str, words: list[str] | None = None) -> Any:
+    """The spec of a library cell or a file's cell, with arguments that its header has."""
+    try:
+        spec = sibling("dsl").load(cell)
+    except KeyError as error:
+        raise Mistake(error.args[0]) from None
+    given, known = arguments(words), [p.name for p in spec.tree.parameters]
     for name in given:
         if name not in known:
-            listed = ", ".join(known) or "none"
-            raise Mistake(f"{spec.name} has no argument `{name}`; it has {listed}")
-    return spec, given
+            raise Mistake(f"{spec.name} has no argument `{name}`; it has {', '.join(known) or 'none'}")
+    return spec(**given)
 
 
 def write(path: Path, content: str | bytes, force: bool, *, show: bool = False) -> None:
@@ -162,46 +164,56 @@ def new(path: Annotated[Path, typer.Argument(metavar="FILE.cell")], force: Force
     name = "".join(w[:1].upper() + w[1:] for w in words) or "Cell"
     if not name.isidentifier():
         name = "Cell" + name
-    write(path, TEMPLATE.format(name=name, file=path), force)
+    text = TEMPLATE.format(name=name, file=path)
+    write(path, sibling("dsl").format(text), force)
 
 
 @app.command()
 def check(files: Annotated[list[str], typer.Argument(metavar="FILE.cell...")], as_json: Json = False) -> None:
     """Find every mistake of the files: names, shapes, indices, cycles. Exit status 2 when there are any."""
-    dsl, errors = sibling("dsl"), importlib.import_module("dsl.text.diagnostics")
+    render = importlib.import_module("dsl.text.diagnostics").render
     found: list[dict[str, Any]] = []
-    bad = False
     for name in files:
-        for cell in cells_in(name):
-            try:
-                spec = dsl.load(f"{name}:{cell}")
-            except errors.CellError as error:
-                bad = True
-                found += [problem(name, d, error.source) for d in error.diagnostics]
-                if not as_json:
-                    print(error, file=sys.stderr)
-                break  # a file's mistakes are reported together, whichever cell is asked for
-            if not as_json:
-                print(f"ok  {name}: {spec.signature}")
+        sound, diagnostics = examine(name)
+        found += [problem(name, diagnostic, source) for diagnostic, source in diagnostics]
+        if not as_json:
+            for diagnostic, source in diagnostics:
+                print(render(diagnostic, source), end="\n\n", file=sys.stderr)
+            for signature in sound:
+                print(f"ok  {name}: {signature}")
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
-    if bad:
+    if any(one["severity"] == "error" for one in found):
         raise SystemExit(2)
 
 
-def cells_in(path: str) -> list[str]:
-    """Names of a file's cells; all mistakes of syntax are raised at once."""
-    parse = importlib.import_module("dsl.text.parse").parse
-    return list(parse(read_text(Path(path)), path=path).cells)
+def examine(path: str) -> tuple[list[str], list[tuple[Any, Any]]]:
+    """Headers of a file's sound cells, and each mistake and warning once, with the source it points into."""
+    dsl, error = sibling("dsl"), importlib.import_module("dsl.text.diagnostics").CellError
+    sound: list[str] = []
+    found: dict[Any, Any] = {}
+    try:
+        parsed = importlib.import_module("dsl.text.parse").parse(read_text(Path(path)), path=path)
+        names = list(parsed.cells) or [None]  # a file without cells is a mistake that `load` words
+    except error as mistakes:
+        return sound, [(d, mistakes.source) for d in mistakes.diagnostics]
+    for name in names:
+        try:
+            spec = dsl.load(path if name is None else f"{path}:{name}")
+            found |= dict.fromkeys(spec.warnings, spec.file.source)
+            sound.append(header(spec.tree))
+        except error as mistakes:
+            found |= dict.fromkeys(mistakes.diagnostics, mistakes.source)
+    return sound, list(found.items())
 
 
 def problem(path: str, diagnostic: Any, source: Any) -> dict[str, Any]:
     """A diagnostic for editors: positions count from 1."""
+    source = diagnostic.source or source
     start = diagnostic.span.start
-    line = source.line_of(start)
-    column = start - (source.text.rfind("\n", 0, start) + 1) + 1
-    keys = ("code", "severity", "message", "help")
-    return {"file": path, "line": line, "column": column} | {k: getattr(diagnostic, k) for k in keys}
+    place = {"file": source.path if diagnostic.source else path, "line": source.line_of(start)}
+    place["column"] = start - source.text.rfind("\n", 0, start)
+    return place | {key: getattr(diagnostic, key) for key in ("code", "severity", "message", "help")}
 
 
 @app.command()
@@ -277,7 +289,7 @@ def header(cell: Any) -> str:
 @app.command()
 def show(cell: CellName, latex: Latex = False, output: Output = None, force: Force = False) -> None:
     """Print a cell's equations."""
-    spec = sibling("dsl").load(cell)
+    spec = resolved(cell)
     deliver(spec.latex() if latex else str(spec), output, force)
 
 
@@ -291,16 +303,14 @@ def adjoint(
     force: Force = False,
 ) -> None:
     """Print a cell's backpropagation through time: a cell again."""
-    spec, given = resolved(cell, sizes)
-    derived = spec.adjoint(joined=joined, **given)
+    derived = resolved(cell, sizes).adjoint(joined=joined)
     deliver(derived.latex() if latex else str(derived), output, force)
 
 
 @app.command()
 def plan(cell: CellName, sizes: Sizes = None, output: Output = None, force: Force = False) -> None:
     """Print how a cell is computed: what leaves the loops, what is stacked, what is kept."""
-    spec, given = resolved(cell, sizes)
-    deliver(str(spec.plan(**given)), output, force)
+    deliver(str(resolved(cell, sizes).plan()), output, force)
 
 
 @app.command()
@@ -314,12 +324,11 @@ def draw(
     show_it: Open = False,
 ) -> None:
     """Draw a cell; the file's ending (.svg .png .pdf .dot .html) says how."""
-    spec, given = resolved(cell, sizes)
-    viz = sibling("viz")
+    spec, viz = resolved(cell, sizes), sibling("viz")
     views = {"folded": viz.folded, "unrolled": viz.unrolled, "bptt": viz.bptt}
     if view not in views:
         raise Mistake(f"there is no view `{view}`: {', '.join(views)}")
-    drawing = views[view](spec.with_arguments(**given) if given else spec, **({} if view == "folded" else {"T": steps}))
+    drawing = views[view](spec, **({} if view == "folded" else {"T": steps}))
     path = output or Path("out") / f"{spec.name}.{view}.svg"
     if path.exists() and not force:
         raise Mistake(f"{path} exists already: --force replaces it, -o names another file")
@@ -336,13 +345,12 @@ def draw(
 @app.command()
 def explain(name: Annotated[str, typer.Argument(metavar="NAME|CODE", help="tanh, or E301")]) -> None:
     """Explain a primitive with its derivative rule, or a diagnostic's code."""
-    if name[:1] in "EW" and name[1:].isdigit():
-        known = importlib.import_module("dsl.text.diagnostics").EXPLANATIONS
-        if name not in known:
-            raise Mistake(f"there is no diagnostic {name}: {', '.join(sorted(known))}")
-        print(known[name].rstrip("\n"))
+    if name[:1] in "EWew" and name[1:].isdigit():
+        for module in ("dsl.spec", "dsl.run.model", "dsl.run.generate"):  # each stage registers its own codes
+            importlib.import_module(module)
+        print(sibling("dsl").explain(name).rstrip("\n"))
     else:
-        print(sibling("tinygrad_seq").explain(name))
+        print(str(sibling("tinygrad_seq").explain(name)).rstrip("\n"))
 
 
 @app.command()
