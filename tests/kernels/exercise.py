@@ -103,7 +103,9 @@ def check_product(k: ModuleType, dtype: str, M: int, N: int, K: int, beta: int) 
     assert (C[:, width:] == SEVEN).all() and (out[:co] == SEVEN).all() and (out[co + M * ldc :] == SEVEN).all()
 
 
-def check_stacked(k: ModuleType, dtype: str, transposed: bool, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
+def check_stacked(
+    k: ModuleType, dtype: str, transposed: bool, widths: tuple[int, ...], depths: tuple[int, ...]
+) -> None:
     """Matrices side by side and one under another in one operand."""
     rng = np.random.default_rng([len(widths), *widths, *depths])
     N, K = sum(widths), sum(depths)

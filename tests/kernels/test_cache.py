@@ -135,7 +135,7 @@ def test_a_cache_directory_deleted_while_running(tmp_path: Path) -> None:
     """The file is only a copy: what runs is in memory, and one warning tells that nothing is kept."""
     program = PROGRAM.replace(
         'product.require("float32")',
-        'from tinygrad_seq.kernels.cache import cache_directory\n    import shutil; shutil.rmtree(cache_directory())',
+        "from tinygrad_seq.kernels.cache import cache_directory\n    import shutil; shutil.rmtree(cache_directory())",
     )
     lines = finish(start(tmp_path / "cache", program))
     assert lines[0].split()[1:] == ["0", "1", "1"] and "cannot keep compiled code" in lines[1]

@@ -103,6 +103,6 @@ def test_cross_compiled_for_aarch64(dtype: str) -> None:
     text = machine.emit_assembly(parsed)
     largest = text.split(f"tgseq_tile_{dtype}_8x2:")[1].split(".Lfunc_end")[0]
     lane = "4s" if dtype == "float32" else "2d"
-    assert largest.count(f"fmla\tv") >= 16 and f".{lane}" in largest
+    assert largest.count("fmla\tv") >= 16 and f".{lane}" in largest
     loop = largest.split("fmla", 1)[1].rsplit("fmla", 1)[0]
     assert "[sp" not in loop, "the sums spill to the stack"

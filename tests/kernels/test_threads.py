@@ -24,7 +24,7 @@ def four(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_part_runs_once() -> None:
     for n in (1, 2, 3, 9):
         seen: list[int] = []
-        run_parts([lambda i=i: seen.append(i) for i in range(n)])  # type: ignore[misc]
+        run_parts([lambda i=i, seen=seen: seen.append(i) for i in range(n)])  # type: ignore[misc]
         assert sorted(seen) == list(range(n))
 
 
@@ -59,7 +59,7 @@ def test_the_first_error_in_order_is_raised_when_all_have_ended() -> None:
     for order in (("a", "b"), ("b", "a")):
         ended.clear()
         with pytest.raises(ValueError, match=order[0]):
-            run_parts([slow, *(lambda t=t: fail(t) for t in order), slow])  # type: ignore[misc]
+            run_parts([slow, *(lambda t=t: fail(t) for t in order), slow])
         assert len(ended) == 2
     run_parts([lambda: None] * 4)  # the workers are still there
 
@@ -114,7 +114,7 @@ def test_workers_keep_nothing_alive() -> None:
     alive = weakref.ref(array)
     barrier = threading.Barrier(2, timeout=10)
 
-    def part(array: np.ndarray = array) -> None:  # type: ignore[type-arg]
+    def part(array: np.ndarray = array) -> None:
         barrier.wait()
 
     run_parts([part, part])

@@ -72,7 +72,7 @@ def callback(function: Callable[..., Any], signature: Any) -> int:
     from numba.core import sigutils
 
     options = {k: v for k, v in OPTIONS.items() if k != "nogil"}
-    compiled = CFunc(function, sigutils.normalize_signature(signature), locals={}, options=options)
+    compiled: Any = CFunc(function, sigutils.normalize_signature(signature), locals={}, options=options)
     compiled._cache = MachineCode(function)
     compiled.compile()
     _KEEP.append(compiled)
@@ -217,7 +217,9 @@ def _write(path: Path, data: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        warn_once(f"cannot keep compiled code in {path.parent} ({error.strerror or error}); it is compiled anew next time")
+        warn_once(
+            f"cannot keep compiled code in {path.parent} ({error.strerror or error}); it is compiled anew next time"
+        )
 
 
 @cache

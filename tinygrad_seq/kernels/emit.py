@@ -92,53 +92,77 @@ def _function(module: ir.Module, name: str, kind: ir.FunctionType) -> ir.Functio
 
 def _tile(module: ir.Module, cut: Shape, rows: int, vectors: int) -> ir.Function:
     kind = tile_type(cut.dtype)
-    function = _function(module, f"tgseq_tile_{cut.dtype}_{rows}x{vectors}", ir.FunctionType(kind.return_type, kind.args[1:]))
+    name = f"tgseq_tile_{cut.dtype}_{rows}x{vectors}"
+    function = _function(module, name, ir.FunctionType(kind.return_type, kind.args[1:]))
     function.attributes.add("noinline")
-    a, sm, sk, b, bk, c, ldc, depth, beta = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    vector = ir.VectorType(real(cut.dtype), cut.lanes)
-    size = itemsize(cut.dtype)
-    sums = rows * vectors
-    apart = max(1, min(4, 8 // sums))  # 8 sums in flight hide the latency of a multiply-add
+    _Tile(function, cut, rows, vectors).write()
+    return function
 
-    def at(pointer: Any, offset: Any) -> Any:
-        return builder.gep(pointer, [offset], inbounds=True)
 
-    def wide(pointer: Any) -> Any:
-        return builder.bitcast(pointer, vector.as_pointer())
+class _Tile:
+    """The body of one register tile, being written."""
 
-    left = [at(a, builder.mul(sm, _const(m))) for m in range(rows)]
-    into = [at(at(c, builder.mul(ldc, _const(m))), _const(v * cut.lanes)) for m in range(rows) for v in range(vectors)]
-    zero = ir.Constant(vector, [0.0] * cut.lanes)
+    def __init__(self, function: ir.Function, cut: Shape, rows: int, vectors: int) -> None:
+        a, sm, sk, b, bk, c, ldc, depth, beta = function.args
+        self.function, self.rows, self.vectors, self.lanes = function, rows, vectors, cut.lanes
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.vector = ir.VectorType(real(cut.dtype), cut.lanes)
+        self.align = itemsize(cut.dtype)
+        self.sums = rows * vectors
+        self.b, self.bk, self.sk, self.depth, self.beta = b, bk, sk, depth, beta
+        self.left = [self.at(a, self.builder.mul(sm, _const(m))) for m in range(rows)]
+        lines = [self.at(c, self.builder.mul(ldc, _const(m))) for m in range(rows)]
+        self.into = [self.at(line, _const(v * cut.lanes)) for line in lines for v in range(vectors)]
 
-    def step(k: Any, before: list[Any]) -> list[Any]:
+    def at(self, pointer: Any, offset: Any) -> Any:
+        return self.builder.gep(pointer, [offset], inbounds=True)
+
+    def wide(self, pointer: Any) -> Any:
+        return self.builder.bitcast(pointer, self.vector.as_pointer())
+
+    def write(self) -> None:
+        zeros = [ir.Constant(self.vector, [0.0] * self.lanes)] * self.sums
+        apart = max(1, min(4, 8 // self.sums))  # 8 sums in flight hide the latency of a multiply-add
+        total, rest = zeros, _const(0)
+        if apart > 1:
+            rest = self.builder.and_(self.depth, _const(-apart))
+            parts = self.loop(_const(0), rest, apart, zeros * apart)
+            total = parts[: self.sums]
+            for u in range(1, apart):
+                more = parts[u * self.sums : (u + 1) * self.sums]
+                total = [self.builder.fadd(x, y) for x, y in zip(total, more, strict=True)]
+        self.finish(self.loop(rest, self.depth, 1, total))
+
+    def step(self, k: Any, before: list[Any]) -> list[Any]:
         """The sums after row k of B."""
-        row = at(b, builder.mul(k, bk))
-        right = [builder.load(wide(at(row, _const(v * cut.lanes))), align=size) for v in range(vectors)]
-        along, after = builder.mul(k, sk), []
-        for m in range(rows):
-            x = _splat(builder, builder.load(at(left[m], along)), vector)
-            for v in range(vectors):
+        builder = self.builder
+        row = self.at(self.b, builder.mul(k, self.bk))
+        places = [self.wide(self.at(row, _const(v * self.lanes))) for v in range(self.vectors)]
+        right = [builder.load(place, align=self.align) for place in places]
+        along, after = builder.mul(k, self.sk), []
+        for m in range(self.rows):
+            x = _splat(builder, builder.load(self.at(self.left[m], along)), self.vector)
+            for v in range(self.vectors):
                 product = builder.fmul(x, right[v], flags=_FMA)
-                after.append(builder.fadd(before[m * vectors + v], product, flags=_FMA))
+                after.append(builder.fadd(before[m * self.vectors + v], product, flags=_FMA))
         return after
 
-    def fused(start: Any, stop: Any, unroll: int, initial: list[Any]) -> list[Any]:
-        """for k in range(start, stop, unroll), with `unroll` sets of sums."""
-        entry, head = builder.block, function.append_basic_block("head")
-        body, done = function.append_basic_block("body"), function.append_basic_block("done")
+    def loop(self, start: Any, stop: Any, unroll: int, initial: list[Any]) -> list[Any]:
+        """for k in range(start, stop, unroll), with `unroll` sets of sums; the sums at its end."""
+        builder, entry = self.builder, self.builder.block
+        head, body, done = (self.function.append_basic_block(name) for name in ("head", "body", "done"))
         builder.branch(head)
         builder.position_at_end(head)
         k = builder.phi(_I)
         k.add_incoming(start, entry)
-        carried = [builder.phi(vector) for _ in initial]
+        carried = [builder.phi(self.vector) for _ in initial]
         for phi, value in zip(carried, initial, strict=True):
             phi.add_incoming(value, entry)
         builder.cbranch(builder.icmp_signed("<", k, stop), body, done)
         builder.position_at_end(body)
         new: list[Any] = []
         for u in range(unroll):
-            new += step(builder.add(k, _const(u)), carried[u * sums : (u + 1) * sums])
+            new += self.step(builder.add(k, _const(u)), carried[u * self.sums : (u + 1) * self.sums])
         k.add_incoming(builder.add(k, _const(unroll)), body)
         for phi, value in zip(carried, new, strict=True):
             phi.add_incoming(value, body)
@@ -146,34 +170,28 @@ def _tile(module: ir.Module, cut: Shape, rows: int, vectors: int) -> ir.Function
         builder.position_at_end(done)
         return carried
 
-    total = [zero] * sums
-    rest = _const(0)
-    if apart > 1:
-        rest = builder.and_(depth, _const(-apart))
-        parts = fused(_const(0), rest, apart, [zero] * (sums * apart))
-        total = parts[:sums]
-        for u in range(1, apart):
-            total = [builder.fadd(x, y) for x, y in zip(total, parts[u * sums : (u + 1) * sums], strict=True)]
-    total = fused(rest, depth, 1, total)
-
-    add, put, end = (function.append_basic_block(name) for name in ("add", "put", "end"))
-    builder.cbranch(builder.icmp_signed("==", beta, _const(0)), put, add)
-    builder.position_at_end(add)
-    for place, x in zip(into, total, strict=True):
-        old = builder.load(wide(place), align=size)
-        builder.store(builder.fadd(old, x), wide(place), align=size)
-    builder.branch(end)
-    builder.position_at_end(put)
-    for place, x in zip(into, total, strict=True):
-        builder.store(x, wide(place), align=size)
-    builder.branch(end)
-    builder.position_at_end(end)
-    builder.ret_void()
-    return function
+    def finish(self, total: list[Any]) -> None:
+        """C = total, or C += total."""
+        builder = self.builder
+        put, add, end = (self.function.append_basic_block(name) for name in ("put", "add", "end"))
+        builder.cbranch(builder.icmp_signed("==", self.beta, _const(0)), put, add)
+        builder.position_at_end(put)
+        for place, x in zip(self.into, total, strict=True):
+            builder.store(x, self.wide(place), align=self.align)
+        builder.branch(end)
+        builder.position_at_end(add)
+        for place, x in zip(self.into, total, strict=True):
+            old = builder.load(self.wide(place), align=self.align)
+            builder.store(builder.fadd(old, x), self.wide(place), align=self.align)
+        builder.branch(end)
+        builder.position_at_end(end)
+        builder.ret_void()
 
 
 def _splat(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
     index = ir.IntType(32)
     undefined = ir.Constant(vector, ir.Undefined)
     single = builder.insert_element(undefined, scalar, ir.Constant(index, 0))
-    return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count))
+    return builder.shuffle_vector(
+        single, undefined, ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count)
+    )

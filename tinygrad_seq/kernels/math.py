@@ -86,7 +86,10 @@ def clip(typing: Any, x: Any, low: Any, high: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def where(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
-    """yes where the condition holds (a boolean, or a number that is not 0), no elsewhere; NaN of the other is not seen."""
+    """yes where the condition holds (a boolean, or a number that is not 0), else no.
+
+    The value not taken may be NaN. The condition is never a matter of branches: loops stay vector code.
+    """
     kind = _common("where", yes, no)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -26,9 +26,9 @@ from numba.core.errors import NumbaError, TypingError
 from numba.extending import intrinsic
 
 from tinygrad_seq.kernels import cache as disk
-from tinygrad_seq.kernels.emit import Shape, shape, tile_type, tiles
+from tinygrad_seq.kernels.emit import Shape, shape, tiles
 from tinygrad_seq.kernels.memory import check_flat, element, load, store
-from tinygrad_seq.kernels.target import host, real
+from tinygrad_seq.kernels.target import host
 
 _I = ir.IntType(64)
 _LOCK = threading.RLock()
@@ -71,7 +71,7 @@ def rows_size(n: int, k: int, dtype: str) -> int:
 
 
 def backend(dtype: str) -> str:
-    """"intrinsic" (register tiles) or "loops" (the fallback, TGSEQ_PRODUCT=loops), after `require`."""
+    """ "intrinsic" (register tiles) or "loops" (the fallback, TGSEQ_PRODUCT=loops), after `require`."""
     require(dtype)
     return _BACKENDS[dtype]
 
@@ -83,7 +83,22 @@ def tile_of(dtype: str) -> Callable[..., None]:
         return _plain_tile(cut)
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def tile(typing: Any, choice: Any, a: Any, ao: Any, sm: Any, sk: Any, b: Any, bo: Any, bk: Any, c: Any, co: Any, ldc: Any, k: Any, beta: Any) -> Any:
+    def tile(
+        typing: Any,
+        choice: Any,
+        a: Any,
+        ao: Any,
+        sm: Any,
+        sk: Any,
+        b: Any,
+        bo: Any,
+        bk: Any,
+        c: Any,
+        co: Any,
+        ldc: Any,
+        k: Any,
+        beta: Any,
+    ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             choice, a, ao, sm, sk, b, bo, bk, c, co, ldc, k, beta = args
             a, b, c = (builder.gep(p, [o], inbounds=True) for p, o in ((a, ao), (b, bo), (c, co)))
@@ -100,7 +115,7 @@ def _plain_tile(cut: Shape) -> Callable[..., None]:
     """The tile as plain loops, for a target that the register tiles cannot be built for."""
     rows, lanes = cut.rows, cut.lanes
 
-    @njit(**disk.OPTIONS)  # type: ignore[untyped-decorator]
+    @njit(**disk.OPTIONS)
     def tile(choice, a, ao, sm, sk, b, bo, bk, c, co, ldc, k, beta):  # type: ignore[no-untyped-def]
         width = (choice // rows + 1) * lanes
         for m in range(choice % rows + 1):
@@ -135,7 +150,9 @@ def require(dtype: str) -> None:
         except (NumbaError, RuntimeError, NotImplementedError) as error:
             if _BACKENDS[dtype] == "loops":
                 raise
-            disk.warn_once(f"the register tiles cannot be built for {host().name} ({error}); products run as plain loops")
+            disk.warn_once(
+                f"the register tiles cannot be built for {host().name} ({error}); products run as plain loops"
+            )
             _BACKENDS[dtype] = "loops"
             _register(dtype)
         _READY.add(dtype)
@@ -183,7 +200,9 @@ def _round_up(builder: Any, n: Any, unit: int) -> Any:
 
 def _product(beta: int) -> Callable[..., None]:
     @intrinsic  # type: ignore[untyped-decorator]
-    def product(typing: Any, A: Any, ao: Any, lda: Any, P: Any, po: Any, C: Any, co: Any, ldc: Any, M: Any, N: Any, K: Any) -> Any:
+    def product(
+        typing: Any, A: Any, ao: Any, lda: Any, P: Any, po: Any, C: Any, co: Any, ldc: Any, M: Any, N: Any, K: Any
+    ) -> Any:
         dtype = _dtype(A, P, C)
         cut = cut_of(dtype)
 
@@ -205,7 +224,9 @@ product_add, product_set = _product(1), _product(0)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def weight_gradient(typing: Any, X: Any, xo: Any, Y: Any, yo: Any, C: Any, co: Any, ldc: Any, M: Any, N: Any, K: Any) -> Any:
+def weight_gradient(
+    typing: Any, X: Any, xo: Any, Y: Any, yo: Any, C: Any, co: Any, ldc: Any, M: Any, N: Any, K: Any
+) -> Any:
     """C (M, padded N) += XᵀY; X (K, M) from pack_rows, Y (K, N) from pack_panels."""
     dtype = _dtype(X, Y, C)
     cut = cut_of(dtype)
@@ -215,7 +236,9 @@ def weight_gradient(typing: Any, X: Any, xo: Any, Y: Any, yo: Any, C: Any, co: A
         x, y, c = (element(context, builder, signature.args[i], args[i], o) for i, o in ((0, xo), (2, yo), (4, co)))
         n = _round_up(builder, n, cut.tail)
         between = builder.mul(k, _int(cut.panel))
-        _call(builder, "multiply", dtype, [x, k, _int(1), _int(cut.rows), y, between, _int(0), c, ldc, m, n, k, _int(1)])
+        _call(
+            builder, "multiply", dtype, [x, k, _int(1), _int(cut.rows), y, between, _int(0), c, ldc, m, n, k, _int(1)]
+        )
         return context.get_dummy_value()
 
     n = types.intp
@@ -223,7 +246,23 @@ def weight_gradient(typing: Any, X: Any, xo: Any, Y: Any, yo: Any, C: Any, co: A
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def multiply(typing: Any, A: Any, ao: Any, sm: Any, sk: Any, B: Any, bo: Any, ldb: Any, C: Any, co: Any, ldc: Any, M: Any, N: Any, K: Any, beta: Any) -> Any:
+def multiply(
+    typing: Any,
+    A: Any,
+    ao: Any,
+    sm: Any,
+    sk: Any,
+    B: Any,
+    bo: Any,
+    ldb: Any,
+    C: Any,
+    co: Any,
+    ldc: Any,
+    M: Any,
+    N: Any,
+    K: Any,
+    beta: Any,
+) -> Any:
     """C (M, N) = beta C + A B for operands as they lie in memory; N a multiple of `tail`, beta 0 or 1.
 
     A element (m, k) at ao + m*sm + k*sk (a transposed A has sm = 1), B (K, N) and C with rows ldb and ldc
@@ -244,7 +283,20 @@ def multiply(typing: Any, A: Any, ao: Any, sm: Any, sk: Any, B: Any, bo: Any, ld
 
 def _packer(transposed: bool) -> Callable[..., None]:
     @intrinsic  # type: ignore[untyped-decorator]
-    def pack(typing: Any, W: Any, wo: Any, ldw: Any, rows: Any, columns: Any, P: Any, po: Any, n0: Any, k0: Any, N: Any, K: Any) -> Any:
+    def pack(
+        typing: Any,
+        W: Any,
+        wo: Any,
+        ldw: Any,
+        rows: Any,
+        columns: Any,
+        P: Any,
+        po: Any,
+        n0: Any,
+        k0: Any,
+        N: Any,
+        K: Any,
+    ) -> Any:
         dtype = _dtype(W, P)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -265,7 +317,20 @@ pack, pack_transposed = _packer(False), _packer(True)
 
 def _gatherer(left: bool) -> Callable[..., int]:
     @intrinsic  # type: ignore[untyped-decorator]
-    def gather(typing: Any, S: Any, so: Any, st: Any, sb: Any, columns: Any, counts: Any, no: Any, t0: Any, t1: Any, P: Any, po: Any) -> Any:
+    def gather(
+        typing: Any,
+        S: Any,
+        so: Any,
+        st: Any,
+        sb: Any,
+        columns: Any,
+        counts: Any,
+        no: Any,
+        t0: Any,
+        t1: Any,
+        P: Any,
+        po: Any,
+    ) -> Any:
         dtype = _dtype(S, P)
         check_flat(counts)
         if counts.dtype != types.int64:
@@ -286,8 +351,3 @@ def _gatherer(left: bool) -> Callable[..., int]:
 
 
 pack_rows, pack_panels = _gatherer(True), _gatherer(False)
-
-__all__ = [
-    "backend", "load", "multiply", "pack", "pack_panels", "pack_rows", "pack_transposed", "packed_size", "padded",
-    "panel", "product_add", "product_set", "real", "require", "rows_size", "store", "tail", "tile_type", "weight_gradient",
-]  # fmt: skip

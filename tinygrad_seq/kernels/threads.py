@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-# Multiply-adds of one step that make a thread of its own worth while: at 100,000 (4 rows of an LSTM 32 -> 64) two threads
-# lose 25 %, at 800,000 (8 rows of 64 -> 128) they gain 24 %.
+# Multiply-adds of one step that make a thread of its own worth while: at 100,000 (4 rows of an LSTM
+# 32 -> 64) two threads lose 25 %, at 800,000 (8 rows of 64 -> 128) they gain 24 %.
 WORK_PER_PART = 150_000
 
 Failure = tuple[int, BaseException]
