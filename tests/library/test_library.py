@@ -1,4 +1,4 @@
-"""Every library cell is laid out, names its source, resolves, has an adjoint that parses, and the engines agree on it."""
+"""Every library cell is laid out, names its source, resolves, has an adjoint that parses; the engines agree on it."""
 
 import re
 from pathlib import Path
