@@ -228,8 +228,11 @@ A trailing `.T` is a transpose, `.H` a conjugate transpose. They follow the inde
 )
 register(
     "E121",
-    "arguments of `use` are named",
+    "how a cell is used",
     """
+`use name = Cell(...)` makes a fresh copy of a cell; `reverse` and `stack n of`, in this order, may stand before the
+cell's name. All its arguments are named:
+
   wrong   use rnn = LSTM(x, 128)
   right   use rnn = LSTM(x=x, H=128)
 
@@ -296,5 +299,26 @@ Only a name takes an index, all its axes in one pair of brackets; a function's n
 
   wrong   (a[t] + b[t])[t-1]       a[t][s]       rnn.f(x[t])
   right   z[t-1], z[t] = a[t] + b[t]       a[t,s]       rnn.h[t]
+""",
+)
+register(
+    "E128",
+    "the type in a declaration",
+    """
+A declaration is a word, names, `:` and a type, then `=` and a value or `~` and a distribution:
+
+  wrong   state h[t] = 0: H        param W (H, D)        param W: [H, D]
+  right   state h[t]: H = 0        param W: (H, D)       param W: (H, D)
+
+A type is `scalar`, one size, or several sizes in parentheses; before it may stand `complex` or `one_hot`.
+""",
+)
+register(
+    "E129",
+    "`output` lists names",
+    """
+  wrong   output h y        output 2*h[t]
+  right   output h, y       z[t] = 2*h[t]
+                            output z
 """,
 )

@@ -44,17 +44,22 @@ WRITE = {  # what people paste from papers, and what it is called here
     "∑": "sum",
     "Σ": "sum",
     "√": "sqrt",
-    "!": "!=",
-    "&": "*",
-    "|": "maximum",
-    "{": "(",
-    "}": ")",
-    "；": ";",
     "，": ",",
     "：": ":",
     "（": "(",
     "）": ")",
     "\N{NO-BREAK SPACE}": " ",
+}
+MEANING = {  # ASCII signs of other languages
+    "&": "there is no `&`: multiply the conditions",
+    "|": "there is no `|`: absolute value is `abs(x)`, and the `or` of conditions their `maximum`",
+    "!": "there is no `!`: unequal is `!=`, and the opposite of a condition `1 - c`",
+    "{": "there are no braces: groups are in `( )`, indices in `[ ]`",
+    "}": "there are no braces: groups are in `( )`, indices in `[ ]`",
+    "?": "there is no `?`: write `where(condition, a, b)`",
+    ".": "a `.` joins the parts of a name without spaces, as in `rnn.h[t]`",
+    ";": "`;` does not end a statement: one statement per line",
+    "\\": "nothing may follow `\\` on its line",
 }
 GREEK = {chr(c): unicodedata.name(chr(c)).split()[-1].lower() for c in range(0x3B1, 0x3CA)}
 
@@ -156,10 +161,11 @@ def read_lines(tokens: Sequence[Token], text: str) -> tuple[list[Line], list[Dia
         reader.tokens.append(token)
         if kind in ("LPAR", "RPAR", "LSQB", "RSQB"):
             reader.bracket(token)
-        elif kind == "UNKNOWN" and str(token) not in reader.reported:
-            reader.reported.add(str(token))
+        elif kind == "UNKNOWN":
             code, message, fix = _unknown(token, text)
-            reader.report(code, message, token, help=fix)
+            if message not in reader.reported:
+                reader.reported.add(message)
+                reader.report(code, message, token, help=fix)
     reader.finish()
     return reader.lines, reader.problems, reader.waiting
 
@@ -230,14 +236,12 @@ def _unknown(token: Token, text: str) -> tuple[str, str, str]:
     mark = str(token)
     if mark == "^":
         return "E102", "power is `**`", "write `x[t]**2`"
-    if mark == "\\":
-        return "E118", "nothing may follow `\\` on its line", "a `\\` at the end of a line continues the statement"
+    if mark in MEANING:
+        return "E118" if mark == "\\" else "E101", MEANING[mark], ""
+    if mark == "'" and text[(token.start_pos or 0) - 1 : token.start_pos].strip() not in ("", "(", ",", "="):
+        return "E101", "transpose is `.T`", "write `W.T`"
     if mark in "\"'`":
         return "E101", f"there are no strings in the language: {mark}", ""
-    if mark == ";":
-        return "E101", "`;` does not end a statement", "one statement per line"
-    if mark in "$?":
-        return "E101", f"`{mark}` has no meaning here", ""
     if mark in WRITE:
         name = f"`{mark}`" if mark.isprintable() and not mark.isspace() else unicodedata.name(mark, "this").lower()
         fix = WRITE[mark]
@@ -247,8 +251,9 @@ def _unknown(token: Token, text: str) -> tuple[str, str, str]:
         return "E102", "power is `**`", f"write `{mark[:-1]}{WRITE[mark[-1]]}`"
     if len(mark) > 1 or mark.isalpha():
         ascii_name = "".join(GREEK.get(c, _plain(c)) for c in mark)
+        odd = next(c for c in mark if not (c.isascii() and c.isalnum()) and c != "_")
         fix = f"write `{ascii_name}`" if ascii_name and not ascii_name[0].isdigit() else ""
-        return "E123", "names are made of the letters a-z, A-Z, digits and `_`", fix
+        return "E123", f"names are made of the letters a-z, A-Z, digits and `_`, not `{odd}`", fix
     name = unicodedata.name(mark, f"U+{ord(mark):04X}")
     shown = f"`{mark}`" if mark.isprintable() else name
     detail = f" ({name.lower()})" if mark.isprintable() and not mark.isascii() else ""

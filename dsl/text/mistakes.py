@@ -35,6 +35,21 @@ FOREIGN = {
     "class": "a cell begins with `cell Name(D, H):`",
     "let": "an equation needs no word: `h[t] = ...`",
 }
+FORMS = {  # each statement as it is usually written
+    "DEF": "def gate(z) = 1/(1 + exp(-z))",
+    "FROM": "from lstm import LSTM, Peephole",
+    "CELL": "cell Skip(D, H, k=4):",
+    "INPUT": "input x[t]: D",
+    "STATE": "state h[t], c[t]: H = 0",
+    "PARAM": "param W: (H, D) ~ glorot",
+    "CONST": "const P = permutation(N)",
+    "NOISE": "noise m[t]: H ~ dropout(0.1)",
+    "TIME": "time u: len(t)//2",
+    "USE": "use rnn = stack 2 of LSTM(x=x, H=H)",
+    "OUTPUT": "output h, rnn.c",
+    "LOSS": "loss nll = -mean[t](logprob(y[t]))",
+    "TOTAL": "total W_bar = sum[t](outer(z_bar[t], h[t-1]))",
+}
 SHOWN = {
     "NAME": "a name", "PATH": "a dotted name", "NUMBER": "a number", "COMPARE": "a comparison", "_EQUAL": "`=`",
     "_TILDE": "`~`", "_COMMA": "`,`", "COLON": "`:`", "LPAR": "`(`", "RPAR": "`)`", "LSQB": "`[`", "RSQB": "`]`",
@@ -48,7 +63,9 @@ def diagnose(tokens: Sequence[Token], at: int, expected: frozenset[str], source:
     `expected` holds the names of the terminals that would have fitted there.
     """
     line = _Stop(tokens, at, expected, source)
-    for recognise in (_header, _update, _foreign, _groups, _word, _reserved, _equals, _bracket, _product, _operand):
+    for recognise in (
+        _header, _update, _foreign, _groups, _typed, _listing, _word, _reserved, _equals, _bracket, _product, _operand,
+    ):  # fmt: skip
         if found := recognise(line):
             return found
     return _generic(line)
@@ -204,6 +221,51 @@ def _groups(line: _Stop) -> Diagnostic | None:
     )
 
 
+def _typed(line: _Stop) -> Diagnostic | None:
+    """The type of a declaration in the wrong place or the wrong brackets."""
+    if line.first not in DECLARING:
+        return None
+    given = line.find(("COLON", "_EQUAL", "_TILDE"), line.at)
+    word, end = line.text(0, 0), len(line.tokens)
+    if given is None and line.here in BEGINS_OPERAND and line.before in ("NAME", "PATH", "RSQB"):
+        stop = line.find(("_EQUAL", "_TILDE")) or end
+        value = line.text(stop, end)
+        fix = f"{line.text(0, line.at - 1)}: {line.text(line.at, stop - 1)}{' ' + value if value else ''}"
+        return Diagnostic("E128", f"a `:` goes before the type: `{fix}`", line.place)
+    if line.here == "COLON" and line.depth == 0 and line.type(given or 0) in ("_EQUAL", "_TILDE"):
+        value = line.text(given or 0, line.at - 1)
+        fix = f"{line.text(0, (given or 0) - 1)}: {line.text(line.at + 1, end)} {value}"
+        return Diagnostic("E128", f"the type goes before the value: `{fix}`", line.place)
+    if given is None or line.type(given) != "COLON":
+        return None
+    if line.here == "LSQB" and line.before in ("COLON", "COMPLEX", "ONE_HOT"):
+        return Diagnostic("E128", "the sizes of a matrix go in parentheses: `(H, D)`", line.place)
+    if line.here in BEGINS_OPERAND and line.text(given + 1, line.at - 1) == "one-hot":
+        return Diagnostic(
+            "E128", "a category is written `one_hot K`", span(line.tokens[given + 1], line.tokens[line.at - 1])
+        )
+    if line.here in ("NAME", "NUMBER") and line.depth == 1 and line.type(given + 1) == "LPAR":
+        message = (
+            f"sizes are separated by commas: `({line.text(given + 2, line.at - 1)}, {line.text(line.at, line.at)})`"
+        )
+        return Diagnostic("E128", message, line.place, help=f"`{word}` takes sizes such as `H` or `(H, 2*D)`")
+    return None
+
+
+def _listing(line: _Stop) -> Diagnostic | None:
+    """`output h y`, `output h + 1`, and whatever does not fit a `use`."""
+    if line.first == "OUTPUT" and line.at > 1 and line.before in ("NAME", "PATH", "RSQB") and line.depth == 0:
+        if line.here in ("NAME", "PATH"):
+            fix = f"{line.text(0, line.at - 1)}, {line.text(line.at, len(line.tokens))}"
+            return Diagnostic("E129", f"names are separated by commas: `{fix}`", line.place)
+        message = "`output` lists names: define what it gives out in an equation of its own"
+        return Diagnostic("E129", message, line.place, help=f"as in `{FORMS['OUTPUT']}`")
+    if line.first == "USE" and line.depth == 0 and line.here not in ("LSQB", *RESERVED):
+        message = "a copy of a cell is written `use name = [reverse] [stack n of] Cell(x=x, H=H)`"
+        return Diagnostic("E121", message, line.place, _wanted(line), help=f"as in `{FORMS['USE']}`")
+    return None
+
+
 def _names(line: _Stop, comma: int) -> list[int]:
     """Where the names of a second group stand: after each comma, up to its own `:`, `=` or `~`."""
     found = []
@@ -227,6 +289,17 @@ def _word(line: _Stop) -> Diagnostic | None:
     if "_EQUAL" not in line.expected or line.depth:
         return None
     name = str(line.tokens[0])
+    if line.at == 1 and line.here == "LPAR":
+        end = line.operand_from(0)
+        inside, mark = line.text(2, end - 1), line.text(end + 1, end + 1)
+        if mark in ("=", "~") and inside:
+            message = f"an index goes in square brackets: `{name}[{inside}] {mark} ...`"
+            return Diagnostic("E112", message, span(line.tokens[1], line.tokens[end]))
+        message = "this defines nothing: a line begins with a word or with `name[t] =`"
+        return Diagnostic("E112", message, span(line.tokens[0], line.tokens[end]))
+    if line.text(line.at, line.at + 1) == "<-":
+        message = "an equation is written with `=`"
+        return Diagnostic("E117", message, span(line.tokens[line.at], line.tokens[line.at + 1]))
     if line.at == 1 and line.here in ("NAME", "PATH", "NUMBER", *RESERVED):
         close = suggest(name, STATEMENT_WORDS)
         hint = f"; did you mean `{close}`?" if close else ""
@@ -253,6 +326,8 @@ def _word(line: _Stop) -> Diagnostic | None:
 def _reserved(line: _Stop) -> Diagnostic | None:
     """A word of the language where a name should stand."""
     i = line.at
+    if i > 1 and line.here in RESERVED and line.depth == 0 and "$END" in line.expected:
+        return Diagnostic("E112", "a statement begins on a line of its own", line.place)
     if i == 1 and line.first in RESERVED and line.here in ("_EQUAL", "_TILDE", "LSQB"):
         i = 0
     elif i == 0 or line.here not in RESERVED or "NAME" not in line.expected:
@@ -293,6 +368,9 @@ def _bracket(line: _Stop) -> Diagnostic | None:
     if line.here == "LPAR" and line.before == "PATH":
         name = line.text(line.at - 1, line.at - 1)
         return Diagnostic("E127", f"`{name}` is no function: their names have no dots", span(line.tokens[line.at - 1]))
+    if line.here == "COLON" and line.depth and line.type(_innermost(line) or 0) == "LPAR":
+        fix = f": `{line.text(line.at - 1, line.at - 1)} = ...`" if line.before == "NAME" else ""
+        return Diagnostic("E117", f"an argument is given by `=`{fix}", line.place)
     if line.here == "COLON" and line.depth:
         message = "there are no slices: an index is one step, as in `h[t-1]`"
         return Diagnostic("E125", message, line.place, help="a part of a vector is `part(v, start, size)`")
@@ -309,7 +387,10 @@ def _product(line: _Stop) -> Diagnostic | None:
     left, right = line.text(first, line.at - 1), line.text(line.at, line.operand_from(line.at))
     if first < line.at - 1 and "\n" in left + right or len(left + right) > 60:
         return Diagnostic("E103", "multiplication is never implicit: write `*` or `@`", line.place)
-    return Diagnostic("E103", f"multiplication is never implicit: `{left}*{right}`", line.place)
+    is_matrix = left[:1].isupper() and line.type(first) in ("NAME", "PATH") and not left.endswith(("]", ")"))
+    return Diagnostic(
+        "E103", f"multiplication is never implicit: `{left}{'@' if is_matrix else '*'}{right}`", line.place
+    )
 
 
 def _operand(line: _Stop) -> Diagnostic | None:
@@ -331,11 +412,17 @@ def _operand(line: _Stop) -> Diagnostic | None:
 
 
 def _generic(line: _Stop) -> Diagnostic:
-    found = "the line ends too early" if line.here == "$END" else f"`{line.text(line.at, line.at)}` does not fit here"
+    mark = line.text(line.at, line.at)
+    found = "the line ends too early" if line.here == "$END" else f"`{mark}` does not fit here"
     related: tuple[Label, ...] = ()
     if line.depth and (opener := _innermost(line)) is not None:
         related = (Label(span(line.tokens[opener]), "inside this"),)
-    return Diagnostic("E100", found, line.place, f"expected {_listed(line.expected)}", related)
+    form = FORMS.get(line.first, "y[t] ~ categorical(logits = z[t])" if line.find(("_TILDE",)) else "")
+    return Diagnostic("E100", found, line.place, _wanted(line), related, f"as in `{form}`" if form else "")
+
+
+def _wanted(line: _Stop) -> str:
+    return f"expected {_listed(line.expected)}" if line.expected else ""
 
 
 def _innermost(line: _Stop) -> int | None:

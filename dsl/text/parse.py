@@ -121,7 +121,7 @@ def _parse_line(line: Line, source: Source, problems: list[Diagnostic], start: s
         problems.append(fault.diagnostic)
         return None
     except UnexpectedToken:
-        problems.append(diagnose(line.tokens, fed, frozenset(parser.choices()), source))
+        problems.append(diagnose(line.tokens, fed, frozenset(parser.accepts()), source))
         return None
     place = span(line.tokens[0], line.tokens[-1])
     if place.end - place.start > DEPTH and depth(node) > DEPTH:

@@ -9,6 +9,7 @@ import pytest
 from dsl.text.diagnostics import EXPLANATIONS, CellError, Diagnostic
 from dsl.text.parse import parse, parse_expression, parse_file
 
+COPY = "a copy of a cell is written `use name = [reverse] [stack n of] Cell(x=x, H=H)`"
 CASES = [
     # the rows of the language's table that are syntax
     ("cell A(D)‹\n›", "E107", "expected `:` after the header"),
@@ -28,15 +29,15 @@ CASES = [
     ("y[t] = a[t] ‹−› b[t]", "E101", "`−` is not in the language: write `-`"),
     ("y[t] =‹\u00a0›b[t]", "E101", "no-break space is not in the language: write a plain space"),
     ('y[t] = ‹"›a', "E101", 'there are no strings in the language: "'),
-    ("y[t] = a‹;› ", "E101", "`;` does not end a statement"),
+    ("y[t] = a‹;› ", "E101", "`;` does not end a statement: one statement per line"),
     ("y[t] = ‹𝄞›", "E101", "`𝄞` (musical symbol g clef) has no meaning here"),
     ("y[t] = ‹\x00›", "E101", "U+0000 has no meaning here"),
-    ("‹α›[t] = x[t]", "E123", "names are made of the letters a-z, A-Z, digits and `_`"),
-    ("‹hé›[t] = x[t]", "E123", "names are made of the letters a-z, A-Z, digits and `_`"),
+    ("‹α›[t] = x[t]", "E123", "names are made of the letters a-z, A-Z, digits and `_`, not `α`"),
+    ("‹hé›[t] = x[t]", "E123", "names are made of the letters a-z, A-Z, digits and `_`, not `é`"),
     ("y[t] = (1 - z[t]) ‹h›[t-1]", "E103", "multiplication is never implicit: `(1 - z[t])*h[t-1]`"),
     ("y[t] = 2‹(›x[t] + 1)", "E103", "multiplication is never implicit: `2*(x[t] + 1)`"),
     ("y[t] = tanh(z[t]) ‹x›", "E103", "multiplication is never implicit: `tanh(z[t])*x`"),
-    ("y[t] = W.T ‹x›[t]", "E103", "multiplication is never implicit: `W.T*x[t]`"),
+    ("y[t] = W.T ‹x›[t]", "E103", "multiplication is never implicit: `W.T@x[t]`"),
     ("y[t] = tanh‹(›x[t]", "E105", "this `(` is never closed"),
     ("y[t] = tanh(x[t‹)›)", "E106", "`)` does not close `[`"),
     ("m ‹*=› 2", "E108", "equations define, not update: one `=` for each name"),
@@ -87,7 +88,35 @@ CASES = [
     ("y[t] = a[t]‹[›s]", "E127", "all axes go into one pair of brackets: `a[t,s]`"),
     ("y[t] = ‹rnn.f›(x[t])", "E127", "`rnn.f` is no function: their names have no dots"),
     ("y[t] = x[‹]›", "E127", "the index is missing"),
-    ("use r = LSTM‹\n›", "E100", "the line ends too early"),
+    ("y[t] = V‹'›@x[t]", "E101", "transpose is `.T`"),
+    (
+        "y[t] = ‹|›x[t]|",
+        "E101",
+        "there is no `|`: absolute value is `abs(x)`, and the `or` of conditions their `maximum`",
+    ),
+    ("y[t] = x_‹{›t-1}", "E101", "there are no braces: groups are in `( )`, indices in `[ ]`"),
+    ("y[t] = x[t] ‹?› 1 : 2", "E101", "there is no `?`: write `where(condition, a, b)`"),
+    ("y[t] = rnn ‹.›h[t]", "E101", "a `.` joins the parts of a name without spaces, as in `rnn.h[t]`"),
+    ("h‹(t)› = tanh(x[t])", "E112", "an index goes in square brackets: `h[t] = ...`"),
+    ("‹tanh(x[t])›", "E112", "this defines nothing: a line begins with a word or with `name[t] =`"),
+    ("y[t] = tanh(x[t]) ‹output› y", "E112", "a statement begins on a line of its own"),
+    ("y[t] ‹<-› x[t]", "E117", "an equation is written with `=`"),
+    ("y[t] ~ categorical(logits‹:› z)", "E117", "an argument is given by `=`: `logits = ...`"),
+    ("state h[t] = 0‹:› H", "E128", "the type goes before the value: `state h[t]: H = 0`"),
+    ("state h[t] ‹H› = 0", "E128", "a `:` goes before the type: `state h[t]: H = 0`"),
+    ("param W ‹(›H, D)", "E128", "a `:` goes before the type: `param W: (H, D)`"),
+    ("param W: ‹[›H, D]", "E128", "the sizes of a matrix go in parentheses: `(H, D)`"),
+    ("param W: (H ‹D›)", "E128", "sizes are separated by commas: `(H, D)`"),
+    ("input x[t]: ‹one-hot› K", "E128", "a category is written `one_hot K`"),
+    ("output h ‹y›, z", "E129", "names are separated by commas: `output h, y, z`"),
+    ("output h[t] ‹+› 1", "E129", "`output` lists names: define what it gives out in an equation of its own"),
+    ("use r = stack of ‹LSTM›(x=x)", "E121", COPY),
+    ("use r = ‹2› of LSTM(x=x)", "E121", COPY),
+    ("use LSTM‹(›x=x)", "E121", COPY),
+    ("use r = LSTM‹\n›", "E121", COPY),
+    ("y[t] ~ categorical‹\n›", "E100", "the line ends too early"),
+    ("param W ~‹\n›", "E100", "the line ends too early"),
+    ("loss ‹-›y", "E100", "`-` does not fit here"),
     ("time u ‹=› len(t)", "E100", "`=` does not fit here"),
     ("noise m[t]: H ‹=› 2", "E100", "`=` does not fit here"),
 ]
@@ -135,6 +164,15 @@ def test_the_whole_rendering() -> None:
     with pytest.raises(CellError) as caught:
         parse(text)
     assert str(caught.value) == WHOLE
+
+
+def test_what_would_have_fitted_is_named() -> None:
+    found = only("cell A():\n  time u = len(t)\n")
+    assert (found.label, found.help) == ("expected `:`", "as in `time u: len(t)//2`")
+    found = only("cell A():\n  noise m[t] = 2\n")
+    assert (found.label, found.help) == ("expected `:` or `~`", "as in `noise m[t]: H ~ dropout(0.1)`")
+    assert only("cell A():\n  y[t] ~ f\n").label == "expected `(` or `[`"
+    assert only("from a import B C\n").label == "expected `,` or the end of the line"
 
 
 def test_all_errors_of_a_file_in_order_of_position() -> None:
