@@ -69,7 +69,8 @@ class Spec:
         """The equations as LaTeX, one aligned block."""
         from dsl.system.latex import cell_latex
 
-        return cell_latex(self.tree)
+        ranks = {n: len(s.shape) if s.dtype != "category" else 1 for n, s in self.system.streams.items()}
+        return cell_latex(self.tree, ranks, {given: name for name, given in getattr(self, "cotangents", {}).items()})
 
     def _repr_latex_(self) -> str:
         return "$$" + self.latex() + "$$"

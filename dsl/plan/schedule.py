@@ -122,16 +122,19 @@ def offset_value(system: System, offset: Dim) -> int:
 def schedule(system: System, sampled: bool = False) -> tuple[Block, ...]:
     """Blocks in order. Raises CellError E5xx, naming the reads, when no order of steps exists."""
     names = list(system.equations) + (list(system.draws) if sampled else [])
-    task = _Task(system, sampled)
-    return task.blocks(names, dependences(system, sampled), tuple(system.axes))
+    return order_blocks(system, names, dependences(system, sampled))
+
+
+def order_blocks(system: System, names: Sequence[str], edges: Iterable[Edge]) -> tuple[Block, ...]:
+    """Blocks of the named equations under these dependences; `system` gives streams, arguments and axes."""
+    return _Task(system).blocks(names, edges, tuple(system.axes))
 
 
 class _Task:
     """One call of `schedule`: the system, and what a recursion over its axes needs of it."""
 
-    def __init__(self, system: System, sampled: bool) -> None:
+    def __init__(self, system: System) -> None:
         self.system = system
-        self.sampled = sampled
 
     def blocks(self, names: Sequence[str], edges: Iterable[Edge], axes: tuple[str, ...]) -> tuple[Block, ...]:
         """Components in dependence order; neighbours without a cycle share a Vector block."""

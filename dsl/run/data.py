@@ -18,6 +18,15 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+class Ids(np.ndarray[Any, np.dtype[np.int64]]):
+    """Integers that remember the symbols they stand for; slices and copies do too."""
+
+    symbols: tuple[str, ...] | None
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.symbols = getattr(source, "symbols", None)
+
+
 class Text:
     """A text as integers: symbol i is `symbols[i]`, symbols in code-point order.
 
@@ -32,7 +41,7 @@ class Text:
         text = read_text(Path(path))
         self.symbols, self._ids = _index(symbols if symbols is not None else sorted(set(text)))
         self.path = str(path)
-        self.ids: NDArray[np.int64] = self.encode(text)
+        self.ids: Ids = self.encode(text)
 
     @classmethod
     def of(cls, text: str, symbols: Sequence[str] | None = None) -> Text:
@@ -45,9 +54,11 @@ class Text:
         self.ids = self.encode(text)
         return self
 
-    def encode(self, text: str) -> NDArray[np.int64]:
-        """Integers (len(text),) of a string."""
-        return encode(text, self.symbols, self._ids)
+    def encode(self, text: str) -> Ids:
+        """Integers (len(text),) of a string; they carry the symbols along."""
+        ids = encode(text, self.symbols, self._ids).view(Ids)
+        ids.symbols = self.symbols
+        return ids
 
     def decode(self, ids: Any) -> str:
         """The string of integers; -1 (none) is nothing."""
@@ -101,18 +112,11 @@ def encode(text: str, symbols: Sequence[str], index: Mapping[str, int] | None = 
 
 
 def decode(ids: Any, symbols: Sequence[str]) -> str:
-    return "".join(symbols[int(i)] for i in np.asarray(ids).reshape(-1) if i >= 0)
-
-
-# ---------------------------------------------------------------- what is held out
-
-
-def split(ids: Array, valid: float) -> tuple[Array, Array]:
-    """A sequence's first part for training and its last for validation; `valid` is a share in [0, 1)."""
-    if not 0 <= valid < 1:
-        raise ValueError(f"valid: expected a share in [0, 1), given {valid}")
-    cut = len(ids) - int(len(ids) * valid)
-    return ids[:cut], ids[cut:]
+    """The string of integers; -1 is nothing, one beyond the symbols is shown as the replacement character."""
+    known = len(symbols)
+    return "".join(
+        symbols[i] if i < known else "\N{REPLACEMENT CHARACTER}" for i in np.asarray(ids).ravel().tolist() if i >= 0
+    )
 
 
 # ---------------------------------------------------------------- batches
@@ -218,6 +222,11 @@ class Shuffled:
         """All sequences in order."""
         for start in range(0, self.count, self.batch):
             yield self.pick(np.arange(start, min(start + self.batch, self.count)))
+
+    def count_of(self, chunk: Chunk) -> int:
+        """How many sequences a batch holds."""
+        name = next(iter(chunk.data))
+        return int(np.shape(chunk.data[name])[self.axis[name]])
 
     @property
     def tokens(self) -> int:

@@ -217,6 +217,22 @@ class Model:
         tensors = custom_node(self.system.name, [t for _, t in sources], outputs, pullback)
         return Run(self, data, dict(zip(names, tensors, strict=True)), engine, state)
 
+    def evaluate(
+        self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str, outside: tuple[str, ...]
+    ) -> Run:
+        """Streams of checked data without a gradient, on the engine that is compiled for `outside`."""
+        start, clock = (state.values, state.clock) if state is not None else (None, None)
+        if engine == "compiled":
+            compiled = self.compiled(outside)
+            arrays, _ = compiled.forward(
+                self._plain(data), data.lengths, data.batch, names, start=start, clock=clock, record=False
+            )
+        else:
+            literal = Unrolling(self.program, self._plain(data), data.lengths, data.batch, start, clock)
+            literal.execute(names)
+            arrays = {n: np.asarray(literal.result(n)) for n in names}
+        return Run(self, data, {n: Tensor.wrap(arrays[n]) for n in names}, engine, state)
+
     def _plain(self, data: Arranged) -> Arrays:
         arrays = {n: v.data if isinstance(v, Tensor) else v for n, v in data.arrays.items()}
         return {**arrays, **self.params.arrays()}

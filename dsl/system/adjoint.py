@@ -195,7 +195,7 @@ class Derivation:
         for name, value in self.system.equations.items():
             stream = self.system.streams[name]
             kind = self.kinds.of(value)
-            if value.op is not None and set(kind.axes) == set(stream.axes) and kind.shape == stream.shape:
+            if value.op is not None and not stream.total and set(kind.axes) == set(stream.axes) and kind.shape == stream.shape:
                 table.setdefault(value, self.at_home(name))
         return table
 

@@ -122,8 +122,14 @@ def flip(index: Index, target: str, target_flipped: bool, reader_flipped: bool) 
 
 def length_form(axis: str, axes: Mapping[str, Axis]) -> tuple[str, int, int, int] | None:
     """(base, a, c, k) when len(axis) is (a*len(base)+c)//k over an axis that the data gives."""
-    length = axes[axis].length
-    return (axis, 1, 0, 1) if length is None else _affine(length)
+    form: tuple[str, int, int, int] | None = (axis, 1, 0, 1)
+    while form is not None and (length := axes[form[0]].length) is not None:
+        _, a, c, k = form
+        form = _affine(length)
+        if form is not None:  # (a*((b*n + d)//l) + c)//k
+            base, b, d, l = form
+            form = (base, a * b, a * d + c * l, l * k) if a == 1 or l == 1 else None
+    return form
 
 
 def _affine(symbol: Symbol) -> tuple[str, int, int, int] | None:

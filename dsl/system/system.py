@@ -201,6 +201,12 @@ class System:
         return replace(self, **changes)
 
     def bind(self, values: Mapping[str, Any]) -> System:
+        """Numbers for arguments, in every shape, offset and value; see `recurrence.bind`."""
+        from dsl.system.recurrence import bind
+
+        return bind(self, values)
+
+    def bind(self, values: Mapping[str, Any]) -> System:
         """The same system with numbers for these arguments (integers; other values only show in `arguments`)."""
         numbers = {n: v for n, v in values.items() if isinstance(v, int)}
         done: dict[Symbol, Symbol] = {}

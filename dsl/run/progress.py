@@ -1,0 +1,118 @@
+"""The live line of a training: where it stands, how well, how fast, how long still. It shows and decides nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text as Line
+
+QUIET_SECONDS = 10.0  # between lines where there is no terminal to redraw
+
+
+class Progress:
+    """Shows step, loss, bits per character (for categories), gradient norm, tokens a second and time left.
+
+    On a terminal one line redraws itself; elsewhere a plain line comes every ten seconds.
+    """
+
+    def __init__(
+        self, steps: int, tokens: int, *, categorical: bool, shown: bool = True, console: Console | None = None
+    ) -> None:
+        self.steps, self.tokens, self.categorical, self.shown = steps, tokens, categorical, shown
+        self.console = console if console is not None else Console(highlight=False)
+        self.first = self.step = 0
+        self.loss = self.norm = math.nan
+        self.valid: float | None = None
+        self.started = self.said = time.monotonic()
+        self._live: Live | None = None
+
+    def resumed(self, step: int) -> None:
+        """Steps made by an earlier run: they are done, but took no time here."""
+        self.first = self.step = step
+        if step and self.shown:
+            self.say(f"going on at step {step}")
+
+    def __enter__(self) -> Progress:
+        self.started = self.said = time.monotonic()
+        if self.shown and self.console.is_terminal:
+            self._live = Live(self._table(), console=self.console, refresh_per_second=8, transient=False)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.update(self._table())
+            self._live.stop()
+            self._live = None
+        elif self.shown and self.step > self.first:
+            self.console.print(self.line())
+
+    def update(self, step: int, loss: float, norm: float) -> None:
+        """After a step. The loss shown is smoothed over about fifty steps."""
+        self.step, self.norm = step, norm
+        self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
+        if not self.shown:
+            return
+        now = time.monotonic()
+        if self._live is not None:
+            if now - self.said > 0.1:
+                self.said = now
+                self._live.update(self._table())
+        elif now - self.said > QUIET_SECONDS:
+            self.said = now
+            self.console.print(self.line())
+
+    def validated(self, step: int, loss: float) -> None:
+        self.valid = loss
+        if self.shown and self._live is None:
+            self.console.print(f"step {step}  validation {loss:.4f}{self._bits(loss)}")
+
+    def sample(self, text: str) -> None:
+        """A sample of the model, above the line."""
+        if self.shown:
+            self.console.print(Line(f"── step {self.step} " + "─" * 20, style="dim"))
+            self.console.print(Line(text))
+
+    def say(self, text: str) -> None:
+        if self.shown:
+            self.console.print(Line(text))
+
+    # ------------------------------------------------------------ what is shown
+
+    def _bits(self, loss: float) -> str:
+        return f" ({loss / math.log(2):.3f} bits)" if self.categorical else ""
+
+    def speed(self) -> float:
+        """Tokens a second since the start."""
+        seconds = time.monotonic() - self.started
+        return (self.step - self.first) * self.tokens / seconds if seconds > 0 else 0.0
+
+    def left(self) -> float:
+        """Seconds until the last step, at this pace."""
+        done = self.step - self.first
+        return (time.monotonic() - self.started) / done * (self.steps - self.step) if done else math.inf
+
+    def line(self) -> str:
+        """The line as plain text."""
+        parts = [f"step {self.step}/{self.steps}", f"loss {self.loss:.4f}{self._bits(self.loss)}"]
+        if self.valid is not None:
+            parts.append(f"valid {self.valid:.4f}")
+        parts.append(f"|g| {self.norm:.3g}")
+        parts.append(f"{self.speed():,.0f} tokens/s")
+        left = self.left()
+        if math.isfinite(left):
+            parts.append(f"{int(left) // 60}:{int(left) % 60:02d} left")
+        return "  ".join(parts)
+
+    def _table(self) -> Group:
+        row = Table.grid(padding=(0, 1))
+        row.add_row(ProgressBar(total=max(self.steps, 1), completed=self.step, width=24), Line(self.line()))
+        return Group(row)
