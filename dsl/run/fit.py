@@ -112,7 +112,7 @@ def fit(
     clip           the largest norm of all gradients together; None leaves them
     valid          the share held out: the end of one sequence, the last of many; measured every `valid_every` steps
                    (0: ten times) and at the end
-    out            folder for checkpoint.safetensors (every `save_every` steps and `save_seconds` seconds, at the end and
+    out            folder for checkpoint.safetensors (every `save_every` steps and `save_seconds` seconds, at the end,
                    on Ctrl-C) and curves.json
     resume         True goes on from the checkpoint in `out`, False starts anew; needed only when there is one
     sample_seconds how often to show a sample; `sample` makes it (model.generate unless given)

@@ -53,12 +53,12 @@ class Progress:
             self._live.stop()
             self._live = None
         elif self.shown and self.step > self.first:
-            self.console.print(self.line())
+            self.console.print(self.line(), soft_wrap=True)
 
     def update(self, step: int, loss: float, norm: float) -> None:
-        """After a step. The loss shown is smoothed over about fifty steps."""
+        """After a step. The loss shown is smoothed over about ten steps."""
         self.step, self.norm = step, norm
-        self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
+        self.loss = loss if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * loss
         if not self.shown:
             return
         now = time.monotonic()
@@ -68,7 +68,7 @@ class Progress:
                 self._live.update(self._table())
         elif now - self.said > QUIET_SECONDS:
             self.said = now
-            self.console.print(self.line())
+            self.console.print(self.line(), soft_wrap=True)
 
     def validated(self, step: int, loss: float) -> None:
         self.valid = loss
