@@ -85,6 +85,7 @@ def fit(
     batch: int = 50,
     chunk: int = 50,
     steps: int = 1000,
+    seconds: float | None = None,
     clip: float | None = 5.0,
     valid: float = 0.0,
     valid_every: int = 0,
@@ -109,6 +110,7 @@ def fit(
     anew. Many sequences, as (T, N, ...) or a list of arrays, are drawn whole, `batch` of them in shuffled order.
 
     optimizer      Adam(lr=2e-3) unless given
+    seconds        stop after so long, whatever is left of `steps`
     clip           the largest norm of all gradients together; None leaves them
     valid          the share held out: the end of one sequence, the last of many; measured every `valid_every` steps
                    (0: ten times) and at the end
@@ -133,17 +135,20 @@ def fit(
         job.open(resume)
     elif resume:
         raise ValueError("resume: which checkpoint? give out=, the folder it is in")
-    watch = Progress(steps, train.tokens, categorical=bool(model.system.draws), shown=progress)
+    deadline = math.inf if seconds is None else started + seconds
+    watch = Progress(steps, train.tokens, categorical=bool(model.system.draws), shown=progress, seconds=seconds)
     watch.resumed(job.step)
     clock = {"save": time.monotonic(), "sample": time.monotonic()}
     every = valid_every or max(1, steps // 10)
+    ended = job.step >= steps
     with _interruptible() as stop, watch:
-        while job.step < steps and not stop.is_set():
+        while not ended and not stop.is_set():
             value, norm = job.advance()
             watch.update(job.step, value, norm)
             if on_step is not None:
                 on_step(job.step, value, norm)
-            if held is not None and (job.step % every == 0 or job.step == steps):
+            ended = job.step >= steps or time.monotonic() >= deadline
+            if held is not None and (job.step % every == 0 or ended):
                 watch.validated(job.step, job.validate())
             now = time.monotonic()
             if sample_seconds and now - clock["sample"] >= sample_seconds:
@@ -153,7 +158,7 @@ def fit(
             if folder is not None and due:
                 job.save()
                 clock["save"] = time.monotonic()
-        interrupted = stop.is_set() and job.step < steps
+        interrupted = stop.is_set() and not ended
     checkpoint = job.save() if folder is not None else None
     if interrupted:
         watch.say(_how_to_resume(job.step, steps, checkpoint))

@@ -22,9 +22,17 @@ class Progress:
     """
 
     def __init__(
-        self, steps: int, tokens: int, *, categorical: bool, shown: bool = True, console: Console | None = None
+        self,
+        steps: int,
+        tokens: int,
+        *,
+        categorical: bool,
+        shown: bool = True,
+        console: Console | None = None,
+        seconds: float | None = None,
     ) -> None:
         self.steps, self.tokens, self.categorical, self.shown = steps, tokens, categorical, shown
+        self.seconds = seconds
         self.console = console if console is not None else Console(highlight=False)
         self.first = self.step = 0
         self.loss = self.norm = math.nan
@@ -96,13 +104,22 @@ class Progress:
         return (self.step - self.first) * self.tokens / seconds if seconds > 0 else 0.0
 
     def left(self) -> float:
-        """Seconds until the last step, at this pace."""
-        done = self.step - self.first
-        return (time.monotonic() - self.started) / done * (self.steps - self.step) if done else math.inf
+        """Seconds until the last step at this pace, or until the time allowed is over."""
+        done, spent = self.step - self.first, time.monotonic() - self.started
+        at_this_pace = spent / done * (self.steps - self.step) if done else math.inf
+        return at_this_pace if self.seconds is None else min(at_this_pace, max(0.0, self.seconds - spent))
+
+    def share(self) -> float:
+        """How much is done, in [0, 1]."""
+        steps = self.step / max(self.steps, 1)
+        if self.seconds is None:
+            return steps
+        return min(1.0, max(steps, (time.monotonic() - self.started) / max(self.seconds, 1e-9)))
 
     def line(self) -> str:
         """The line as plain text."""
-        parts = [f"step {self.step}/{self.steps}", f"loss {self.loss:.4f}{self._bits(self.loss)}"]
+        of = f"/{self.steps}" if self.seconds is None else ""
+        parts = [f"step {self.step}{of}", f"loss {self.loss:.4f}{self._bits(self.loss)}"]
         if self.valid is not None:
             parts.append(f"valid {self.valid:.4f}")
         parts.append(f"|g| {self.norm:.3g}")
@@ -114,5 +131,5 @@ class Progress:
 
     def _table(self) -> Group:
         row = Table.grid(padding=(0, 1))
-        row.add_row(ProgressBar(total=max(self.steps, 1), completed=self.step, width=24), Line(self.line()))
+        row.add_row(ProgressBar(total=1.0, completed=self.share(), width=24), Line(self.line()))
         return Group(row)
