@@ -128,7 +128,8 @@ def length_form(axis: str, axes: Mapping[str, Axis]) -> tuple[str, int, int, int
         form = _affine(length)
         if form is not None:  # (a*((b*n + d)//l) + c)//k
             base, b, d, l = form
-            form = (base, a * b, a * d + c * l, l * k) if a == 1 or l == 1 else None
+            exact = (a == 1 or l == 1) and b >= 0 and b + d >= 0  # a length below 0 is 0, which no such form tells
+            form = (base, a * b, a * d + c * l, l * k) if exact else None
     return form
 
 
