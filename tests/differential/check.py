@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+import tinygrad_seq as tg
+from dsl.run.unroll import unroll
 from dsl.system.resolve import resolve
 from dsl.system.system import System
 from dsl.text.parse import parse
@@ -75,7 +77,7 @@ def seeded(case: Case, *key: Any) -> np.random.Generator:
 
 def prepare(case: Case) -> Prepared:
     system, _ = resolve(parse(case.text), None, case.arguments)
-    system = system.bind(case.arguments)
+    system = system.bind({name: n for name, n in system.arguments.items() if isinstance(n, int)})
     lengths = {a: np.asarray(n) for a, n in case.lengths.items() if a in system.axes}
     batch = len(next(iter(case.lengths.values())))
     params, inputs, sequences = {}, {}, [{} for _ in range(batch)]
@@ -164,3 +166,46 @@ def finite_differences(p: Prepared, gradients: dict[str, np.ndarray], loss: str,
         slope = (8 * (cost(h) - cost(-h)) - (cost(2 * h) - cost(-2 * h))) / (12 * h)
         if not abs(slope - expected) <= ATOL + RTOL * max(abs(slope), scale):
             raise Disagreement(f"finite differences {slope!r}, gradient {expected!r}")
+
+
+# ---------------------------------------------------------------- the readings
+
+
+def unrolled(p: Prepared, loss: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Values and the gradients of the batch mean of `loss`, every operation a node of the tape."""
+    leaves = {n: tg.tensor(v, requires_grad=True) if n in p.floats else v for n, v in (p.params | p.inputs).items()}
+    values = unroll(p.system, leaves, p.lengths, p.batch, tuple(p.system.equations))
+    tg.mean(values[loss]).backward()
+    zeros = {n: np.zeros_like((p.params | p.inputs)[n]) for n in p.floats}
+    gradients = {n: z if leaves[n].grad is None else leaves[n].grad.numpy() for n, z in zeros.items()}
+    return {n: v.numpy() if hasattr(v, "numpy") else v for n, v in values.items()}, gradients
+
+
+def real_steps(p: Prepared, gradients: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Gradients of inputs are 0 in the padding, whatever lay there."""
+    for name in p.inputs:
+        if name in gradients:
+            axes = p.system.streams[name].axes
+            padding = np.ones(gradients[name].shape[: len(axes) + 1], bool)
+            for b in range(p.batch):
+                padding[(*(slice(n) for n in p.sequences[b][name].shape[: len(axes)]), b)] = False
+            if np.any(gradients[name][padding] != 0):
+                raise Disagreement(f"gradient of {name}: something in the padding")
+    return gradients
+
+
+def compare_gradients(what: str, left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> None:
+    if left.keys() != right.keys():
+        raise Disagreement(f"{what}: gradients of {sorted(left.keys() ^ right.keys())} are missing on one side")
+    for name in left:
+        agree(f"{what} {name}", left[name], right[name])
+
+
+def check(case: Case, engines: tuple[str, ...] = ("compiled", "printed"), loss: str = "cost") -> Prepared:
+    """Raise `Disagreement` unless every reading of the case gives the reference's values and slopes."""
+    p = prepare(case)
+    scopes = p.reference()
+    values, gradients = unrolled(p, loss)
+    compare_values(p, values, scopes, "unrolled")
+    finite_differences(p, real_steps(p, gradients), loss)
+    return p
