@@ -350,7 +350,9 @@ def _starts_with_minus(node: Expr) -> bool:
 
 
 def _number(value: int | float | complex) -> str:
-    """Python's shortest text that gives the same number back."""
+    """Python's shortest text that gives the same number back (NumPy's scalars included)."""
+    if hasattr(value, "item"):
+        value = value.item()
     if isinstance(value, complex):
         if value.imag != value.imag or value.real != value.real or math.isinf(value.imag):
             raise ValueError(f"{value} cannot be written as a number")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -211,6 +212,8 @@ cell Elman_adjoint():
         (Negative(Negative(Ref("a"))), "-(-a)"),
         (Binary("*", Number(1 + 2j), Ref("a")), "(1.0 + 2.0j) * a"),
         (Number(float("inf")), "inf"),
+        (Number(np.float32(0.5)), "0.5"),
+        (Number(np.int64(3)), "3"),
     ],
 )
 def test_numbers_no_literal_has(tree: Expr, text: str) -> None:
