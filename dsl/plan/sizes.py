@@ -1,0 +1,176 @@
+"""The table of a generated file, filled in: every size, stride and offset for one shape of data.
+
+Offsets count elements from the start of an arena; every region starts at a multiple of 16 elements (a
+cache line of float32). Knows the plan's names, numbers of dims and lengths of axes; nothing of values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsl.plan.arrange import Arrangement
+from dsl.plan.buffers import Layout
+from dsl.plan.source import Pack, Source
+from dsl.system.dims import Dim
+from tinygrad_seq.kernels.product import packed_size, padded, rows_size
+
+LINE = 16
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the table depends on: steps of each axis, rows of this part, the whole batch, steps a chunk."""
+
+    steps: tuple[tuple[str, int], ...]
+    rows: int
+    batch: int
+    chunk: int
+    ragged: bool
+    carried: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """`table` for the generated code; `at` the same by name; elements of each arena."""
+
+    table: NDArray[np.int64]
+    at: Mapping[str, int]
+    reals: int
+    categories: int
+    parameters: int
+    lengths: int
+    counts: int
+
+
+class Sizer:
+    """Fills tables of one plan with its dims as numbers."""
+
+    def __init__(
+        self, arrangement: Arrangement, layout: Layout, source: Source, dims: Mapping[str, int], dtype: str, shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        self.arrangement, self.layout, self.source, self.dtype = arrangement, layout, source, dtype
+        self.dims, self.shapes = dims, shapes
+
+    def number(self, dim: Dim) -> int:
+        return int(dim.bind(self.dims))
+
+    def padded(self, dim: Dim) -> int:
+        return padded(self.number(dim), self.dtype)
+
+    def fill(self, shape: Shape, kept: Mapping[str, int] | None = None) -> Sizes:
+        at: dict[str, int] = {"nb": shape.rows, "batch": shape.batch, "chunk": shape.chunk, "ragged": int(shape.ragged)}
+        steps = dict(shape.steps)
+        at.update({f"T_{a}": n for a, n in steps.items()})
+        for name, dim in self.source.dims.items():
+            at[name] = self.number(dim)
+            at["p" + name[1:]] = self.padded(dim)
+        self._axes(at, shape)
+        reals, categories = self._places(at, shape, steps)
+        reals = self._work(at, shape, steps, reals)
+        parameters = self._parameters(at)
+        at.update({k: v for k, v in (kept or {}).items() if k not in at})
+        table = np.array([at[n] for n in self.source.table] or [0], np.int64)
+        axes = len(steps)
+        return Sizes(table, at, reals + LINE, categories + LINE, parameters + LINE, axes * (2 * shape.rows + 1) + 1, sum(n for n in steps.values()) + 1)
+
+    def _axes(self, at: dict[str, int], shape: Shape) -> None:
+        """Lengths, clocks and flags in L; active rows of each step in C, which begins with the whole part."""
+        here, count = 0, 1
+        at["c_once"] = 0
+        for axis, n in shape.steps:
+            at[f"l_{axis}"], at[f"S_{axis}"], at[f"u_{axis}"] = here, here + shape.rows, here + 2 * shape.rows
+            here += 2 * shape.rows + 1
+            at[f"c_{axis}"] = count
+            count += n
+
+    def _places(self, at: dict[str, int], shape: Shape, steps: Mapping[str, int]) -> tuple[int, int]:
+        offset = {"A": 0, "I": 0}
+        grouped = {n: names for names in self.source.groups for n in names}
+        for members in self.layout.slabs.values():
+            places = [self.layout.places[m] for m in members]
+            head = places[0]
+            definition = self.arrangement.normal.definitions[head.name]
+            if definition.kind in ("total", "outer", "scatter"):
+                self._total(at, head.name, grouped, offset)
+                continue
+            rows = shape.rows
+            for axis in head.axes:
+                rows *= steps[axis] + sum(head.pads[axis])
+            widths = [1 if not p.shape or p.array == "I" else self.padded(p.shape[0]) for p in places]
+            column = 0
+            for place, width in zip(places, widths, strict=True):
+                at[f"o_{place.ident}"] = offset[head.array] + column
+                at[f"w_{place.ident}"] = sum(widths)
+                at[f"K_{place.ident}"] = rows
+                at[f"K_carry_{place.ident}"] = int(place.name in shape.carried)
+                column += width
+            offset[head.array] += _round(rows * sum(widths))
+        return offset["A"], offset["I"]
+
+    def _total(self, at: dict[str, int], name: str, grouped: Mapping[str, list[str]], offset: dict[str, int]) -> None:
+        """Regions of sums over sequences; those of one product lie under one another."""
+        for member in grouped.get(name, [name]):
+            ident = self.layout.places[member].ident
+            if f"o_{ident}" in at:
+                continue
+            kind, height, width = self.source.totals[member]
+            h = 1 if height is None else self.padded(height)
+            if kind == "total":
+                rows, columns = 1, h
+            elif kind == "scatter":
+                assert width is not None
+                rows, columns = self.number(width) + 1, h
+            else:
+                assert width is not None
+                rows, columns = h, self.padded(width)
+            at[f"o_{ident}"], at[f"w_{ident}"], at[f"q_{ident}"] = offset["A"], columns, rows * columns
+            offset["A"] += _round(rows * columns)
+
+    def _work(self, at: dict[str, int], shape: Shape, steps: Mapping[str, int], offset: int) -> int:
+        """Scratch rows, and the packed operands of weight gradients."""
+        for name, dim in self.source.scratch.items():
+            at[f"o_{name}"] = offset
+            offset += _round(self.padded(dim))
+        deepest = max([shape.chunk, 1, *steps.values()]) * shape.rows if any(self._inner(g) for g in self.source.groups) else shape.chunk * shape.rows
+        left = right = 0
+        for group in self.source.groups:
+            heights = [self.source.totals[n][1] for n in group]
+            width = self.source.totals[group[0]][2]
+            assert width is not None
+            left = max(left, rows_size(sum(self.padded(h) for h in heights if h is not None), deepest, self.dtype))
+            right = max(right, packed_size(self.number(width), deepest, self.dtype))
+        at["o_rows"], at["o_panels"] = offset, offset + _round(left)
+        return offset + _round(left) + _round(right)
+
+    def _inner(self, group: list[str]) -> bool:
+        return len(self.arrangement.normal.definitions[group[0]].over) > 1
+
+    def _parameters(self, at: dict[str, int]) -> int:
+        offset = 0
+        for pack in self.source.packs:
+            at[f"o_{pack.name}"] = offset
+            offset += _round(packed_size(self.width(pack), self.depth(pack), self.dtype))
+        for name in self.source.vectors:
+            at[f"o_P_{self.source.idents[name]}"] = offset
+            shape = self.shapes[name]
+            offset += _round(padded(shape[0], self.dtype) if shape else 1)
+        for name, transposed in self.source.tables:
+            ident = self.source.idents[name] + ("_rows" if transposed else "_columns")
+            h, k = self.shapes[name][::-1] if transposed else self.shapes[name]
+            at[f"o_{ident}"], at[f"w_{ident}"] = offset, padded(h, self.dtype)
+            offset += _round((k + 1) * padded(h, self.dtype))
+        return offset
+
+    def width(self, pack: Pack) -> int:
+        return sum(self.padded(c) for c in pack.columns[:-1]) + self.number(pack.columns[-1])
+
+    def depth(self, pack: Pack) -> int:
+        return sum(self.padded(r) for r in pack.rows[:-1]) + self.number(pack.rows[-1])
+
+
+def _round(n: int) -> int:
+    return -(-n // LINE) * LINE

@@ -1,0 +1,456 @@
+"""The compiled engine: a system and its adjoint, each planned, generated, compiled once and run on arrays.
+
+`forward` runs the system, `backward` its adjoint: two systems down one road. The batch is cut into parts, one
+a thread, each with arenas of its own; sums over sequences are added up afterwards. What `forward` saves
+leases its arenas, so several runs can be alive and each can be differentiated more than once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsl.plan.arrange import Arrangement, arrange
+from dsl.plan.buffers import Layout, Pads, Place, lay_out, paddings
+from dsl.plan.normal import Normal, normalise
+from dsl.plan.sizes import Shape, Sizer, Sizes
+from dsl.plan.source import Source, generate
+from dsl.run.rows import derived_lengths
+from dsl.system.adjoint import Adjoint, adjoint
+from dsl.system.dims import Dim
+from dsl.system.recurrence import with_residuals
+from dsl.system.system import Read, Size, System
+from tinygrad_seq.kernels.cache import load_source
+from tinygrad_seq.symbol import Symbol, postorder
+
+Array = NDArray[Any]
+CHUNK_ROWS = 128
+
+
+class Arena:
+    """Reusable flat arrays by dtype and size; what is taken is given back, or dropped with its holder."""
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[str, int], list[Array]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, size: int, dtype: Any) -> Array:
+        key = (np.dtype(dtype).str, size)
+        with self._lock:
+            free = self._free.get(key)
+            if free:
+                return free.pop()
+        whole = np.zeros(size + 64, dtype)
+        shift = (-whole.ctypes.data // whole.itemsize) % (64 // whole.itemsize)
+        return whole[shift : shift + size]
+
+    def give(self, array: Array) -> None:
+        with self._lock:
+            free = self._free.setdefault((array.dtype.str, len(array)), [])
+            if len(free) < 8:
+                free.append(array)
+
+
+@dataclass
+class Part:
+    """One thread's share of a batch: its rows' places in the batch, and its memory."""
+
+    rows: Array
+    lengths: Array
+    counts: Array
+    sizes: Sizes
+    reals: Array
+    categories: Array
+
+
+@dataclass
+class Saved:
+    """What a recorded forward run keeps for its adjoint: inputs, and the parts with their arenas on lease."""
+
+    program: Executable
+    inputs: Mapping[str, Array]
+    lengths: Mapping[str, Array]
+    batch: int
+    steps: tuple[tuple[str, int], ...]
+    parts: list[Part]
+    clock: Mapping[str, Array] | None
+    start: Mapping[str, Array] | None
+    lessor: Arena = field(repr=False)
+
+    def __del__(self) -> None:
+        for part in self.parts:
+            self.lessor.give(part.reals)
+            self.lessor.give(part.categories)
+
+
+class Executable:
+    """One system, planned for some wanted streams and compiled on first use."""
+
+    def __init__(
+        self,
+        name: str,
+        system: System,
+        wanted: Sequence[str],
+        dtype: str,
+        *,
+        kept: Mapping[str, Place] | None = None,
+        keep: Mapping[str, Pads] | None = None,
+    ) -> None:
+        self.name, self.system, self.dtype = name, system, dtype
+        self.normal: Normal = normalise(system, [*wanted, *(keep or {})], kept or {})
+        for stream in keep or {}:
+            if stream not in wanted:
+                definition = self.normal.definitions[self.normal.names[stream]]
+                definition.wanted = definition.name in {self.normal.names[w] for w in wanted if w in self.normal.names}
+        self.kept_names = {self.normal.names[n]: p for n, p in (keep or {}).items()}
+        self.arrangement: Arrangement = arrange(self.normal)
+        self.layout: Layout = lay_out(self.arrangement, kept, self.kept_names)
+        self.source: Source = generate(name, self.arrangement, self.layout, dtype)
+        self._tables: dict[Any, Sizes] = {}
+
+    @cached_property
+    def module(self) -> Any:
+        return load_source(self.name, self.source.text)
+
+    def sizer(self, shapes: Mapping[str, tuple[int, ...]]) -> Sizer:
+        dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
+        return Sizer(self.arrangement, self.layout, self.source, dims, self.dtype, shapes)
+
+    # ------------------------------------------------------------ shared values
+
+    def shared(self, inputs: Mapping[str, Array], equations: Mapping[str, Symbol], known: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Values of shared equations, by NumPy, in order of dependence."""
+        values: dict[str, Array] = dict(known or {})
+        pending = dict(equations)
+        dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int | Dim)}
+        while pending:
+            progress = False
+            for name, root in list(pending.items()):
+                names = {n.leaf.name for n in postorder([root]) if isinstance(n.leaf, Read)}
+                if names & pending.keys():
+                    continue
+                values[name] = evaluate(root, {**inputs, **values}, dims, self.dtype)
+                del pending[name]
+                progress = True
+            if not progress:
+                raise ValueError(f"shared values depend on each other: {', '.join(pending)}")
+        return values
+
+    def parameters(self, inputs: Mapping[str, Array], sizes: Sizes, room: Array) -> None:
+        """Pack what the loops read of shared values into `room`."""
+        at, source = sizes.at, self.source
+        for name in source.vectors:
+            value = np.asarray(inputs[name]).reshape(-1)
+            start = at[f"o_P_{source.idents[name]}"]
+            room[start : start + len(value)] = value
+        for name, transposed in source.tables:
+            matrix = inputs[name].T if transposed else inputs[name]
+            h, k = matrix.shape
+            ident = source.idents[name] + ("_rows" if transposed else "_columns")
+            start, stride = at[f"o_{ident}"], at[f"w_{ident}"]
+            room[start : start + (k + 1) * stride].reshape(k + 1, stride)[1:, :h] = matrix.T
+        if source.packs:
+            flat = [np.ascontiguousarray(inputs[w], self.dtype).reshape(-1) for w in source.weights]
+            self.module.prepare(room, sizes.table, *flat)
+
+
+def evaluate(root: Symbol, values: Mapping[str, Array], dims: Mapping[str, Any], dtype: str) -> Array:
+    """A shared expression's value by the primitives themselves."""
+    done: dict[Symbol, Any] = {}
+
+    def number(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(number(v) for v in value)
+        return int(value.bind(dims)) if isinstance(value, Dim) else value
+
+    for node in postorder([root]):
+        leaf = node.leaf
+        if node.op is not None:
+            done[node] = node.op.impl(*(done[a] for a in node.args), **{k: number(v) for k, v in node.static})
+        elif isinstance(leaf, Read):
+            done[node] = np.asarray(values[leaf.name])
+        elif isinstance(leaf, Size):
+            done[node] = number(leaf.dim)
+        else:
+            done[node] = leaf
+    return np.asarray(done[root], dtype)
+
+
+@dataclass
+class Compiled:
+    """A system's forward and backward runs. Made by `compile_system`."""
+
+    system: System
+    outside: tuple[str, ...]
+    dtype: str
+    arena: Arena = field(default_factory=Arena)
+    _forward: dict[Any, Executable] = field(default_factory=dict)
+    _backward: dict[tuple[str, ...], tuple[Adjoint, Executable]] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ plans
+
+    @cached_property
+    def recording(self) -> System:
+        """The system with every costly residual named."""
+        return with_residuals(self.system, self.outside)
+
+    @cached_property
+    def derived(self) -> Adjoint:
+        return adjoint(self.recording, self.outside)
+
+    @cached_property
+    def residuals(self) -> dict[str, Pads]:
+        """What the adjoint reads of the forward run, and how far past its ends."""
+        back = self.derived.system
+        wanted = list(self.derived.gradients.values())
+        names = [n for n, s in back.streams.items() if n in self.recording.equations and n not in back.equations and not s.shared]
+        normal = normalise(back, wanted, names)
+        arrangement = arrange(normal)
+        pads = paddings(normal.definitions, back)
+        del arrangement
+        return {n: pads[n] for n, d in normal.definitions.items() if d.kind == "kept"}
+
+    def executable(self, want: tuple[str, ...], record: bool) -> Executable:
+        key = (want, record)
+        if key not in self._forward:
+            system = self.recording if record else self.system
+            keep = self.residuals if record else None
+            self._forward[key] = Executable(f"{system.name}_forward", system, want, self.dtype, keep=keep)
+        return self._forward[key]
+
+    def adjoint_of(self, forward: Executable, wrt: tuple[str, ...]) -> tuple[Adjoint, Executable]:
+        key = (wrt, id(forward))
+        if key not in self._backward:
+            derived = self.derived
+            wanted = [derived.gradients[n] for n in wrt if n in derived.gradients]
+            places = {n: forward.layout.places[forward.normal.names[n]] for n in self.residuals}
+            program = Executable(f"{self.system.name}_backward", derived.system, wanted, self.dtype, kept=places)
+            self._backward[key] = (derived, program)
+        return self._backward[key]
+
+    # ------------------------------------------------------------ running
+
+    def forward(
+        self,
+        inputs: Mapping[str, Array],
+        lengths: Mapping[str, Array],
+        batch: int,
+        want: tuple[str, ...],
+        start: Mapping[str, Array] | None = None,
+        clock: Mapping[str, Array] | None = None,
+        record: bool = True,
+    ) -> tuple[dict[str, Array], Saved | None]:
+        """Values of `want` (padding 0, categories -1) and, when recording, what `backward` needs."""
+        program = self.executable(tuple(want), record)
+        base = {a: np.asarray(v, np.int64) for a, v in lengths.items()}
+        known = derived_lengths(self.system.axes, base, batch)
+        steps = self._steps(inputs, known)
+        run = _Run(self, program, dict(inputs), known, steps, batch, start, clock)
+        parts = run.parts()
+        values = run.execute(parts)
+        saved = Saved(program, dict(inputs), known, batch, steps, parts, clock, start, self.arena)
+        return {n: values[n] for n in want}, saved if record else None
+
+    def backward(self, saved: Saved, cotangents: Mapping[str, Array | None], wrt: tuple[str, ...]) -> dict[str, Array]:
+        """Gradients of `wrt`, summed over the sequences for parameters. Cotangents not given count as zero."""
+        derived, program = self.adjoint_of(saved.program, tuple(wrt))
+        inputs: dict[str, Array] = dict(saved.inputs)
+        for name, given in derived.cotangents.items():
+            value = cotangents.get(name)
+            stream = derived.system.streams[given]
+            shape = (*(dict(saved.steps)[a] for a in stream.axes), saved.batch, *(int(d.bind(self._dims)) for d in stream.shape))
+            inputs[given] = np.zeros(shape, self.dtype) if value is None else np.asarray(value, self.dtype)
+        run = _Run(self, program, inputs, saved.lengths, saved.steps, saved.batch, saved.start, saved.clock)
+        values = run.execute(run.parts(saved), saved)
+        out: dict[str, Array] = {}
+        for name in wrt:
+            if name in derived.gradients:
+                out[name] = values[derived.gradients[name]]
+            else:
+                out[name] = np.zeros_like(inputs[name], dtype=self.dtype)
+        return out
+
+    @cached_property
+    def _dims(self) -> dict[str, int]:
+        return {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
+
+    def _steps(self, inputs: Mapping[str, Array], known: Mapping[str, Array]) -> tuple[tuple[str, int], ...]:
+        """Steps of each axis: an array's extent where one is given, else the longest sequence."""
+        steps = {a: int(v.max(initial=0)) for a, v in known.items()}
+        for name, value in inputs.items():
+            stream = self.system.streams.get(name)
+            if stream is None or stream.shared:
+                continue
+            for axis, n in zip(stream.axes, np.shape(value), strict=False):
+                steps[axis] = max(steps[axis], n)
+        return tuple(steps.items())
+
+
+class _Run:
+    """One execution of a program: parts, calls, results."""
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        program: Executable,
+        inputs: dict[str, Array],
+        lengths: Mapping[str, Array],
+        steps: tuple[tuple[str, int], ...],
+        batch: int,
+        start: Mapping[str, Array] | None,
+        clock: Mapping[str, Array] | None,
+    ) -> None:
+        self.compiled, self.program, self.arena = compiled, program, compiled.arena
+        self.lengths, self.steps, self.batch, self.start, self.clock = lengths, steps, batch, start, clock
+        shared = program.shared(inputs, program.normal.before)
+        self.inputs = {**inputs, **shared}
+        self.dtype = program.dtype
+        shapes = {n: np.shape(v) for n, v in self.inputs.items()}
+        self.sizer = program.sizer(shapes)
+        self.ragged = any(len(v) and (v != n).any() for (_, n), v in zip(steps, (lengths[a] for a, _ in steps), strict=True))
+
+    # ------------------------------------------------------------ parts
+
+    def parts(self, saved: Saved | None = None) -> list[Part]:
+        """Shares of the batch; a backward run keeps those of the forward run it belongs to."""
+        rows = [p.rows for p in saved.parts] if saved is not None else self._split()
+        out = []
+        for k, own in enumerate(rows):
+            chunk = max(1, CHUNK_ROWS // max(1, len(own)))
+            carried = frozenset(n for n in self.program.source.carried if self.start and self._started(n) is not None)
+            shape = Shape(self.steps, len(own), self.batch, chunk, self.ragged, carried)
+            kept = self._kept(saved.program, saved.parts[k]) if saved is not None else None
+            sizes = self.sizer.fill(shape, kept)
+            lengths, counts = self._lengths(own, sizes)
+            reals = self.arena.take(sizes.reals, self.dtype)
+            categories = self.arena.take(sizes.categories, np.int64)
+            out.append(Part(own, lengths, counts, sizes, reals, categories))
+        return out
+
+    def _kept(self, forward: Executable, part: Part) -> dict[str, int]:
+        """Offsets and strides in the forward run's arenas, under this plan's names."""
+        out: dict[str, int] = {}
+        for place in self.program.layout.places.values():
+            if place.array in "FJ":
+                there = forward.layout.places[forward.normal.names[place.name]]
+                for letter in "ow":
+                    out[f"{letter}_{place.ident}"] = part.sizes.at[f"{letter}_{there.ident}"]
+        return out
+
+    def _split(self) -> list[Array]:
+        order = np.arange(self.batch)
+        if self.ragged and self.steps:
+            primary = max((a for a, _ in self.steps), key=lambda a: int(self.lengths[a].sum()))
+            order = np.argsort(-self.lengths[primary], kind="stable")
+        return [order.astype(np.int64)]
+
+    def _lengths(self, rows: Array, sizes: Sizes) -> tuple[Array, Array]:
+        lengths, counts = np.zeros(sizes.lengths, np.int64), np.zeros(sizes.counts, np.int64)
+        counts[0] = n = len(rows)
+        for axis, steps in self.steps:
+            own = self.lengths[axis][rows]
+            lengths[sizes.at[f"l_{axis}"] :][:n] = own
+            if self.clock is not None and axis in self.clock:
+                lengths[sizes.at[f"S_{axis}"] :][:n] = np.asarray(self.clock[axis])[rows]
+            reach = np.maximum.accumulate(own[::-1])[::-1]  # the longest from this row on
+            counts[sizes.at[f"c_{axis}"] :][:steps] = (reach[None, :] > np.arange(steps)[:, None]).sum(axis=1)
+            lengths[sizes.at[f"u_{axis}"]] = int((own[1:] > own[:-1]).any())
+        return lengths, counts
+
+    def _started(self, name: str) -> Array | None:
+        assert self.start is not None
+        for stream, value in self.start.items():
+            if stream == name or self.program.normal.names.get(stream) == name:
+                return np.asarray(value)
+        return None
+
+    # ------------------------------------------------------------ calls
+
+    def execute(self, parts: Sequence[Part], saved: Saved | None = None) -> dict[str, Array]:
+        """Run all parts and collect values. A forward run's arenas stay with its parts; a backward run's are given back."""
+        program, source = self.program, self.program.source
+        results = {n: self._result(n) for n in source.results}
+        named: list[Array] = []
+        for name in source.inputs:
+            definition = program.normal.definitions[name]
+            dtype = np.int64 if definition.dtype == "category" else self.dtype
+            named.append(np.ascontiguousarray(self.inputs[name], dtype).reshape(-1))
+        named += [results[n].reshape(-1) for n in source.results]
+        named += [self._carried(n) for n in source.carried]
+        if parts and self.batch:
+            room = self.arena.take(parts[0].sizes.parameters, self.dtype)
+            program.parameters(self.inputs, parts[0].sizes, room)
+            run = program.module.run
+            for k, p in enumerate(parts):
+                old = saved.parts[k] if saved is not None else p
+                run(p.reals, p.categories, old.reals, old.categories, room, p.sizes.table, p.lengths, p.counts, p.rows, *named)
+            self.arena.give(room)
+        values = self._collect(results, parts)
+        if saved is not None:
+            for p in parts:
+                self.arena.give(p.reals)
+                self.arena.give(p.categories)
+        return values
+
+    def _result(self, name: str) -> Array:
+        definition = self.program.normal.definitions[name]
+        shape = (*(dict(self.steps)[a] for a in definition.axes), self.batch)
+        if definition.dtype == "category":
+            return np.full(shape, -1, np.int64)
+        return np.zeros((*shape, *(self.sizer.number(d) for d in definition.shape)), self.dtype)
+
+    def _carried(self, name: str) -> Array:
+        definition, place = self.program.normal.definitions[name], self.program.layout.places[name]
+        dtype = np.int64 if definition.dtype == "category" else self.dtype
+        value = self._started(name) if self.start else None
+        if value is None:
+            return np.zeros(1, dtype)
+        front = place.pads[place.axes[0]][0]
+        return np.ascontiguousarray(value[len(value) - front :], dtype).reshape(-1)
+
+    def _collect(self, results: Mapping[str, Array], parts: Sequence[Part]) -> dict[str, Array]:
+        normal = self.program.normal
+        values: dict[str, Array] = {}
+        for name, definition in normal.names.items():
+            if definition in results:
+                values[name] = results[definition]
+        for name, contributions in normal.totals.items():
+            total: Any = 0
+            for definition, turn in contributions:
+                for part in parts:
+                    piece = self._total(definition, part)
+                    total = total + (piece.T if turn else piece)
+            values[name] = np.asarray(total, self.dtype)
+        for name in normal.before:
+            values[name] = self.inputs[name]
+        values.update(self.program.shared({**self.inputs, **values}, normal.after))
+        return values
+
+    def _total(self, name: str, part: Part) -> Array:
+        kind, height, width = self.program.source.totals[name]
+        ident = self.program.layout.places[name].ident
+        at = part.sizes.at
+        start, stride = at[f"o_{ident}"], at[f"w_{ident}"]
+        region = part.reals[start : start + at[f"q_{ident}"]]
+        if kind == "total":
+            return region[: self.sizer.number(height)] if height is not None else region[0]
+        assert height is not None and width is not None
+        h, w = self.sizer.number(height), self.sizer.number(width)
+        if kind == "scatter":
+            return region.reshape(-1, stride)[1 : w + 1, :h].T
+        return region.reshape(-1, stride)[:h, :w]
+
+
+def compile_system(system: System, outside: tuple[str, ...] | None, dtype: Any) -> Compiled:
+    """The compiled engine of a system whose cotangents come in at `outside` (default: outputs and losses)."""
+    names = outside if outside is not None else (*system.outputs, *system.losses)
+    return Compiled(system, tuple(names), np.dtype(dtype).name)
+
+
+__all__ = ["Compiled", "Saved", "compile_system", "Callable"]
