@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,11 +115,16 @@ def resolved(cell: str, words: list[str] | None = None) -> Any:
         spec = sibling("dsl").load(cell)
     except KeyError as error:
         raise Mistake(error.args[0]) from None
-    given, known = arguments(words), [p.name for p in spec.tree.parameters]
+    given = arguments(words)
+    check_names(spec.name, given, [p.name for p in spec.tree.parameters])
+    return spec(**given)
+
+
+def check_names(cell: str, given: dict[str, Any], known: list[str]) -> None:
+    """Each argument given is one that the header has."""
     for name in given:
         if name not in known:
-            raise Mistake(f"{spec.name} has no argument `{name}`; it has {', '.join(known) or 'none'}")
-    return spec(**given)
+            raise Mistake(f"{cell} has no argument `{name}`; it has {', '.join(known) or 'none'}")
 
 
 def write(path: Path, content: str | bytes, force: bool, *, show: bool = False) -> None:
@@ -339,7 +345,153 @@ def draw(
         typer.launch(str(path))
 
 
+# ---------------------------------------------------------------- run
+
+
+def trainable(cell: str, words: list[str] | None, path: Path, columns: dict[str, str]) -> tuple[Any, dict[str, Any]]:
+    """What is trained, a spec with a loss, and its streams: arrays, or the Text of a character model."""
+    files = importlib.import_module("dsl.run.files")
+    given, spec = arguments(words), resolved(cell)
+    is_text = not columns and path.suffix not in (".npz", ".csv")
+    if is_text and not spec.system.losses:
+        check_names(spec.name, given, [*(p.name for p in spec.tree.parameters), "L"])
+        spec = importlib.import_module("dsl.run.language").language_model(spec, given)
+    else:
+        spec = resolved(cell, words)
+    fed = importlib.import_module("dsl.run.inputs").fed(spec.system)
+    streams, text = files.read_streams(path, fed, columns)
+    if text is None:
+        return spec, streams
+    (name,) = streams
+    sizes = dict.fromkeys(sorted(fed[name].categories.names), len(text.symbols))
+    return spec(**sizes), {name: text}
+
+
+@app.command()
+def train(
+    cell: CellName,
+    sizes: Sizes = None,
+    data: Annotated[Path | None, typer.Option(help="a text, .csv or .npz")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="CSV columns of a stream: x=open,close (repeat)")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="updates of the parameters")] = 2000,
+    minutes: Annotated[float | None, typer.Option(help="stop after so long")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="sequences at once")] = 32,
+    chunk: Annotated[int, typer.Option(min=1, help="steps of truncated backpropagation")] = 64,
+    lr: Annotated[float, typer.Option(help="Adam's learning rate")] = 2e-3,
+    clip: Annotated[float, typer.Option(help="largest norm of the gradient")] = 5.0,
+    valid: Annotated[float, typer.Option(help="share held out")] = 0.1,
+    seed: int = 0,
+    out: Annotated[Path | None, typer.Option(help="folder of checkpoint and curves [default: out/CELL]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's checkpoint")] = False,
+    force: Force = False,
+) -> None:
+    """Train a cell on a text, a table or arrays; a cell without a loss becomes the layers of a character model.
+
+    Ctrl-C keeps what was reached.
+    """
+    if data is None:
+        raise Mistake("what shall it learn? --data book.txt, or a .csv with --stream x=COLUMN, or a .npz")
+    pairs = [word.partition("=") for word in stream or []]
+    if bad := [name for name, _, columns in pairs if not columns]:
+        raise Mistake(f"--stream {bad[0]}: write STREAM=COLUMN,COLUMN as in --stream x=open,close")
+    spec, streams = trainable(cell, sizes, data, {name: columns for name, _, columns in pairs})
+    plain = {name: getattr(value, "ids", value) for name, value in streams.items()}
+    model = spec.build(seed=seed, like=plain)
+    folder = out or Path("out") / resolved(cell).name
+    if (folder / "checkpoint.safetensors").exists() and not (resume or force):
+        raise Mistake(f"{folder} holds a training: --resume goes on with it, --force starts anew, --out names another")
+    optimizer = sibling("tinygrad_seq").optim.Adam(model.params.trained, lr=lr)
+    limits = {"steps": steps, "seconds": None if minutes is None else 60 * minutes}
+    done = model.fit(
+        optimizer=optimizer, batch=batch, chunk=chunk, clip=clip, valid=valid, seed=seed, out=folder,
+        resume=resume if (folder / "checkpoint.safetensors").exists() else None, **limits, **streams,
+    )  # fmt: skip
+    if done.valid is not None:
+        print(f"validation loss {done.valid:.4f} nats")
+    print(f"wrote {done.checkpoint}")
+    if done.interrupted:
+        raise SystemExit(1)
+
+
+@app.command()
+def sample(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="a model's file, or a training's folder")],
+    prime: Annotated[str, typer.Option(help="what comes first")] = "",
+    length: Annotated[int, typer.Option(min=0, help="symbols to draw")] = 500,
+    temperature: Annotated[float, typer.Option(help="below 1: safer; above 1: bolder; 0: the likeliest")] = 1.0,
+    until: Annotated[str | None, typer.Option(help="stop behind this")] = None,
+    seed: int | None = None,
+) -> None:
+    """Draw a text from a trained model."""
+    path = checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
+    model = sibling("dsl").restore(path)
+    drawn = model.generate(length, prime=prime, temperature=temperature, until=until, seed=seed)
+    print(drawn if isinstance(drawn, str) else " ".join(str(i) for i in drawn.ravel()))
+
+
 # ---------------------------------------------------------------- learn
+
+
+@app.command()
+def demo(
+    minutes: Annotated[float, typer.Option(help="how long to train")] = 2.0,
+    out: Annotated[Path, typer.Option(help="folder of all that is shown")] = Path("out"),
+) -> None:
+    """An LSTM from its equations to English: equations, derivative, pictures, training. Ctrl-C keeps everything."""
+    started = time.monotonic()
+    if (out / "checkpoint.safetensors").exists():
+        print(f"{out} holds an earlier demo; its files are replaced")
+    out.mkdir(parents=True, exist_ok=True)
+    show_cell("LSTM", out)
+    print(f"\n{time.monotonic() - started:.1f} s so far")
+    learn_english(minutes, out)
+
+
+def show_cell(name: str, out: Path) -> None:
+    """A library cell's equations, derivative, plan and pictures: on the screen and as files."""
+    spec, viz = sibling("dsl").load(name), sibling("viz")
+    derived = spec.adjoint()
+    print(f"\nThe cell\n\n{spec}\n\nIts backpropagation through time, derived: a cell again\n\n{derived}\n")
+    write(out / f"{name}.cell", f"{spec}\n", True)
+    write(out / f"{name}.tex", f"{spec.latex()}\n", True)
+    write(out / f"{name}.adjoint.cell", f"{derived}\n", True)
+    write(out / f"{name}.adjoint.tex", f"{derived.latex()}\n", True)
+    write(out / f"{name}.plan.txt", f"{spec.plan()}\n", True)
+    for view, drawing in (("folded", viz.folded(spec)), ("unrolled", viz.unrolled(spec, T=4))):
+        write(out / f"{name}.{view}.svg", drawing.svg, True)
+
+
+def learn_english(minutes: float, out: Path) -> None:
+    """Train the library's character model on the reference text inside Python; say what it reached."""
+    dsl, viz = sibling("dsl"), sibling("viz")
+    topics = importlib.import_module("pydoc_data.topics").topics
+    text = dsl.Text.of("\n".join(topics[name] for name in sorted(topics)))
+    model = dsl.load("CharRNN").build(K=len(text.symbols), H=128, L=2, seed=0)
+    about = f"{len(text):,} characters, {len(text.symbols)} symbols"
+    print(f"\nA stack of two such cells learns the reference text inside Python: {about}.\n")
+    data = {"y": text, "batch": 32, "chunk": 64, "valid": 0.1, "valid_every": 500}
+    limits = {"steps": 10**9, "seconds": 60 * minutes, "out": out, "resume": False, "sample_seconds": 15.0}
+    done = model.fit(**data, **limits, sample=lambda m: m.generate(300, prime="The ", temperature=0.7, seed=0))
+    run = model(y=text.ids[-64:])
+    write(out / "CharRNN.gradient-flow.svg", viz.gradient_flow(run).svg, True)
+    write(out / "loss.svg", viz.curves(done.curves).svg, True)
+    print(f"wrote {done.checkpoint}\n")
+    print(scores(text, done.valid, 0.1))
+    print(f"\ngo on with    tgseq sample {out} --prime 'The '")
+
+
+def scores(text: Any, reached: float | None, valid: float) -> str:
+    """The model's validation loss beside what counting symbols reaches, in nats a character."""
+    ngram_loss = importlib.import_module("dsl.run.ngrams").ngram_loss
+    cut, count = len(text) - int(len(text) * valid), len(text.symbols)
+    lines = [f"{'nats a character':34}{'held out':>9}{'whole text':>12}"]
+    for order, name in ((1, "unigram: how often is each"), (2, "bigram: ... after the one before")):
+        held, whole = (
+            ngram_loss(text.ids[:cut], text.ids[cut:], count, order),
+            ngram_loss(text.ids, text.ids, count, order),
+        )
+        lines.append(f"{name:34}{held:9.2f}{whole:12.2f}")
+    return "\n".join([*lines, f"{'this model':34}{'-' if reached is None else format(reached, '.2f'):>9}"])
 
 
 @app.command()
