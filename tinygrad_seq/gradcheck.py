@@ -38,6 +38,8 @@ def check_grads(
     ⟨u, J v⟩ from the pullback against the difference of ⟨u, f(x + h v)⟩; for order 2 the same of that gradient.
     The tolerance is relative to the size of the terms summed.
     """
+    if not xs:
+        raise ValueError("nothing to check: the function has no arguments")
     points = [np.array(x.data if isinstance(x, Tensor) else x, dtype=np.float64) for x in xs]
     rng = np.random.default_rng(seed)
     _check(f, points, order, rtol, atol, rng, step, 1)
@@ -55,6 +57,8 @@ def _check(
 ) -> None:
     directions = [rng.standard_normal(p.shape) for p in points]
     y, pullback = vjp(f, *points)
+    if not flatten(y)[0]:
+        raise ValueError("nothing to check: the function has no results")
     outputs = [np.asarray(v) for v in flatten(y)[0]]
     weights = [rng.standard_normal(o.shape) for o in outputs]
 

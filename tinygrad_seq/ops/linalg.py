@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,21 @@ def _outer(u: Any, v: Any) -> Any:
     return u[..., :, None] * v[..., None, :]
 
 
+def _rows(x: Any) -> Any:
+    """All but the last axis as one (reshape's -1 does not do for empty arrays)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def _outer_sum(u: Any, v: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) != 2 or u.shape[:-1] != v.shape[:-1]:
         return sum_to.impl(_outer(u, v), shape)
-    return np.matmul(u.reshape(-1, u.shape[-1]).T, v.reshape(-1, v.shape[-1]))
+    return np.matmul(_rows(u).T, _rows(v))
 
 
 def _matmul_sum(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) != 2 or a.shape[:-1] != b.shape[:-1]:
         return sum_to.impl(np.matmul(np.swapaxes(a, -1, -2), b), shape)
-    return np.matmul(a.reshape(-1, a.shape[-1]).T, b.reshape(-1, b.shape[-1]))
+    return np.matmul(_rows(a).T, _rows(b))
 
 
 def _matvec_shape(w: tuple[Any, ...], x: tuple[Any, ...]) -> tuple[Any, ...]:

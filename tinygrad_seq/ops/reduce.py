@@ -67,6 +67,20 @@ def cumsum_rule(g: Any, y: Any, x: Any, *, axis: int = -1, reverse: bool = False
     return (cumsum(g, axis=axis, reverse=not reverse),)
 
 
+def _fill(x: Any, *, dims: tuple[int, ...]) -> Any:
+    x = np.asarray(x)
+    return np.broadcast_to(x.reshape(x.shape + (1,) * len(dims)), x.shape + tuple(int(d) for d in dims))
+
+
+fill = Primitive("fill", _fill, shape=lambda x, *, dims: tuple(dims), tex=r"\mathbf{{1}}\,{0}")
+
+
+@fill.rule
+def fill_rule(g: Any, y: Any, x: Any, *, dims: tuple[int, ...]) -> Cotangents:
+    """A value of one number everywhere: (…) gives (…, *dims)."""
+    return (sum_(g, axis=tuple(range(-len(dims), 0))),)
+
+
 # ---------------------------------------------------------------- extrema
 
 

@@ -229,19 +229,3 @@ def part_rule(g: Any, y: Any, x: Any, *, start: int, size: int) -> Cotangents:
 @embed.rule
 def embed_rule(g: Any, y: Any, x: Any, shape: Any, *, start: int, size: int) -> Cotangents:
     return (part(g, start=start, size=size), None)
-
-
-def _fill(x: Any, *, dims: tuple[int, ...]) -> Any:
-    x = np.asarray(x)
-    return np.broadcast_to(x.reshape(x.shape + (1,) * len(dims)), x.shape + tuple(int(d) for d in dims))
-
-
-fill = Primitive("fill", _fill, shape=lambda x, *, dims: tuple(dims), tex=r"\mathbf{{1}}\,{0}")
-
-
-@fill.rule
-def fill_rule(g: Any, y: Any, x: Any, *, dims: tuple[int, ...]) -> Cotangents:
-    """A value of one number everywhere: (…) gives (…, *dims)."""
-    from tinygrad_seq.ops.reduce import sum_
-
-    return (sum_(g, axis=tuple(range(-len(dims), 0))),)

@@ -1,0 +1,206 @@
+"""Every primitive, from its record in opdb: gradients, dtypes, closure, residuals, agreement of readings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tg
+from tests.opdb import RECORDS, Record, Sample
+from tinygrad_seq.derivative import Slot, argument_names, expressions
+from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.symbol import postorder
+from tinygrad_seq.tape import Step, fit
+
+CONSTANT = {
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not",
+    "stop_gradient", "shape_of", "size", "one_hot",
+}  # fmt: skip
+FLAT = {"floordiv", "sign"}  # derivative zero wherever there is one
+
+# ranks of the arguments at which a call has no batch
+BATCHLESS = {
+    "matvec": (2, 1), "dot": (1, 1), "outer": (1, 1), "outer_sum": (1, 1), "matmul": (2, 2), "matmul_sum": (2, 2),
+    "lookup": (2, 0), "scatter_columns": (1, 0), "fill": (0,), "cross_entropy": (1, 0),
+}  # fmt: skip
+
+names = pytest.mark.parametrize("name", sorted(RECORDS))
+
+
+def cases(name: str, kinks: bool = False) -> Iterator[tuple[Record, Sample]]:
+    found = RECORDS[name]
+    for sample in found.samples():
+        if kinks or not sample.kink:
+            yield found, sample
+
+
+def closed(found: Record, sample: Sample) -> tuple[Any, list[Any]]:
+    """The primitive as a function of its variables alone, and their values."""
+    at = found.variables(sample)
+
+    def f(*xs: Any) -> Any:
+        args = list(sample.args)
+        for i, x in zip(at, xs, strict=True):
+            args[i] = x
+        return REGISTRY[found.name](*args, **sample.static)
+
+    return f, [sample.args[i] for i in at]
+
+
+def test_every_primitive_has_a_record_of_eight_samples() -> None:
+    missing = [
+        n for n, op in REGISTRY.items() if n not in RECORDS and op.impl.__module__.startswith(("tinygrad", "numpy"))
+    ]
+    assert not missing
+    for name, found in RECORDS.items():
+        assert len(found.samples()) >= 8, name
+
+
+@names
+def test_gradients_of_both_orders(name: str) -> None:
+    if name in CONSTANT | FLAT:
+        pytest.skip("has no derivative")
+    checked = 0
+    for found, sample in cases(name):
+        f, xs = closed(found, sample)
+        assert xs
+        tg.check_grads(f, *xs, order=2)
+        checked += 1
+    assert checked >= 8
+
+
+@names
+def test_what_has_no_derivative_records_nothing(name: str) -> None:
+    if name not in CONSTANT | FLAT:
+        pytest.skip("has a derivative")
+    for found, sample in cases(name):
+        f, xs = closed(found, sample)
+        y = f(*(tg.tensor(x, requires_grad=True) for x in xs))
+        assert not isinstance(y, tg.Tensor) or not y.requires_grad
+
+
+@names
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_and_shape_are_kept(name: str, dtype: str) -> None:
+    if name == "astype":
+        pytest.skip("changes the dtype")
+    for found, sample in cases(name, kinks=True):
+        f, xs = closed(found, sample)
+        tensors = [tg.tensor(x, requires_grad=True, dtype=dtype) for x in xs]
+        y = f(*tensors)
+        if not isinstance(y, tg.Tensor):
+            continue
+        assert isinstance(y.data, np.ndarray)
+        if y.dtype.kind == "f" and tensors:
+            assert y.dtype == dtype
+        if y.requires_grad:
+            y.backward(np.ones(y.shape))
+            for t in tensors:
+                assert t.grad is None or (t.grad.dtype == dtype and t.grad.shape == t.shape)
+
+
+@names
+def test_closure(name: str) -> None:
+    """Every rule can be read on symbols, and what it names has a rule itself or is a constant."""
+    op = REGISTRY[name]
+    if not op.differentiable:
+        assert name in CONSTANT
+        return
+    sample = RECORDS[name].samples()[0]
+    found = expressions(op, [True] * len(sample.args), sample.static)
+    for node in postorder([c for c in found if c is not None]):
+        if node.op is not None:
+            assert node.op.differentiable or node.op.name in CONSTANT, node.op.name
+        else:
+            assert isinstance(node.leaf, Slot | bool | int | float | tuple)
+    assert len(argument_names(op, len(sample.args))) == len(sample.args)
+
+
+@names
+def test_poison(name: str) -> None:
+    """After the forward pass all but the declared residuals is overwritten; gradients do not move."""
+    for found, sample in cases(name, kinks=True):
+        f, xs = closed(found, sample)
+
+        def run(poison: bool, f: Any = f, xs: Any = xs) -> list[Any]:
+            tensors = [tg.tensor(x, requires_grad=True) for x in xs]
+            y = f(*tensors)
+            if not isinstance(y, tg.Tensor) or not isinstance(y.node, Step):
+                return []
+            if poison:
+                kept = [a for a in y.node.saved or () if isinstance(a, np.ndarray)]
+                for array in [t.data for t in tensors] + [y.data]:
+                    if array.flags.writeable and not any(np.shares_memory(array, k) for k in kept):
+                        array[...] = np.nan
+            y.backward(np.random.default_rng(0).standard_normal(y.shape))
+            return [t.grad.data for t in tensors if t.grad is not None]
+
+        for clean, poisoned in zip(run(False), run(True), strict=True):
+            np.testing.assert_array_equal(clean, poisoned)
+
+
+@names
+def test_the_rule_on_arrays_agrees_with_the_tape(name: str) -> None:
+    for found, sample in cases(name, kinks=True):
+        op = REGISTRY[name]
+        f, xs = closed(found, sample)
+        tensors = [tg.tensor(x, requires_grad=True) for x in xs]
+        y = f(*tensors)
+        if not isinstance(y, tg.Tensor) or not y.requires_grad:
+            continue
+        g = np.random.default_rng(1).standard_normal(y.shape)
+        y.backward(g)
+        direct = op.pullback(g, y.data, sample.args, sample.static)
+        for i, t in zip(found.variables(sample), tensors, strict=True):
+            if direct[i] is None:
+                assert t.grad is None
+            else:
+                expected = fit(np.asarray(direct[i]), t.shape, t.dtype)
+                np.testing.assert_allclose(t.grad.data, expected, rtol=1e-12, atol=1e-14)
+
+
+@names
+def test_shape_function(name: str) -> None:
+    """Where symbols allow the call (no broadcast but of scalars), the shape is the value's."""
+    known = 0
+    for _, sample in cases(name, kinks=True):
+        ranks = [np.ndim(a) for a in sample.args if isinstance(a, np.ndarray)]
+        if any(r > limit for r, limit in zip(ranks, BATCHLESS.get(name, ()), strict=False)):
+            continue
+        shapes = [
+            a.shape if isinstance(a, np.ndarray) else a if isinstance(a, tuple | int) else () for a in sample.args
+        ]
+        try:
+            said = REGISTRY[name].shape(*shapes, **sample.static)
+        except ValueError:
+            continue  # a broadcast, which symbols do not have
+        value = REGISTRY[name].impl(*sample.args, **sample.static)
+        assert said == (value if name in ("shape_of", "size") else np.shape(value))
+        known += 1
+    assert known
+
+
+@pytest.mark.parametrize("name", sorted(n for n, r in RECORDS.items() if r.torch is not None))
+def test_torch_agrees(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    for found, sample in cases(name, kinks=name in ("maximum", "minimum", "max", "min")):
+        f, xs = closed(found, sample)
+        ours = [tg.tensor(x, requires_grad=True) for x in xs]
+        y = f(*ours)
+        if not y.requires_grad:
+            assert name == "power" and sample.args[1] == 0
+            continue
+        at = found.variables(sample)
+        args = [torch.as_tensor(a.copy()) if isinstance(a, np.ndarray) else a for a in sample.args]
+        for i in at:
+            args[i].requires_grad_()
+        theirs = found.torch(torch, *args, **sample.static) if found.torch is not None else None
+        np.testing.assert_allclose(y.data, theirs.detach().numpy(), rtol=1e-10, atol=1e-12)
+        g = np.random.default_rng(2).standard_normal(y.shape)
+        y.backward(g)
+        theirs.backward(torch.as_tensor(g))
+        for t, i in zip(ours, at, strict=True):
+            np.testing.assert_allclose(t.grad.data, args[i].grad.numpy(), rtol=1e-10, atol=1e-12)
