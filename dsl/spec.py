@@ -77,7 +77,14 @@ class Spec:
 
     # ------------------------------------------------------------ what follows
 
-    def adjoint(self, *, joined: bool = False, outside: tuple[str, ...] | None = None, wrt: tuple[str, ...] | None = None, **arguments: Any) -> AdjointSpec:
+    def adjoint(
+        self,
+        *,
+        joined: bool = False,
+        outside: tuple[str, ...] | None = None,
+        wrt: tuple[str, ...] | None = None,
+        **arguments: Any,
+    ) -> AdjointSpec:
         """Backpropagation through time, derived: a system of equations again.
 
         `joined=True` contains the forward equations too, and can itself be differentiated.
@@ -94,7 +101,9 @@ class Spec:
 
         return describe(self(**arguments).system)
 
-    def build(self, *, seed: int = 0, dtype: str = "float32", like: Mapping[str, Any] | None = None, **arguments: Any) -> Model:
+    def build(
+        self, *, seed: int = 0, dtype: str = "float32", like: Mapping[str, Any] | None = None, **arguments: Any
+    ) -> Model:
         """A model: parameters drawn, sizes settled. `like={"x": x}` infers open sizes from data."""
         from dsl.run.model import Model
 
@@ -122,7 +131,7 @@ class AdjointSpec(Spec):
         return self.derived.system
 
     def compare(self, text: str, **options: Any) -> Comparison:
-        """Check a hand-derived adjoint against this one: per equation the largest difference and the first step that differs."""
+        """Check a hand-derived adjoint: per equation the largest difference and the first step that differs."""
         from dsl.system.compare import compare
 
         return compare(self, text, **options)
@@ -160,12 +169,17 @@ def _choose(file: File, cell: str | None, arguments: Mapping[str, Any]) -> Spec:
 
     cells = list(file.cells)
     if not cells:
-        raise CellError([Diagnostic("E201", "no cell in this file", Span(0, 0), help="a cell starts with `cell Name(D, H):`")], file.source)
+        raise CellError(
+            [Diagnostic("E201", "no cell in this file", Span(0, 0), help="a cell starts with `cell Name(D, H):`")],
+            file.source,
+        )
     name = cell if cell is not None else cells[-1]
     if name not in file.cells:
         near = suggest(name, cells)
         hint = f"did you mean `{near}`?" if near else "it has " + ", ".join(cells)
-        raise CellError([Diagnostic("E201", f"no cell named `{name}` in {file.source.path}", Span(0, 0), help=hint)], file.source)
+        raise CellError(
+            [Diagnostic("E201", f"no cell named `{name}` in {file.source.path}", Span(0, 0), help=hint)], file.source
+        )
     return Spec(file, name, arguments)
 
 

@@ -85,6 +85,11 @@ def lift(value: Any) -> Symbol:
     return value if isinstance(value, Symbol) else Symbol.make(None, (), (), value)
 
 
+def apply(name: str, *args: Any, **static: Any) -> Symbol:
+    """The primitive of that name on symbols (numbers and leaves are lifted)."""
+    return Symbol.read(REGISTRY[name], args, static)
+
+
 def _is(node: Symbol, value: float) -> bool:
     return node.is_number and node.leaf == value
 

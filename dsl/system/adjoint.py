@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from dsl.system.dims import Dim
 from dsl.system.indices import inside
 from dsl.system.kinds import Kind, Kinds, named_axis
-from dsl.system.messages import Irreversible, add_all, follows, inverse, move, outside as misses, size_value, terms_of
+from dsl.system.messages import Irreversible, add_all, follows, inverse, move, size_value, terms_of
+from dsl.system.messages import outside as misses
 from dsl.system.residuals import Residuals
 from dsl.system.rules import cotangents
 from dsl.system.system import Extent, Index, Read, Stream, System, here
 from dsl.text.diagnostics import CellError, Diagnostic
 from dsl.text.tree import Ref, Source
-from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.symbol import Symbol, leaves, lift, postorder, replace, substitute
+from tinygrad_seq.symbol import Symbol, apply, leaves, lift, postorder, replace, substitute
 
 ZERO = lift(0)
 
@@ -60,14 +60,27 @@ def joined(system: System, derived: Adjoint | None = None) -> Adjoint:
         streams[name] = system.streams[name] if name in system.streams else stream
     for name, stream in system.streams.items():
         streams.setdefault(name, stream)
-    used = {leaf.leaf.name for v in [*system.equations.values(), *back.equations.values()] for leaf in leaves(v) if isinstance(leaf.leaf, Read)}
+    used = {
+        leaf.leaf.name
+        for v in [*system.equations.values(), *back.equations.values()]
+        for leaf in leaves(v)
+        if isinstance(leaf.leaf, Read)
+    }
     used |= {n for s in streams.values() if s.boundary is not None for n in _names(s.boundary)}
     plain = {n: dataclasses.replace(s, kind="input") if s.kind == "draw" else s for n, s in streams.items()}
     kept = {n: s for n, s in plain.items() if n in used or n in back.streams or s.kind == "equation"}
     together = System(
-        f"{system.name}_joined", system.arguments, system.axes, kept, {**system.equations, **back.equations}, {}, back.outputs, (),
-        system.instances, system.aliases,
-    )  # fmt: skip
+        f"{system.name}_joined",
+        system.arguments,
+        system.axes,
+        kept,
+        {**system.equations, **back.equations},
+        {},
+        back.outputs,
+        (),
+        system.instances,
+        system.aliases,
+    )
     return Adjoint(together, derived.cotangents, derived.gradients, derived.residuals)
 
 
@@ -126,7 +139,12 @@ class Derivation:
         self.streams.update(residuals.streams)
         live = self._live({**named, **equations}, gradients.values())
         system = self._assemble({n: e for n, e in {**named, **equations}.items() if n in live}, gradients)
-        return Adjoint(system, {k: v for k, v in self.cotangents.items() if v in system.streams}, gradients, {n: residuals.values[n] for n in named if n in live})
+        return Adjoint(
+            system,
+            {k: v for k, v in self.cotangents.items() if v in system.streams},
+            gradients,
+            {n: residuals.values[n] for n in named if n in live},
+        )
 
     def _order(self, names: Iterable[str]) -> list[str]:
         """Inputs first, then parameters, as a reader expects them."""
@@ -139,7 +157,9 @@ class Derivation:
         for name, stream in self.system.streams.items():
             if stream.boundary is not None and name in self.system.equations:
                 reads[name] = reads[name] | _names(stream.boundary)
-        boundaries = {n: _names(s.boundary) for n, s in self.system.streams.items() if s.boundary is not None and n not in reads}
+        boundaries = {
+            n: _names(s.boundary) for n, s in self.system.streams.items() if s.boundary is not None and n not in reads
+        }
         forward = set(self.wrt)
         changed = True
         while changed:
@@ -150,10 +170,11 @@ class Derivation:
                     changed = True
         backward, todo = set(self.outside), list(self.outside)
         while todo:
-            for used in reads.get(todo[-1], set()) | boundaries.get(todo.pop(), set()):
-                if used not in backward:
-                    backward.add(used)
-                    todo.append(used)
+            name = todo.pop()
+            for other in sorted(reads.get(name, set()) | boundaries.get(name, set())):
+                if other not in backward:
+                    backward.add(other)
+                    todo.append(other)
         return forward & backward
 
     def fresh(self, base: str) -> str:
@@ -179,7 +200,9 @@ class Derivation:
                 stream = self.system.streams[name]
                 self.bars[name] = self.define(f"{name}_bar", stream.axes, stream.shape, stream.shared)
 
-    def define(self, base: str, axes: tuple[str, ...], shape: tuple[Dim, ...], shared: bool = False, comment: str = "") -> str:
+    def define(
+        self, base: str, axes: tuple[str, ...], shape: tuple[Dim, ...], shared: bool = False, comment: str = ""
+    ) -> str:
         """A new stream of the adjoint; its equation follows."""
         name = self.fresh(base)
         self.streams[name] = Stream(name, "equation", axes, shape, shared=shared, comment=comment)
@@ -195,7 +218,12 @@ class Derivation:
         for name, value in self.system.equations.items():
             stream = self.system.streams[name]
             kind = self.kinds.of(value)
-            if value.op is not None and not stream.total and set(kind.axes) == set(stream.axes) and kind.shape == stream.shape:
+            if (
+                value.op is not None
+                and not stream.total
+                and set(kind.axes) == set(stream.axes)
+                and kind.shape == stream.shape
+            ):
                 table.setdefault(value, self.at_home(name))
         return table
 
@@ -212,7 +240,9 @@ class Derivation:
             return
         stream = self.system.streams[name]
         received: dict[Symbol, list[Symbol]] = {value: []}
-        received[value].append(self.fit(start, Kind(stream.axes, stream.shape, "real", stream.shared), self.kinds.of(value)))
+        received[value].append(
+            self.fit(start, Kind(stream.axes, stream.shape, "real", stream.shared), self.kinds.of(value))
+        )
         counter = 0
         for node in reversed(nodes):
             if node not in received or not sinks[node]:
@@ -248,7 +278,13 @@ class Derivation:
             return False
         if not self.kinds.of(g).axes:
             return False
-        outer = value.args and node is value.args[0] and value.op is not None and value.op.elementwise and len(value.args) == 1
+        outer = (
+            value.args
+            and node is value.args[0]
+            and value.op is not None
+            and value.op.elementwise
+            and len(value.args) == 1
+        )
         logits = node in self._logits()
         return bool((outer and not value.is_op("neg")) or logits or sinks[node] > 1)
 
@@ -266,7 +302,13 @@ class Derivation:
         """A name for an intermediate: `z_f` for the argument of f's outer function, else `f_1`."""
         if node in self._logits():
             return _z(self._logits()[node], self._only_z), "", counter
-        if value.args and node is value.args[0] and len(value.args) == 1 and value.op is not None and value.op.elementwise:
+        if (
+            value.args
+            and node is value.args[0]
+            and len(value.args) == 1
+            and value.op is not None
+            and value.op.elementwise
+        ):
             return _z(name, self._only_z), "", counter
         return f"{name}_{counter + 1}", f"^{id(node)}", counter + 1
 
@@ -284,7 +326,9 @@ class Derivation:
             self._only_z_memo = frozenset(h for h, n in count.items() if n == 1)
         return self._only_z_memo
 
-    def _pass_down(self, node: Symbol, g: Symbol, received: dict[Symbol, list[Symbol]], sinks: dict[Symbol, int]) -> None:
+    def _pass_down(
+        self, node: Symbol, g: Symbol, received: dict[Symbol, list[Symbol]], sinks: dict[Symbol, int]
+    ) -> None:
         y = self.named.get(node, node)
         inputs = tuple(self.named.get(a, a) if a is not node else a for a in node.args)
         results = cotangents(node, g, y, inputs, self.kinds)
@@ -305,13 +349,13 @@ class Derivation:
         have = self.kinds.of(g)
         for axis in domain.axes:
             if axis not in target.axes:
-                g = REGISTRY["sum"](g, axis=axis) if axis in have.axes else _times(lift(Extent(axis)), g)
+                g = apply("sum", g, axis=axis) if axis in have.axes else _times(lift(Extent(axis)), g)
                 have = self.kinds.of(g)
         if target.shape == () and domain.shape != ():
             if have.shape == ():
                 g = _times(size_value(domain.shape), g)
             else:
-                g = REGISTRY["sum"](g, axis=-1 if len(have.shape) == 1 else tuple(range(-len(have.shape), 0)))
+                g = apply("sum", g, axis=-1 if len(have.shape) == 1 else tuple(range(-len(have.shape), 0)))
         return g
 
     def _deliver(self, leaf: Symbol, g: Symbol) -> None:
@@ -337,8 +381,10 @@ class Derivation:
             axes = tuple(dict.fromkeys(i.axis for i in index if i.axis is not None))
             parts: list[Symbol] = []
             for condition in conditions:
-                missed = REGISTRY["where"](condition, message.value, ZERO)
-                parts.append(self.fit(missed, Kind(axes, stream.shape, "real", False), Kind((), stream.shape, "real", False)))
+                missed = apply("where", condition, message.value, ZERO)
+                parts.append(
+                    self.fit(missed, Kind(axes, stream.shape, "real", False), Kind((), stream.shape, "real", False))
+                )
             total = self._named_start(name, add_all(parts), stream)
             sinks = self._sinks(postorder([boundary]))
             if boundary.op is None:
@@ -381,7 +427,8 @@ class Derivation:
                 if isinstance(leaf.leaf, Read):
                     seen.setdefault((leaf.leaf.name, leaf.leaf.index), len(seen))
         ordered = sorted(
-            self.messages.values(), key=lambda m: (not all(i.is_identity for i in m.index), seen.get((m.source, m.index), len(seen)))
+            self.messages.values(),
+            key=lambda m: (not all(i.is_identity for i in m.index), seen.get((m.source, m.index), len(seen))),
         )
         for message in ordered:
             if message.source in gathered:
@@ -397,7 +444,14 @@ class Derivation:
             ways = inverse(message.index, stream.axes)
         except Irreversible as why:
             raise CellError(
-                [Diagnostic("E705", f"the adjoint of this read of `{message.source}` is not compiled yet: {why}", stream.span, help="read it in two steps")],
+                [
+                    Diagnostic(
+                        "E705",
+                        f"the adjoint of this read of `{message.source}` is not compiled yet: {why}",
+                        stream.span,
+                        help="read it in two steps",
+                    )
+                ],
                 self.system.source or Source(""),
             ) from None
         moved_axes = tuple(a for a in ways[0].indices)
@@ -415,7 +469,7 @@ class Derivation:
     @staticmethod
     def _conditioned(value: Symbol, conditions: tuple[Symbol, ...]) -> Symbol:
         for condition in reversed(conditions):
-            value = REGISTRY["where"](condition, value, ZERO)
+            value = apply("where", condition, value, ZERO)
         return value
 
     def _message_stream(self, message: Message, value: Symbol, ways: list, axes: tuple[str, ...]) -> list[Symbol]:  # type: ignore[type-arg]
@@ -454,12 +508,16 @@ class Derivation:
 
     def _settle_aliases(self) -> None:
         """A bar that is only another name at the same step gives way to it, and scalars are spread."""
-        wanted = {self.bars[n] for n in self.wrt}
+        wanted = {self.bars[n] for n in self.wrt if n in self.bars}
         alias: dict[str, str] = {}
         for name, value in list(self.equations.items()):
             stream = self.streams[name]
             leaf = value.leaf if value.op is None else None
-            same = isinstance(leaf, Read) and leaf.index == tuple(here(a) for a in stream.axes) and self.streams[leaf.name].shape == stream.shape
+            same = (
+                isinstance(leaf, Read)
+                and leaf.index == tuple(here(a) for a in stream.axes)
+                and self.streams[leaf.name].shape == stream.shape
+            )
             if same and name not in wanted and not stream.total:
                 assert isinstance(leaf, Read)
                 alias[name] = leaf.name
@@ -480,7 +538,7 @@ class Derivation:
             value = replace(substitute(value, change), self.named)
             shape = self.streams[name].shape
             if shape and self.kinds.of(value).shape == ():
-                value = REGISTRY["fill"](value, dims=shape)
+                value = apply("fill", value, dims=shape)
             self.equations[name] = value
 
     def _live(self, equations: Mapping[str, Symbol], roots: Iterable[str]) -> set[str]:
@@ -511,20 +569,34 @@ class Derivation:
                 totals += 1
                 comment = "summed over the sequences too" if totals == 1 else comment
             note = notes[boundary is not None]
-            streams[name] = dataclasses.replace(stream, boundary=boundary, state=boundary is not None, comment=comment, note=note)
+            streams[name] = dataclasses.replace(
+                stream, boundary=boundary, state=boundary is not None, comment=comment, note=note
+            )
             notes[True] = notes[True] if boundary is None else ""
         axes = {a: x for a, x in self.system.axes.items()}
         ordered = {n: equations[n] for n in self._reading_order(equations)}
         return System(
-            f"{self.system.name}_adjoint", self.system.arguments, axes, streams, ordered, {}, tuple(gradients.values()), (),
-            self.system.instances, {}, None, {},
-        )  # fmt: skip
+            f"{self.system.name}_adjoint",
+            self.system.arguments,
+            axes,
+            streams,
+            ordered,
+            {},
+            tuple(gradients.values()),
+            (),
+            self.system.instances,
+            {},
+            None,
+            {},
+        )
 
     def _reading_order(self, equations: Mapping[str, Symbol]) -> list[str]:
         """Residuals, then each stream's cotangent with its intermediates behind it, totals last."""
         groups: dict[str, list[str]] = {}
         for name in equations:
-            groups.setdefault("total" if self.streams[name].shared else "residual" if name not in self.equations else "step", []).append(name)
+            groups.setdefault(
+                "total" if self.streams[name].shared else "residual" if name not in self.equations else "step", []
+            ).append(name)
         steps = groups.get("step", [])
         bars = {b: n for n, b in self.bars.items()}
         forward = list(self.system.equations)
@@ -558,7 +630,11 @@ class Derivation:
         todo = [n for n in [*self.system.streams, *self.cotangents.values()] if n in reads]
         seen = set(todo)
         first = {"input": True, "cotangent": True, "param": True}
-        notes = {"input": "forward streams it needs", "cotangent": "∂L/∂{} from outside", "param": f"shared with {self.system.name}"}
+        notes = {
+            "input": "forward streams it needs",
+            "cotangent": "∂L/∂{} from outside",
+            "param": f"shared with {self.system.name}",
+        }
         while todo:
             name = todo.pop(0)
             stream = self.streams[name]
@@ -570,8 +646,23 @@ class Derivation:
             if role == "cotangent":
                 comment = notes[role].format(next(k for k, v in self.cotangents.items() if v == name))
             first[role] = False
-            kind = stream.kind if stream.kind in ("param", "const") else "param" if stream.shared and role == "input" else "input"
-            streams[name] = dataclasses.replace(stream, kind=kind, boundary=boundary, initializer=None, state=False, total=False, comment="", note=comment)
+            kind = (
+                stream.kind
+                if stream.kind in ("param", "const")
+                else "param"
+                if stream.shared and role == "input"
+                else "input"
+            )
+            streams[name] = dataclasses.replace(
+                stream,
+                kind=kind,
+                boundary=boundary,
+                initializer=None,
+                state=False,
+                total=False,
+                comment="",
+                note=comment,
+            )
             for other in _ordered_names(boundary):
                 if other not in seen:
                     seen.add(other)
@@ -609,7 +700,11 @@ def _shown(message: Message) -> str:
 
 
 def _ordered_names(root: Symbol | None) -> list[str]:
-    return [] if root is None else list(dict.fromkeys(leaf.leaf.name for leaf in leaves(root) if isinstance(leaf.leaf, Read)))
+    return (
+        []
+        if root is None
+        else list(dict.fromkeys(leaf.leaf.name for leaf in leaves(root) if isinstance(leaf.leaf, Read)))
+    )
 
 
 def _head(name: str) -> str:
@@ -623,6 +718,4 @@ def _z(name: str, alone: frozenset[str]) -> str:
 
 
 def _times(factor: Symbol, g: Symbol) -> Symbol:
-    return REGISTRY["mul"](factor, g)
-
-
+    return apply("mul", factor, g)

@@ -63,10 +63,18 @@ class Comparison:
             elif r.because is not None:
                 state = f"differs because of {r.because}"
             else:
-                state = "WRONG: nothing of ours has this value" if r.ours is None else f"WRONG: differs by {r.difference:.3g}{where}"
+                state = (
+                    "WRONG: nothing of ours has this value"
+                    if r.ours is None
+                    else f"WRONG: differs by {r.difference:.3g}{where}"
+                )
             lines.append(f"{r.name:<{width}}  {state}")
         lines += [f"{name:<{width}}  missing" for name in self.missing]
-        verdict = "all equations agree" if self else f"wrong: {', '.join(self.wrong) or '-'}; missing: {', '.join(self.missing) or '-'}"
+        verdict = (
+            "all equations agree"
+            if self
+            else f"wrong: {', '.join(self.wrong) or '-'}; missing: {', '.join(self.missing) or '-'}"
+        )
         return "\n".join([*lines, verdict])
 
     __repr__ = __str__
@@ -82,11 +90,18 @@ def compare(ours: AdjointSpec, text: str, *, seed: int = 0, steps: int = STEPS, 
 
     theirs, _ = resolve(parse(text, "<yours>"), None, {})
     primes = iter((3, 5, 4, 7, 2, 6, 11))
-    given = {k: (v if isinstance(v, int) else sizes.get(k) or next(primes)) for k, v in ours.system.arguments.items() if not isinstance(v, str)}
+    given = {
+        k: (v if isinstance(v, int) else sizes.get(k) or next(primes))
+        for k, v in ours.system.arguments.items()
+        if not isinstance(v, str)
+    }
     forward = ours.forward.system.bind({k: v for k, v in given.items() if k in ours.forward.system.arguments})
     mine = ours.system.bind(given)
     yours = theirs.bind({k: given[k] for k in theirs.arguments if k in given})
-    lengths = {a: np.array([max(3, steps - n)]) for n, a in enumerate(x for x, axis in forward.axes.items() if axis.length is None)}
+    lengths = {
+        a: np.array([max(3, steps - n)])
+        for n, a in enumerate(x for x, axis in forward.axes.items() if axis.length is None)
+    }
     data = _data(forward, mine, lengths, seed)
     needed = [n for n, s in mine.streams.items() if s.kind in ("input", "param", "const") and n in forward.equations]
     data.update(unroll(forward, data, lengths, 1, needed))
@@ -100,7 +115,11 @@ def _data(forward: System, mine: System, lengths: Mapping[str, Any], seed: int) 
     values: dict[str, Any] = {}
     for system in (forward, mine):
         for name, stream in system.streams.items():
-            if stream.kind in ("input", "param", "const", "draw") and name not in values and name not in forward.equations:
+            if (
+                stream.kind in ("input", "param", "const", "draw")
+                and name not in values
+                and name not in forward.equations
+            ):
                 lead = () if stream.shared else (*(int(lengths[a][0]) for a in stream.axes if a in lengths), 1)
                 shape = tuple(int(d) for d in stream.shape)
                 if stream.dtype == "category":
@@ -134,11 +153,18 @@ def _match_inputs(yours: System, mine: System, truth: Mapping[str, Any]) -> dict
 
 
 def _judge(
-    yours: System, mine: System, truth: Mapping[str, Any], fed: Mapping[str, Any], lengths: Mapping[str, Any], gradients: Mapping[str, str]
+    yours: System,
+    mine: System,
+    truth: Mapping[str, Any],
+    fed: Mapping[str, Any],
+    lengths: Mapping[str, Any],
+    gradients: Mapping[str, str],
 ) -> Comparison:
     from dsl.run.unroll import unroll
 
-    shared = {n: truth[n] for n in yours.equations if n in mine.equations and np.shape(truth[n]) == _shape(yours, n, lengths)}
+    shared = {
+        n: truth[n] for n in yours.equations if n in mine.equations and np.shape(truth[n]) == _shape(yours, n, lengths)
+    }
     found = unroll(yours, fed, lengths, 1, list(yours.equations))
     directions = _directions(yours)
     rows: list[Row] = []
@@ -190,7 +216,9 @@ def _row(name: str, ours: str, value: Any, wanted: Any, stream: Stream, directio
 
 def _by_value(name: str, value: Any, mine: System, truth: Mapping[str, Any], stream: Stream) -> tuple[Row, str | None]:
     for other in mine.equations:
-        if np.shape(truth[other]) == np.shape(value) and np.allclose(value, truth[other], rtol=TOLERANCE, atol=TOLERANCE):
+        if np.shape(truth[other]) == np.shape(value) and np.allclose(
+            value, truth[other], rtol=TOLERANCE, atol=TOLERANCE
+        ):
             return Row(name, other, float(np.abs(value - truth[other]).max(initial=0)), None, True), other
     return Row(name, None, 0.0, None, True), None
 

@@ -55,13 +55,16 @@ class Copy:
     cells: dict[str, tuple[Cell, Scope]] = field(default_factory=dict)
     axes: dict[str, TimeMap] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)  # local name -> flat name, for shared and given ones
-    boundaries: dict[str, tuple[Expr, Copy]] = field(default_factory=dict)  # state -> boundary given by the user of the copy
+    boundaries: dict[str, tuple[Expr, Copy]] = field(
+        default_factory=dict
+    )  # state -> boundary given by the user of the copy
     uses: dict[str, list[Copy]] = field(default_factory=dict)
     parent: Copy | None = None
     use: Use | None = None
     outputs: list[str] = field(default_factory=list)  # flat names
     reverse: bool = False
     storey: int | None = None
+    unknown_axes: set[str] = field(default_factory=set)  # reported already
 
     def flat(self, name: str) -> str:
         return self.prefix + name
@@ -143,14 +146,14 @@ class Elaborator:
         root = self.flat.root
         for given in self.arguments:
             if given not in {p.name for p in root.cell.parameters}:
-                self._no_such_argument(given, root.cell, root.cell.span, {p.name for p in root.cell.parameters})
+                self._no_such_argument(given, root.cell, root.cell.span, [p.name for p in root.cell.parameters])
         for parameter in root.cell.parameters:
             value = self.arguments.get(parameter.name)
             default = parameter.default
             if self._is_cell_parameter(root.cell, parameter.name, default, root.scope, value):
                 name = value if value is not None else default.name if isinstance(default, Ref) else None
                 if name is None:
-                    self._problem("E604", f"`{parameter.name}` needs a cell", parameter.span, "give one: Cell=\"LSTM\"")
+                    self._problem("E604", f"`{parameter.name}` needs a cell", parameter.span, 'give one: Cell="LSTM"')
                     continue
                 self._bind_cell(root, parameter.name, str(name), root.scope, parameter.span)
                 self.values[parameter.name] = str(name)
@@ -181,7 +184,12 @@ class Elaborator:
         found = scope.cell(target)
         if found is None:
             near = suggest(target, scope.names())
-            self._problem("E602", f"no cell named `{target}`", span, f"did you mean `{near}`?" if near else "import it or define it above")
+            self._problem(
+                "E602",
+                f"no cell named `{target}`",
+                span,
+                f"did you mean `{near}`?" if near else "import it or define it above",
+            )
             return
         copy.cells[name] = found
 
@@ -192,12 +200,16 @@ class Elaborator:
 
     # ------------------------------------------------------------ problems
 
-    def _problem(self, code: str, message: str, span: Span, hint: str = "", label: str = "", related: tuple[Label, ...] = ()) -> None:
+    def _problem(
+        self, code: str, message: str, span: Span, hint: str = "", label: str = "", related: tuple[Label, ...] = ()
+    ) -> None:
         self.problems.append(Diagnostic(code, message, span, label, related, hint))
 
-    def _no_such_argument(self, name: str, cell: Cell, span: Span, known: set[str]) -> None:
-        near = suggest(name, sorted(known))
-        hint = (f"did you mean `{near}`? " if near else "") + f"`{cell.name}` has " + ", ".join(sorted(known))
+    def _no_such_argument(
+        self, name: str, cell: Cell, span: Span, known: list[str], near_to: list[str] | None = None
+    ) -> None:
+        near = suggest(name, near_to or known)
+        hint = (f"did you mean `{near}`? " if near else "") + f"`{cell.name}` has " + (", ".join(known) or "none")
         self._problem("E601", f"`{cell.name}` has no argument `{name}`", span, hint)
 
     # ------------------------------------------------------------ one body
@@ -213,7 +225,12 @@ class Elaborator:
         seen: set[str] = set()
         for use in list(pending):
             if use.name in seen or use.name in tables:
-                self._problem("E606", f"`{use.name}` is the name of something else here", use.span, "give the copy a name of its own")
+                self._problem(
+                    "E606",
+                    f"`{use.name}` is the name of something else here",
+                    use.span,
+                    "give the copy a name of its own",
+                )
                 pending.remove(use)
             seen.add(use.name)
         while pending:
@@ -254,7 +271,9 @@ class Elaborator:
 
     def _time(self, copy: Copy, statement: TimeAxis) -> None:
         if copy.parent is None and statement.name in copy.axes:
-            self._problem("E406", f"axis `{statement.name}` exists already", statement.span, "give the derived axis another name")
+            self._problem(
+                "E406", f"axis `{statement.name}` exists already", statement.span, "give the derived axis another name"
+            )
             return
         name = statement.name if copy.parent is None else self._unused_axis(statement.name)
         copy.axes[statement.name] = TimeMap(name)
@@ -280,8 +299,9 @@ class Elaborator:
 
     def _inputs_known(self, copy: Copy, use: Use, table: dict[str, tuple[str, ...]]) -> bool:
         return all(
-            not isinstance(a.value, Ref) or a.value.name.split(".")[0] in copy.uses or a.value.name.split(".")[0] not in
-            {s.name for s in copy.cell.body if isinstance(s, Use)}
+            not isinstance(a.value, Ref)
+            or a.value.name.split(".")[0] in copy.uses
+            or a.value.name.split(".")[0] not in {s.name for s in copy.cell.body if isinstance(s, Use)}
             for a in use.arguments
         )
 
@@ -290,11 +310,18 @@ class Elaborator:
         target = (shared[0].cell, shared[0].scope) if shared else copy.cells.get(use.cell) or copy.scope.cell(use.cell)
         if target is None:
             near = suggest(use.cell, [*copy.cells, *copy.scope.names()])
-            self._problem("E602", f"no cell named `{use.cell}`", copy.place(use.span), f"did you mean `{near}`?" if near else "import it or define it above")
+            self._problem(
+                "E602",
+                f"no cell named `{use.cell}`",
+                copy.place(use.span),
+                f"did you mean `{near}`?" if near else "import it or define it above",
+            )
             copy.uses[use.name] = []
             return
         if self._circular(copy, target[0]):
-            self._problem("E603", f"`{use.cell}` uses itself", copy.place(use.span), "a cell cannot contain a copy of itself")
+            self._problem(
+                "E603", f"`{use.cell}` uses itself", copy.place(use.span), "a cell cannot contain a copy of itself"
+            )
             copy.uses[use.name] = []
             return
         storeys = len(shared) if shared else self._storeys(copy, use)
@@ -303,7 +330,9 @@ class Elaborator:
         copy.uses[use.name] = children
         for k in range(storeys):
             prefix = copy.flat(use.name) + (f".{k}." if stacked else ".")
-            child = Copy(prefix, target[0], target[1], parent=copy, use=use, reverse=use.reverse, storey=k if stacked else None)
+            child = Copy(
+                prefix, target[0], target[1], parent=copy, use=use, reverse=use.reverse, storey=k if stacked else None
+            )
             arguments = list(use.arguments)
             if k > 0:
                 arguments = self._chain(children[-1], child, arguments)
@@ -326,14 +355,25 @@ class Elaborator:
         dim = self.dim(copy, use.stack)
         count = None if dim is None else self.number(dim)
         if count is None or count < 1:
-            self._problem("E605", "the number of storeys must be a known integer of at least 1", copy.place(use.span), "give it: L=2")
+            self._problem(
+                "E605",
+                "the number of storeys must be a known integer of at least 1",
+                copy.place(use.span),
+                "give it: L=2",
+            )
             return 1
         return count
 
     @staticmethod
     def _chain(below: Copy, child: Copy, arguments: list[Argument]) -> list[Argument]:
         """The next storey's input is the output of the one below."""
-        inputs = [r.name for s in child.cell.body if isinstance(s, Declaration) and s.kind == "input" for r in s.refs if r.index]
+        inputs = [
+            r.name
+            for s in child.cell.body
+            if isinstance(s, Declaration) and s.kind == "input"
+            for r in s.refs
+            if r.index
+        ]
         first = inputs[0] if inputs else "x"
         if not below.outputs:
             return arguments
@@ -341,7 +381,13 @@ class Elaborator:
         return [replace(a, value=fed) if a.keyword == first else a for a in arguments]
 
     def _arguments(
-        self, copy: Copy, child: Copy, use: Use, arguments: list[Argument], table: dict[str, tuple[str, ...]], shared: Copy | None
+        self,
+        copy: Copy,
+        child: Copy,
+        use: Use,
+        arguments: list[Argument],
+        table: dict[str, tuple[str, ...]],
+        shared: Copy | None,
     ) -> None:
         local = {r.name: s for s in child.cell.body if isinstance(s, Declaration) for r in s.refs}
         headers = {p.name: p for p in child.cell.parameters}
@@ -353,9 +399,9 @@ class Elaborator:
                 if statement.kind in ("param", "const"):
                     child.aliases[name] = shared.aliases.get(name, shared.flat(name))
         for argument in arguments:
-            name = argument.keyword
             place = copy.place(argument.span)
-            if name is None:
+            name = argument.keyword or ""
+            if not name:
                 self._problem("E607", "arguments of a `use` have names", place, "write `x=...`, `H=...`")
             elif name in headers:
                 given.add(name)
@@ -364,8 +410,14 @@ class Elaborator:
                 given.add(name)
                 self._local_argument(copy, child, name, local[name], argument, table)
             else:
-                known = [*headers, *(n for n, s in local.items() if s.kind in ("input", "state", "param"))]
-                self._no_such_argument(name, child.cell, place, set(known))
+                order = ("input", "state", "param")
+                known = [
+                    *headers,
+                    *sorted(
+                        (n for n, s in local.items() if s.kind in order[:2]), key=lambda n: order.index(local[n].kind)
+                    ),
+                ]
+                self._no_such_argument(name, child.cell, place, known, [*known, *local])
         for name, parameter in headers.items():
             if name in child.dims or name in child.cells:
                 continue
@@ -377,9 +429,18 @@ class Elaborator:
                 child.dims[name] = Dim.of(default.value)
             else:
                 child.dims[name] = Dim.of(f"?{child.prefix}{name}")
-        missing = [n for n, s in local.items() if s.kind == "input" and n not in given and s.value is None and s.refs[0].index is not None]
+        missing = [
+            n
+            for n, s in local.items()
+            if s.kind == "input" and n not in given and s.value is None and s.refs[0].index is not None
+        ]
         for name in missing:
-            self._problem("E608", f"input `{name}` of `{child.cell.name}` is not given", copy.place(use.span), f"write `{child.cell.name}({name}=..., ...)`")
+            self._problem(
+                "E608",
+                f"input `{name}` of `{child.cell.name}` is not given",
+                copy.place(use.span),
+                f"write `{child.cell.name}({name}=..., ...)`",
+            )
             child.aliases[name] = "!"
 
     def _header_argument(self, copy: Copy, child: Copy, name: str, default: Expr | None, argument: Argument) -> None:
@@ -393,27 +454,50 @@ class Elaborator:
             return
         dim = self.dim(copy, argument.value)
         if dim is None:
-            self._problem("E607", f"`{name}` needs a size: an integer expression of this cell's arguments", copy.place(argument.span), "as in `H=2*H`")
+            self._problem(
+                "E607",
+                f"`{name}` needs a size: an integer expression of this cell's arguments",
+                copy.place(argument.span),
+                "as in `H=2*H`",
+            )
             return
         child.dims[name] = dim
 
     def _local_argument(
-        self, copy: Copy, child: Copy, name: str, statement: Declaration, argument: Argument, table: dict[str, tuple[str, ...]]
+        self,
+        copy: Copy,
+        child: Copy,
+        name: str,
+        statement: Declaration,
+        argument: Argument,
+        table: dict[str, tuple[str, ...]],
     ) -> None:
-        if statement.kind == "state" or (statement.kind == "input" and not next(r for r in statement.refs if r.name == name).index):
+        if statement.kind == "state" or (
+            statement.kind == "input" and not next(r for r in statement.refs if r.name == name).index
+        ):
             if statement.kind == "state":
                 child.boundaries[name] = (argument.value, copy)
                 return
         value = argument.value
         place = copy.place(argument.span)
         if not isinstance(value, Ref) or (value.index is not None and statement.kind != "input"):
-            self._problem("E607", f"`{name}=` takes a name", place, "define a stream first, then pass it: `z[t] = ...`, `use ...(x=z)`")
+            self._problem(
+                "E607",
+                f"`{name}=` takes a name",
+                place,
+                "define a stream first, then pass it: `z[t] = ...`, `use ...(x=z)`",
+            )
             child.aliases[name] = "!"
             return
         flat = value.name[1:] if value.name.startswith("^") else self.flat_name(copy, value.name)
         if flat is None:
             near = suggest(value.name, [*table, *copy.uses])
-            self._problem("E201", f"unknown name `{value.name}`", place, f"did you mean `{near}`?" if near else "define it in this cell")
+            self._problem(
+                "E201",
+                f"unknown name `{value.name}`",
+                place,
+                f"did you mean `{near}`?" if near else "define it in this cell",
+            )
             child.aliases[name] = "!"
             return
         ref = next(r for r in statement.refs if r.name == name)
@@ -424,7 +508,9 @@ class Elaborator:
         if statement.kind == "input":
             self._map_axes(copy, child, ref, flat, table, value.name)
 
-    def _map_axes(self, copy: Copy, child: Copy, ref: Ref, flat: str, table: dict[str, tuple[str, ...]], written: str) -> None:
+    def _map_axes(
+        self, copy: Copy, child: Copy, ref: Ref, flat: str, table: dict[str, tuple[str, ...]], written: str
+    ) -> None:
         axes = self.axes_of(flat) or table.get(written)
         for position, index in enumerate(ref.index or ()):
             if not isinstance(index, Ref) or index.name in child.axes:
@@ -489,7 +575,12 @@ class Elaborator:
                     flat = self.flat_name(copy, ref.name)
                     if flat is None:
                         near = suggest(ref.name, [r.name for s in copy.cell.body for r in _targets(s)])
-                        self._problem("E201", f"unknown name `{ref.name}`", ref.span, f"did you mean `{near}`?" if near else "define it first")
+                        self._problem(
+                            "E201",
+                            f"unknown name `{ref.name}`",
+                            ref.span,
+                            f"did you mean `{near}`?" if near else "define it first",
+                        )
                     elif flat != "!" and flat not in self.flat.outputs:
                         self.flat.outputs.append(flat)
         if not self.flat.outputs and not self.flat.losses:
@@ -507,7 +598,13 @@ class Elaborator:
             place = copy.place(ref.span)
             earlier = self.flat.declared.get(name)
             if earlier is not None:
-                self._problem("E207", f"`{ref.name}` is declared twice", place, "keep one declaration", related=(Label(earlier.span, "first here"),))
+                self._problem(
+                    "E207",
+                    f"`{ref.name}` is declared twice",
+                    place,
+                    "keep one declaration",
+                    related=(Label(earlier.span, "first here"),),
+                )
                 continue
             local = self._axis_names(copy, ref)
             boundary, owner = statement.value, copy
@@ -536,11 +633,17 @@ class Elaborator:
         names: list[str] = []
         for index in ref.index or ():
             if not isinstance(index, Ref) or index.index is not None:
-                self._problem("E405", f"`{ref.name}` is defined at a plain step", copy.place(ref.span), f"write `{ref.name}[t]`")
+                self._problem(
+                    "E405", f"`{ref.name}` is defined at a plain step", copy.place(ref.span), f"write `{ref.name}[t]`"
+                )
             elif index.name not in copy.axes:
                 length = next(iter(copy.axes), "t")
+                copy.unknown_axes.add(index.name)
                 self._problem(
-                    "E401", f"unknown axis `{index.name}`", copy.place(index.span), f"declare it: `time {index.name}: len({length})//2`"
+                    "E401",
+                    f"unknown axis `{index.name}`",
+                    copy.place(index.span),
+                    f"declare it: `time {index.name}: len({length})//2`",
                 )
             elif index.name in names:
                 self._problem("E407", f"axis `{index.name}` stands twice", copy.place(ref.span), "one name an axis")
@@ -560,14 +663,24 @@ class Elaborator:
         earlier = self.flat.defined.get(name)
         if earlier is not None:
             self._problem(
-                "E208", f"`{target.name}` is defined twice: one equation a stream", place, "rename one, or add the terms",
+                "E208",
+                f"`{target.name}` is defined twice: one equation a stream",
+                place,
+                "rename one, or add the terms",
                 related=(Label(earlier.target_span, "first defined here"),),
             )
             return
         declared = self.flat.declared.get(name)
-        if declared is not None and declared.kind in ("input", "param", "const", "noise") and not (drawn and declared.kind == "input"):
+        if (
+            declared is not None
+            and declared.kind in ("input", "param", "const", "noise")
+            and not (drawn and declared.kind == "input")
+        ):
             self._problem(
-                "E209", f"`{target.name}` is {_a(declared.kind)} and cannot be defined", place, f"drop `{declared.kind} {target.name}` or the equation",
+                "E209",
+                f"`{target.name}` is {_a(declared.kind)} and cannot be defined",
+                place,
+                f"drop `{declared.kind} {target.name}` or the equation",
                 related=(Label(declared.span, "declared here"),),
             )
             return

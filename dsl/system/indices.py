@@ -33,6 +33,10 @@ class Linear:
     offset: Dim = Dim()
     divisor: int = 1
 
+    @property
+    def is_constant(self) -> bool:
+        return not self.positions and not self.lengths and self.divisor == 1
+
     def plus(self, other: Linear, sign: int) -> Linear:
         if self.divisor != 1 or other.divisor != 1:
             raise BadIndex("form")
@@ -48,7 +52,9 @@ class Linear:
         if self.divisor != 1 or not factor.is_constant:
             raise BadIndex("form")
         k = int(factor)
-        return Linear({a: k * v for a, v in self.positions.items()}, {a: k * v for a, v in self.lengths.items()}, k * self.offset)
+        return Linear(
+            {a: k * v for a, v in self.positions.items()}, {a: k * v for a, v in self.lengths.items()}, k * self.offset
+        )
 
     def index(self) -> Index:
         """As an `Index`; more than one axis or length is no index."""
@@ -91,10 +97,15 @@ def linear(expr: Expr, axis: Callable[[str], str | None], dim: Callable[[str], D
         left, right = linear(expr.left, axis, dim), linear(expr.right, axis, dim)
         if expr.op in "+-":
             return left.plus(right, 1 if expr.op == "+" else -1)
-        constant = lambda x: not x.positions and not x.lengths and x.divisor == 1  # noqa: E731
-        if expr.op == "*" and (constant(left) or constant(right)):
-            return right.times(left.offset) if constant(left) else left.times(right.offset)
-        if expr.op == "//" and constant(right) and right.offset.is_constant and int(right.offset) > 0 and left.divisor == 1:
+        if expr.op == "*" and (left.is_constant or right.is_constant):
+            return right.times(left.offset) if left.is_constant else left.times(right.offset)
+        if (
+            expr.op == "//"
+            and right.is_constant
+            and right.offset.is_constant
+            and int(right.offset) > 0
+            and left.divisor == 1
+        ):
             return Linear(left.positions, left.lengths, left.offset, int(right.offset))
     raise BadIndex("form")
 
@@ -114,7 +125,9 @@ def flip(index: Index, target: str, target_flipped: bool, reader_flipped: bool) 
             raise BadIndex("fold")
         length = target
         scale, extent, offset = -scale, divisor - extent, -offset - 1
-    return Index(index.axis, scale if index.axis is not None else 0, offset, divisor, length if extent else None, extent)
+    return Index(
+        index.axis, scale if index.axis is not None else 0, offset, divisor, length if extent else None, extent
+    )
 
 
 # ---------------------------------------------------------------- bounds
@@ -170,15 +183,16 @@ def inside(index: Index, target: str, axes: Mapping[str, Axis], values: Mapping[
     extent_of = length_form(index.length, axes) if index.length is not None else goal
     assert extent_of is not None
     period = lcm(goal[3], reader[3], extent_of[3], index.divisor) * index.divisor
-    size = lambda form, n: max(0, (form[1] * n + form[2]) // form[3])  # noqa: E731
 
     def ends(n: int) -> tuple[int, int] | None:
         """Smallest index, and largest index minus the target's length; None when nothing reads."""
-        steps = size(reader, n) if index.axis is not None else 1
+        steps = _steps(reader, n) if index.axis is not None else 1
         if steps == 0:
             return None
-        values_ = [(index.scale * q + index.extent * size(extent_of, n) + offset) // index.divisor for q in (0, steps - 1)]
-        return min(values_), max(values_) - size(goal, n)
+        values_ = [
+            (index.scale * q + index.extent * _steps(extent_of, n) + offset) // index.divisor for q in (0, steps - 1)
+        ]
+        return min(values_), max(values_) - _steps(goal, n)
 
     late = 3 * period + 2 * (abs(offset) + abs(goal[2]) + abs(reader[2]) + 2)
     found = [ends(n) for n in range(1, late + period + 1)]
@@ -188,3 +202,8 @@ def inside(index: Index, target: str, axes: Mapping[str, Axis], values: Mapping[
     low = all(e[0] >= 0 for e in known) and all(g[0] >= 0 for g in grow)
     high = all(e[1] < 0 for e in known) and all(g[1] <= 0 for g in grow)
     return low, high
+
+
+def _steps(form: tuple[str, int, int, int], n: int) -> int:
+    """The length of an axis of that form when its base has n steps."""
+    return max(0, (form[1] * n + form[2]) // form[3])

@@ -49,6 +49,7 @@ class Inference:
 
     slots: dict[str, Slot]
     problems: list[Diagnostic]
+    text: str = ""  # the source, for messages
     unifier: Unifier = field(default_factory=Unifier)
     changed: bool = False
     desperate: bool = False  # stalled: also fix streams by what they stand beside
@@ -111,10 +112,12 @@ class Inference:
             related = (Label(slot.origin, f"{show(self.unifier.shape(wanted))} from here"),) if slot.origin else ()
             raise self._problem(
                 code,
-                f"the equation gives {show(self.unifier.shape(value.shape))}, but `{name}` is {show(self.unifier.shape(wanted))}",
+                f"the equation gives {self._show(value)}, but `{name}` is {show(self.unifier.shape(wanted))}",
                 value.span,
                 related,
-                "change the declaration, or the equation" if value.shape else f"a vector all of one value: `zeros({wanted[0]}) + ...`",
+                "change the declaration, or the equation"
+                if value.shape
+                else f"a vector all of one value: `zeros({wanted[0]}) + ...`",
             ) from None
 
     # ------------------------------------------------------------ one term
@@ -151,7 +154,13 @@ class Inference:
         if inner.shape is None:
             return None
         if len(inner.shape) != 2:
-            raise self._problem("E302", f"`.T` of {self._show(inner)}: only a matrix is transposed", term.span, (), "drop `.T`; `outer(a, b)` makes a matrix of two vectors")
+            raise self._problem(
+                "E302",
+                f"`.T` of {self._show(inner)}: only a matrix is transposed",
+                term.span,
+                (),
+                "drop `.T`; `outer(a, b)` makes a matrix of two vectors",
+            )
         return inner.shape[::-1]
 
     def _shape_outer(self, term: Term) -> Shape | None:
@@ -169,7 +178,13 @@ class Inference:
             if part.shape is None:
                 return None
             if len(part.shape) != 1:
-                raise self._problem("E302", f"`concat` joins vectors, this is {self._show(part)}", part.span, (), "`zeros(1) + s[t]` makes a vector of a scalar")
+                raise self._problem(
+                    "E302",
+                    f"`concat` joins vectors, this is {self._show(part)}",
+                    part.span,
+                    (),
+                    "`zeros(1) + s[t]` makes a vector of a scalar",
+                )
             total = total + part.shape[0]
         return (total,)
 
@@ -196,30 +211,38 @@ class Inference:
                 self._assign(left, (self.unifier.fresh(), self.unifier.fresh()))
             return None if left.shape is None else self._product(term)
         if right.shape is None:
-            if left.shape and self._may_fix(right):
+            if len(left.shape) == 2 and self._may_fix(right):
                 self._assign(right, (left.shape[-1],))
+            elif len(left.shape) == 1 and self.desperate and right.op == "read" and not right.payload.index:
+                raise self._left_vector(term)
+            elif len(left.shape) == 1 and self.desperate and self._may_fix(right):
+                self._assign(right, left.shape)
             return None if right.shape is None or left.shape is None else self._product(term)
         a, b = len(left.shape), len(right.shape)
         if a == 0 or b == 0:
             which = left if a == 0 else right
             raise self._problem("E302", "`@` is a matrix product; one side is a scalar", which.span, (), "write `*`")
         if a == 1 and b == 2:
-            texts = self._names(term)
-            raise self._problem("E303", "a vector stands left of a matrix", term.span, (), f"`{texts[1]}@{texts[0]}` or `{texts[1]}.T@{texts[0]}`?")
+            raise self._left_vector(term)
         try:
             self.unifier.unify_dims(left.shape[-1], right.shape[0])
         except Mismatch:
             raise self._product_mismatch(term) from None
         return left.shape[:-1] + right.shape[1:]
 
+    def _left_vector(self, term: Term) -> _Problem:
+        texts = self._names(term)
+        return self._problem(
+            "E303",
+            "a vector stands left of a matrix",
+            term.span,
+            (),
+            f"`{texts[1]}@{texts[0]}` or `{texts[1]}.T@{texts[0]}`?",
+        )
+
     def _names(self, term: Term) -> list[str]:
-        names = []
-        for side in term.args:
-            inner = side.args[0] if side.op == "transpose" else side
-            names.append(inner.payload.name.rpartition(".")[2] if inner.op == "read" else "(...)")
-            if inner.op == "read" and inner.payload.index:
-                names[-1] += "[t]"
-        return names
+        """Both sides as they were written."""
+        return [self.text[s.span.start : s.span.end] or "(...)" for s in term.args]
 
     def _product_mismatch(self, term: Term) -> _Problem:
         left, right = term.args
@@ -237,7 +260,12 @@ class Inference:
     def _vector_of(self, dim: Dim) -> str | None:
         """A stream that would fit: the first state of that size, one step back."""
         for slot in self.slots.values():
-            if slot.shape is not None and len(slot.shape) == 1 and slot.defined and self.unifier.dim(slot.shape[0]) == self.unifier.dim(dim):
+            if (
+                slot.shape is not None
+                and len(slot.shape) == 1
+                and slot.defined
+                and self.unifier.dim(slot.shape[0]) == self.unifier.dim(dim)
+            ):
                 return f"{slot.name}[t-1]"
         return None
 
@@ -254,7 +282,14 @@ class Inference:
                 if len(other.shape) != len(first.shape):
                     kinds = {1: "vector", 2: "matrix"}
                     a, b = (kinds.get(len(s.shape or ()), f"rank-{len(s.shape or ())} value") for s in (first, other))
-                    raise self._problem("E302", f"{a} and {b} in `{_symbol(term.op)}`: only scalars broadcast", term.span, (), "check which one you meant", f"{self._show(first)} and {self._show(other)}")
+                    raise self._problem(
+                        "E302",
+                        f"{a} and {b} in `{_symbol(term.op)}`: only scalars broadcast",
+                        term.span,
+                        (),
+                        "check which one you meant",
+                        f"{self._show(first)} and {self._show(other)}",
+                    )
                 self._unify(first.shape, other.shape, term)
             for other in term.args:
                 if other.shape is None and self._may_fix(other):
@@ -270,17 +305,27 @@ class Inference:
         left, right = term.args
         if right.op == "product" and right.bare and left.shape:
             names = self._names(right)
-            mine = left.payload.name.rpartition(".")[2] + ("[t]" if left.payload.index else "") if left.op == "read" else "(...)"
+            mine = self.text[left.span.start : left.span.end]
             raise self._problem(
-                "E304", "`*` beside an unparenthesised `@` has two readings", term.span, (),
-                f"write `{mine}*({names[0]}@{names[1]})` (after the product) or `{names[0]}@({mine}*{names[1]})` (before it)",
-            )  # fmt: skip
+                "E304",
+                "`*` beside an unparenthesised `@` has two readings",
+                term.span,
+                (),
+                f"write `{mine}*({names[0]}@{names[1]})` (after the product) "
+                f"or `{names[0]}@({mine}*{names[1]})` (before it)",
+            )
 
     def _unify(self, left: Shape, right: Shape, term: Term) -> None:
         try:
             self.unifier.unify(left, right)
         except Mismatch as m:
-            raise self._problem("E302", f"sizes differ in `{_symbol(term.op)}`: {m.left} and {m.right}", term.span, (), "only scalars broadcast") from None
+            raise self._problem(
+                "E302",
+                f"sizes differ in `{_symbol(term.op)}`: {m.left} and {m.right}",
+                term.span,
+                (),
+                "only scalars broadcast",
+            ) from None
 
     # ------------------------------------------------------------ fixing what is open
 

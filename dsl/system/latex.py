@@ -24,10 +24,20 @@ from dsl.text.tree import (
 )
 
 GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega Gamma Delta Theta "
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
+    "Gamma Delta Theta "
     "Lambda Xi Pi Sigma Phi Psi Omega".split()
 )
-FUNCTIONS = {"tanh": r"\tanh", "exp": r"\exp", "log": r"\log", "sin": r"\sin", "cos": r"\cos", "sigmoid": r"\sigma", "max": r"\max", "min": r"\min"}
+FUNCTIONS = {
+    "tanh": r"\tanh",
+    "exp": r"\exp",
+    "log": r"\log",
+    "sin": r"\sin",
+    "cos": r"\cos",
+    "sigmoid": r"\sigma",
+    "max": r"\max",
+    "min": r"\min",
+}
 RELATIONS = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
 LEVEL = {"==": 0, "!=": 0, "<": 0, "<=": 0, ">": 0, ">=": 0, "+": 1, "-": 1, "*": 2, "%": 2, "@": 4, "**": 5}
 ATOM = 9
@@ -40,15 +50,21 @@ def cell_latex(cell: Cell, ranks: Mapping[str, int] | None = None, cotangents: M
     cotangents   inputs that stand for a derivative: "dh" -> "h" is typeset as ∂L/∂h
     """
     writer = Writer(ranks or {}, cotangents or {})
-    lines = []
+    lines: list[str] = []
     for statement in cell.body:
         if isinstance(statement, Equation):
-            total = r"\;\;\text{(over all sequences)}" if statement.total and not any("over all" in x for x in lines) else ""
+            total = (
+                r"\;\;\text{(over all sequences)}"
+                if statement.total and not any("over all" in x for x in lines)
+                else ""
+            )
             lines.append(f"{writer.expression(statement.target)} &= {writer.expression(statement.value)}{total}")
         elif isinstance(statement, Draw):
             arguments = ", ".join(writer.expression(a.value) for a in statement.distribution.arguments)
             name = statement.distribution.function.replace("_", r"\_")
-            lines.append(rf"{writer.expression(statement.target)} &\sim \operatorname{{{name}}}\left({arguments}\right)")
+            lines.append(
+                rf"{writer.expression(statement.target)} &\sim \operatorname{{{name}}}\left({arguments}\right)"
+            )
         elif isinstance(statement, Loss):
             lines.append(rf"L_{{\mathrm{{{statement.name}}}}} &= {writer.expression(statement.value)}")
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
@@ -105,7 +121,9 @@ class Writer:
             if isinstance(node, Ref):
                 best = max(best, self.ranks.get(node.name, 1))
             elif isinstance(node, Call):
-                if node.function in ("len", "logprob", "cross_entropy") or (node.function in ("sum", "mean", "max", "min") and not node.axes):
+                if node.function in ("len", "logprob", "cross_entropy") or (
+                    node.function in ("sum", "mean", "max", "min") and not node.axes
+                ):
                     continue
                 stack += [a.value for a in node.arguments]
             elif isinstance(node, Binary):
@@ -117,14 +135,20 @@ class Writer:
                 stack.append(node.operand)
         return best
 
-    def _binary(self, op: str, left: tuple[str, int], right: tuple[str, int], a: int, b: int, right_tree: Expr) -> tuple[str, int]:
+    def _binary(
+        self, op: str, left: tuple[str, int], right: tuple[str, int], a: int, b: int, right_tree: Expr
+    ) -> tuple[str, int]:
         if op == "/":
             return rf"\frac{{{left[0]}}}{{{right[0]}}}", 3
         if op == "//":
             return rf"\left\lfloor \frac{{{left[0]}}}{{{right[0]}}} \right\rfloor", ATOM
         level = LEVEL[op]
         x = left[0] if left[1] >= level else _brackets(left[0])
-        y = right[0] if right[1] > level or (op in "+*" and right[1] == level and not right[0].startswith("-")) else _brackets(right[0])
+        y = (
+            right[0]
+            if right[1] > level or (op in "+*" and right[1] == level and not right[0].startswith("-"))
+            else _brackets(right[0])
+        )
         if op in RELATIONS:
             return f"{x} {RELATIONS[op]} {y}", level
         if op == "*":
@@ -157,7 +181,11 @@ class Writer:
         if name in ("sum", "mean") and axis:
             inner, level = self._write(call.arguments[0].value)
             body = inner if level >= 2 else _brackets(inner)
-            return (rf"\sum_{{{axis}}} {body}", 2) if name == "sum" else (rf"\frac{{1}}{{|{axis}|}}\sum_{{{axis}}} {body}", 2)
+            return (
+                (rf"\sum_{{{axis}}} {body}", 2)
+                if name == "sum"
+                else (rf"\frac{{1}}{{|{axis}|}}\sum_{{{axis}}} {body}", 2)
+            )
         if name == "outer":
             left, right = (self._write(a.value) for a in call.arguments)
             x = left[0] if left[1] >= 4 else _brackets(left[0])
@@ -168,7 +196,9 @@ class Writer:
         if name == "concat":
             return r"\left[" + ";\\, ".join(args) + r"\right]", ATOM
         if name == "part":
-            return rf"\left({args[0]}\right)_{{[{args[1]}:{args[1]}+{args[2]}]}}" if args[1] != "0" else rf"\left({args[0]}\right)_{{[:{args[2]}]}}", ATOM
+            return rf"\left({args[0]}\right)_{{[{args[1]}:{args[1]}+{args[2]}]}}" if args[
+                1
+            ] != "0" else rf"\left({args[0]}\right)_{{[:{args[2]}]}}", ATOM
         if name == "zeros":
             return rf"\mathbf{{0}}_{{{','.join(args)}}}", ATOM
         if name == "len":

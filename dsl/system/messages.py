@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from dsl.system.dims import Dim
 from dsl.system.kinds import Kinds, binds, named_axis
 from dsl.system.system import Extent, Index, Position, Read, Size
-from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.symbol import Symbol, lift, postorder, substitute
+from tinygrad_seq.symbol import Symbol, apply, lift, postorder, substitute
 
 
 class Irreversible(Exception):
@@ -35,7 +34,9 @@ def inverse(indices: Sequence[Index], axes: Sequence[str]) -> list[Collected]:
         options = _inverse_axis(index, axis)
         if index.axis is not None and any(index.axis in w.indices for w in ways):
             raise Irreversible(f"two indices run with `{index.axis}`")
-        ways = [Collected({**w.indices, **more}, w.conditions + conditions) for w in ways for more, conditions in options]
+        ways = [
+            Collected({**w.indices, **more}, w.conditions + conditions) for w in ways for more, conditions in options
+        ]
     return ways
 
 
@@ -44,7 +45,7 @@ def _inverse_axis(index: Index, axis: str) -> list[tuple[dict[str, Index], tuple
     if index.axis is None or index.scale == 0:
         if index.divisor != 1:
             raise Irreversible("a floor of a length")
-        return [({}, (REGISTRY["equal"](here, _value(index)),))]
+        return [({}, (apply("equal", here, _value(index)),))]
     q, a, k = index.axis, index.scale, index.divisor
     if k == 1 and a in (1, -1):
         # p = a*q + e*n + c  =>  q = a*p - a*e*n - a*c
@@ -53,7 +54,7 @@ def _inverse_axis(index: Index, axis: str) -> list[tuple[dict[str, Index], tuple
         sign = 1 if a > 0 else -1
         back = Index(axis, sign, -sign * index.offset, abs(a), index.length, -sign * index.extent)
         numerator = _value(Index(None, 0, back.offset, 1, back.length, back.extent), here if sign > 0 else -here)
-        return [({q: back}, (REGISTRY["equal"](REGISTRY["mod"](numerator, lift(abs(a))), lift(0)),))]
+        return [({q: back}, (apply("equal", apply("mod", numerator, lift(abs(a))), lift(0)),))]
     if a == 1:
         return [({q: Index(axis, k, j - index.offset, 1, index.length, -index.extent)}, ()) for j in range(k)]
     raise Irreversible("a stride under a floor")
@@ -65,7 +66,11 @@ def _value(index: Index, start: Symbol | None = None) -> Symbol:
     if index.length is not None and index.extent:
         length = lift(Extent(index.length))
         term = length if abs(index.extent) == 1 else lift(abs(index.extent)) * length
-        total = (term if index.extent > 0 else -term) if total is None else (total + term if index.extent > 0 else total - term)
+        total = (
+            (term if index.extent > 0 else -term)
+            if total is None
+            else (total + term if index.extent > 0 else total - term)
+        )
     offset = index.offset
     if offset != 0:
         if offset.is_constant:
@@ -82,16 +87,16 @@ def outside(index: Index, axis: str, low_safe: bool, high_safe: bool) -> list[Sy
     found: list[Symbol] = []
     if not low_safe:
         if index.is_shift:
-            found.append(REGISTRY["less"](position, _value(Index(None, 0, -index.offset))))
+            found.append(apply("less", position, _value(Index(None, 0, -index.offset))))
         else:
-            found.append(REGISTRY["less"](_full(index), lift(0)))
+            found.append(apply("less", _full(index), lift(0)))
     if not high_safe:
         length = lift(Extent(axis))
         if index.is_shift:
             edge = _value(Index(None, 0, -index.offset), length)
-            found.append(REGISTRY["greater_equal"](position, edge))
+            found.append(apply("greater_equal", position, edge))
         else:
-            found.append(REGISTRY["greater_equal"](_full(index), length))
+            found.append(apply("greater_equal", _full(index), length))
     return found
 
 
@@ -102,7 +107,7 @@ def _full(index: Index) -> Symbol:
         start = position if abs(index.scale) == 1 else lift(abs(index.scale)) * position
         start = start if index.scale > 0 else -start
     value = _value(index, start)
-    return value if index.divisor == 1 else REGISTRY["floordiv"](value, lift(index.divisor))
+    return value if index.divisor == 1 else apply("floordiv", value, lift(index.divisor))
 
 
 # ---------------------------------------------------------------- what may follow a shift
@@ -146,7 +151,13 @@ def follows(term: Symbol, axes: Sequence[str], kinds: Kinds, zero_outside: froze
     for node in postorder([term]):
         varies = any(a in axes for a in kinds.of(node).axes)
         if not varies:
-            state[node] = "zero" if node.is_number and node.leaf == 0 else "zero" if node.is_op("fill") and node.args[0] is lift(0) else "free"
+            state[node] = (
+                "zero"
+                if node.is_number and node.leaf == 0
+                else "zero"
+                if node.is_op("fill") and node.args[0] is lift(0)
+                else "free"
+            )
         else:
             state[node] = _linearity(node, [state[a] for a in node.args], axes, zero_outside)
         if state[node] == "no":

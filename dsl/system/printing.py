@@ -32,9 +32,24 @@ from dsl.text.tree import (
 from tinygrad_seq.symbol import Symbol, postorder
 
 INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "power": "**", "matvec": "@", "dot": "@", "matmul": "@",
-    "lookup": "@", "equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
-}  # fmt: skip
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "power": "**",
+    "matvec": "@",
+    "dot": "@",
+    "matmul": "@",
+    "lookup": "@",
+    "equal": "==",
+    "not_equal": "!=",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+}
 
 
 def dim_tree(dim: Dim) -> Expr:
@@ -168,7 +183,9 @@ def to_tree(system: System, sections: dict[str, str] | None = None) -> Cell:
         body.append(Draw(_target(system.streams[name]), Call(draw.distribution, arguments)))
     if system.outputs:
         body.append(Output(tuple(Ref(n) for n in system.outputs)))
-    header = tuple(Parameter(n, None if v is None else Number(v)) for n, v in system.arguments.items() if not isinstance(v, str))
+    header = tuple(
+        Parameter(n, None if v is None else Number(v)) for n, v in system.arguments.items() if not isinstance(v, str)
+    )
     return Cell(system.name, header, tuple(body))
 
 
@@ -191,7 +208,17 @@ def _declarations(streams: Iterable[Stream]) -> list[list[Stream]]:
         if keyword is None:
             continue
         order = ("input", "const", "noise", "param", "state").index(keyword)
-        key = (order, keyword, stream.shape, stream.dtype, stream.categories, stream.boundary, stream.initializer, stream.kept, stream.note.startswith("∂"))
+        key = (
+            order,
+            keyword,
+            stream.shape,
+            stream.dtype,
+            stream.categories,
+            stream.boundary,
+            stream.initializer,
+            stream.kept,
+            stream.note.startswith("∂"),
+        )
         groups.setdefault(key, []).append(stream)
     return [groups[k] for k in sorted(groups, key=lambda k: k[0])]
 
@@ -202,12 +229,22 @@ def _declaration(printer: Printer, group: list[Stream]) -> Declaration:
     assert keyword is not None
     value = None
     if first.boundary is not None:
-        value = Ref("none") if first.dtype == "category" and first.boundary.is_number and first.boundary.leaf == -1 else printer.expression(first.boundary)
+        value = (
+            Ref("none")
+            if first.dtype == "category" and first.boundary.is_number and first.boundary.leaf == -1
+            else printer.expression(first.boundary)
+        )
     distribution = None
     if first.initializer is not None:
         value, distribution = _initializer(first.initializer)
     return Declaration(
-        keyword, tuple(_target(s) for s in group), printer.type(first), value, distribution, first.kept, notes=Notes((), next((s.note for s in group if s.note), ""))
+        keyword,
+        tuple(_target(s) for s in group),
+        printer.type(first),
+        value,
+        distribution,
+        first.kept,
+        notes=Notes((), next((s.note for s in group if s.note), "")),
     )
 
 

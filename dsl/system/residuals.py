@@ -58,7 +58,9 @@ class Residuals:
                 for part in self._cut(node):
                     wanted.setdefault(part)
         table = {node: self._name(node) for node in wanted}
-        reads = {node: lift(Read(name, tuple(here(a) for a in self.streams[name].axes))) for node, name in table.items()}
+        reads = {
+            node: lift(Read(name, tuple(here(a) for a in self.streams[name].axes))) for node, name in table.items()
+        }
         changed = {n: replace(v, reads) for n, v in equations.items()}
         named: dict[str, Symbol] = {}
         for node in sorted(table, key=lambda n: n.serial):
@@ -130,7 +132,8 @@ def with_residuals(system: System, residuals: Mapping[str, Symbol], streams: Map
     reads = {node: lift(Read(name, tuple(here(a) for a in streams[name].axes))) for name, node in residuals.items()}
     equations = {n: replace(v, reads) for n, v in system.equations.items()}
     draws = {
-        n: dataclasses.replace(d, parameters=tuple((k, replace(v, reads)) for k, v in d.parameters)) for n, d in system.draws.items()
+        n: dataclasses.replace(d, parameters=tuple((k, replace(v, reads)) for k, v in d.parameters))
+        for n, d in system.draws.items()
     }
     for name, node in residuals.items():
         equations[name] = replace(node, {k: r for k, r in reads.items() if k is not node})

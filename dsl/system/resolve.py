@@ -7,7 +7,8 @@ The steps are `scope` (which cells there are), `elaborate` (inlining), `terms` (
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from dsl.system.dims import Dim
@@ -16,13 +17,13 @@ from dsl.system.indices import inside
 from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.kinds import Kinds
 from dsl.system.scope import open_scope
-from dsl.system.system import Axis, Draw, Extent, Initializer, Instance, Read, Size, Stream, System
-from dsl.system.terms import CONSTANTS, Reader, Term, constant_leaf
+from dsl.system.system import Axis, Draw, Initializer, Instance, Read, Size, Stream, System, here
+from dsl.system.terms import Reader, Term, constant_leaf
+from dsl.system.unify import show
 from dsl.text.diagnostics import CellError, Diagnostic, Label, suggest
 from dsl.text.format import expression
-from dsl.text.tree import Call, Expr, File, Number, Ref, Span
-from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.symbol import Symbol, leaves, lift
+from dsl.text.tree import Expr, File, Number, Ref, Span
+from tinygrad_seq.symbol import Symbol, apply, leaves, lift, postorder
 
 DISTRIBUTIONS = {"categorical": ("logits",)}
 LATER_DISTRIBUTIONS = ("bernoulli", "normal", "mdn2d")
@@ -30,7 +31,9 @@ INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono
 NO_CATEGORY = -1
 
 
-def resolve(file: File, cell: str | None = None, arguments: Mapping[str, Any] | None = None) -> tuple[System, list[Diagnostic]]:
+def resolve(
+    file: File, cell: str | None = None, arguments: Mapping[str, Any] | None = None
+) -> tuple[System, list[Diagnostic]]:
     """The system of a file's cell (None: its last) and the warnings.
 
     `arguments` gives the cell's header arguments values: numbers and cell names. Raises `CellError`
@@ -47,12 +50,17 @@ class Resolver:
         scope = open_scope(file, self.problems)
         own = file.cells
         if cell is None and not own:
-            raise CellError([Diagnostic("E201", "no cell in this file", Span(0, 0), help="a cell starts with `cell Name(D, H):`")], self.source)
+            raise CellError(
+                [Diagnostic("E201", "no cell in this file", Span(0, 0), help="a cell starts with `cell Name(D, H):`")],
+                self.source,
+            )
         name = cell if cell is not None else list(own)[-1]
         if name not in scope.cells:
             near = suggest(name, list(scope.cells))
             hint = f"did you mean `{near}`?" if near else "it has " + ", ".join(own)
-            raise CellError([Diagnostic("E201", f"no cell named `{name}` in this file", Span(0, 0), help=hint)], self.source)
+            raise CellError(
+                [Diagnostic("E201", f"no cell named `{name}` in this file", Span(0, 0), help=hint)], self.source
+            )
         tree, home = scope.cells[name]
         self.elaborator = Elaborator(tree, home, arguments, self.problems)
         self.source = home.file.source
@@ -64,9 +72,10 @@ class Resolver:
         self._later()
         self._undeclared()
         statements = self._read_all()
-        self.inference = Inference(self._slots(), self.problems)
+        self.inference = Inference(self._slots(), self.problems, self.source.text)
+        self.statements = list(statements.values())
         self._categories(statements)
-        self.inference.run(list(statements.values()))
+        self.inference.run(self.statements)
         self._open_shapes()
         self._stop()
         system = self._system(statements)
@@ -81,7 +90,9 @@ class Resolver:
             unique = list(dict.fromkeys(self.problems))
             raise CellError(unique, self.source)
 
-    def _problem(self, code: str, message: str, span: Span, hint: str = "", related: tuple[Label, ...] = (), label: str = "") -> None:
+    def _problem(
+        self, code: str, message: str, span: Span, hint: str = "", related: tuple[Label, ...] = (), label: str = ""
+    ) -> None:
         self.problems.append(Diagnostic(code, message, span, label, related, hint))
 
     # ------------------------------------------------------------ axes
@@ -100,7 +111,12 @@ class Resolver:
                 continue
             pending = reader.made
             if any(t.op not in ("number", "extent", "size", "add", "sub", "mul", "floordiv", "neg") for t in pending):
-                self._problem("E412", f"the length of `{name}` is an integer expression of other lengths", copy.place(span), "as in `time u: len(t)//2`")
+                self._problem(
+                    "E412",
+                    f"the length of `{name}` is an integer expression of other lengths",
+                    copy.place(span),
+                    "as in `time u: len(t)//2`",
+                )
                 axes[name] = Axis(name)
             else:
                 axes[name] = Axis(name, self._lower(term))
@@ -116,12 +132,22 @@ class Resolver:
             if d.type is not None and d.type.qualifier == "complex":
                 self._problem("E701", "complex streams are not compiled yet", d.span, "use two real streams")
             if d.kept:
-                self._problem("E703", "`kept` is not held through training yet", d.span, "drop `, kept`: the start is still orthogonal")
+                self._problem(
+                    "E703",
+                    "`kept` is not held through training yet",
+                    d.span,
+                    "drop `, kept`: the start is still orthogonal",
+                )
 
     def _undeclared(self) -> None:
         for name, d in list(self.flat.declared.items()):
             if d.kind == "state" and name not in self.flat.defined:
-                self._problem("E210", f"no equation defines `{_tail(name)}`", d.span, f"write `{_tail(name)}[t] = ...`, or declare it `input`")
+                self._problem(
+                    "E210",
+                    f"no equation defines `{_tail(name)}`",
+                    d.span,
+                    f"write `{_tail(name)}[t] = ...`, or declare it `input`",
+                )
         for name, e in self.flat.defined.items():
             d2 = self.flat.declared.get(name)
             if e.drawn is not None and d2 is None:  # never read back: the draw says all
@@ -129,9 +155,12 @@ class Resolver:
             if d2 is not None and d2.axes != e.axes:
                 wanted = ",".join(d2.axes)
                 self._problem(
-                    "E416", f"`{_tail(name)}` is declared on ({wanted}) and defined on ({','.join(e.axes)})", e.target_span, "use the same axes in both",
+                    "E416",
+                    f"`{_tail(name)}` is declared on ({wanted}) and defined on ({','.join(e.axes)})",
+                    e.target_span,
+                    "use the same axes in both",
                     (Label(d2.span, "declared here"),),
-                )  # fmt: skip
+                )
 
     # ------------------------------------------------------------ reading
 
@@ -148,7 +177,11 @@ class Resolver:
             if d.kind in ("param",) or d.boundary is None:
                 continue
             self._read_boundary(name, d, statements)
-        return {**statements, **{f"~{n}": s for n, s in self.drawn.items()}, **{f"={n}": s for n, s in self.boundaries.items()}}
+        return {
+            **statements,
+            **{f"~{n}": s for n, s in self.drawn.items()},
+            **{f"={n}": s for n, s in self.boundaries.items()},
+        }
 
     def _statement(self, name: str, expr: Expr, e: Defined) -> Statement:
         self.reader.made = []
@@ -161,15 +194,30 @@ class Resolver:
         assert e.drawn is not None
         call = e.drawn
         if call.function in LATER_DISTRIBUTIONS:
-            self._problem("E704", f"`{call.function}` is not compiled yet", e.copy.place(call.span), "`categorical(logits=...)` is")
+            self._problem(
+                "E704",
+                f"`{call.function}` is not compiled yet",
+                e.copy.place(call.span),
+                "`categorical(logits=...)` is",
+            )
             return
         if call.function not in DISTRIBUTIONS:
             near = suggest(call.function, [*DISTRIBUTIONS, *LATER_DISTRIBUTIONS])
-            self._problem("E202", f"unknown distribution `{call.function}`", e.copy.place(call.span), f"did you mean `{near}`?" if near else "categorical")
+            self._problem(
+                "E202",
+                f"unknown distribution `{call.function}`",
+                e.copy.place(call.span),
+                f"did you mean `{near}`?" if near else "categorical",
+            )
             return
         wanted = DISTRIBUTIONS[call.function]
         if len(call.arguments) != 1 or call.arguments[0].keyword not in (None, *wanted):
-            self._problem("E308", f"`{call.function}` takes {', '.join(wanted)}", e.copy.place(call.span), f"`{call.function}({wanted[0]} = ...)`")
+            self._problem(
+                "E308",
+                f"`{call.function}` takes {', '.join(wanted)}",
+                e.copy.place(call.span),
+                f"`{call.function}({wanted[0]} = ...)`",
+            )
             return
         self.drawn[name] = self._statement(name, call.arguments[0].value, e)
 
@@ -188,7 +236,12 @@ class Resolver:
             return
         value = self.reader.read(expr, copy)
         if value.axes:
-            self._problem("E415", "an initial value cannot vary with t", copy.place(expr.span), f"`last({expression(expr).split('[')[0]})`, a number or a param")
+            self._problem(
+                "E415",
+                "an initial value cannot vary with t",
+                copy.place(expr.span),
+                f"`last({expression(expr).split('[')[0]})`, a number or a param",
+            )
             return
         self.boundaries[name] = Statement(name, self.reader.made, value, d.span)
         self.reader.made = []
@@ -204,22 +257,40 @@ class Resolver:
                 for dim, expr in zip(dims, d.type.dims, strict=True):
                     if dim is None:
                         near = suggest(expression(expr), list(d.copy.dims))
-                        self._problem("E201", f"unknown size `{expression(expr)}`", d.copy.place(expr.span), f"did you mean `{near}`?" if near else f"add it to the header: `cell {d.copy.cell.name}(..., {expression(expr)})`")
+                        self._problem(
+                            "E201",
+                            f"unknown size `{expression(expr)}`",
+                            d.copy.place(expr.span),
+                            f"did you mean `{near}`?"
+                            if near
+                            else f"add it to the header: `cell {d.copy.cell.name}(..., {expression(expr)})`",
+                        )
                 shape = tuple(x for x in dims if x is not None)
             category = d.type.qualifier == "one_hot" if d.type is not None else name in self.drawn
-            slots[name] = Slot(name, shape, shape is None, name in self.flat.defined, category, d.span if shape is not None else None)
+            slots[name] = Slot(
+                name, shape, shape is None, name in self.flat.defined, category, d.span if shape is not None else None
+            )
         for name in self.flat.defined:
-            slots.setdefault(name, Slot(name, () if self.flat.defined[name].loss else None, not self.flat.defined[name].loss, True))
+            slots.setdefault(
+                name, Slot(name, () if self.flat.defined[name].loss else None, not self.flat.defined[name].loss, True)
+            )
         return slots
 
     def _categories(self, statements: dict[str, Statement]) -> None:
         """A drawn category's logits have one entry a category; a boundary may be a scalar."""
-        for name, statement in self.drawn.items():
+        for name in self.drawn:
             if not self.inference.slots[name].category:
-                self._problem("E308", "categorical draws categories", self.flat.defined[name].target_span, f"declare `state {_tail(name)}[t]: one_hot K = none`")
+                self._problem(
+                    "E308",
+                    "categorical draws categories",
+                    self.flat.defined[name].target_span,
+                    f"declare `state {_tail(name)}[t]: one_hot K = none`",
+                )
         for name, statement in list(self.boundaries.items()):
             slot = self.inference.slots[name]
-            only_number = statement.value.op in ("number", "size") or (statement.value.op == "neg" and statement.value.args[0].op == "number")
+            only_number = statement.value.op in ("number", "size") or (
+                statement.value.op == "neg" and statement.value.args[0].op == "number"
+            )
             if only_number and (slot.shape is not None or slot.category):
                 statement.wanted = ()
 
@@ -234,7 +305,20 @@ class Resolver:
                 continue  # an earlier mistake is the likelier cause
             d = self.flat.declared.get(name)
             span = d.span if d is not None else self.flat.defined[name].target_span
-            self._problem("E305", f"nothing fixes the shape of `{_tail(name)}`", span, f"declare it: `: H` or `: (H, D)` behind `{_tail(name)}`")
+            if d is not None and d.kind == "param" and not self._is_read(name):
+                self._problem(
+                    "E305", f"nothing fixes the shape of `{_tail(name)}`: it is never used", span, "drop it, or use it"
+                )
+                continue
+            self._problem(
+                "E305",
+                f"nothing fixes the shape of `{_tail(name)}`",
+                span,
+                f"declare it: `: H` or `: (H, D)` behind `{_tail(name)}`",
+            )
+
+    def _is_read(self, name: str) -> bool:
+        return any(t.op == "read" and t.payload.name == name for s in self.statements for t in s.terms)
 
     # ------------------------------------------------------------ lowering
 
@@ -265,35 +349,38 @@ class Resolver:
             return lift(term.payload)
         if term.op == "logprob":
             logits = self._lower(self.drawn[term.payload].value)
-            return -REGISTRY["cross_entropy"](self._vector(logits), lift(Read(term.payload, tuple(_home(a) for a in self.flat.defined[term.payload].axes))))
+            return -apply(
+                "cross_entropy",
+                self._vector(logits),
+                lift(Read(term.payload, tuple(here(a) for a in self.flat.defined[term.payload].axes))),
+            )
         if term.op == "zeros":
-            return REGISTRY["fill"](lift(0), dims=self.inference.unifier.shape(term.payload))
+            return apply("fill", lift(0), dims=self.inference.unifier.shape(term.payload))
         if term.op == "product":
             return self._product(term, args)
         if term.op == "cross_entropy":
-            return REGISTRY["cross_entropy"](self._vector(args[0]), args[1])
+            return apply("cross_entropy", self._vector(args[0]), args[1])
         values = [self._vector(a) for a in args]
-        primitive = REGISTRY[term.op]
         if term.op == "part":
             start, size = self.inference.unifier.shape(term.payload)
-            return primitive(*values, start=start, size=size)
+            return apply(term.op, *values, start=start, size=size)
         if term.axis is not None:
-            return primitive(*values, axis=term.axis)
+            return apply(term.op, *values, axis=term.axis)
         if term.op in ("sum", "mean", "max", "min", "logsumexp"):
             rank = len(term.args[0].shape or ())
-            return values[0] if rank == 0 else primitive(*values, axis=-1 if rank == 1 else (-2, -1))
+            return values[0] if rank == 0 else apply(term.op, *values, axis=-1 if rank == 1 else (-2, -1))
         if term.op in ("softmax", "log_softmax"):
-            return primitive(*values, axis=-1)
-        return primitive(*values)
+            return apply(term.op, *values, axis=-1)
+        return apply(term.op, *values)
 
     def _product(self, term: Term, args: list[Symbol]) -> Symbol:
         left, right = (len(t.shape or ()) for t in term.args)
         if left == 2 and right == 1:
             if self._category(args[1]) is not None:
-                return REGISTRY["lookup"](args[0], args[1])
-            return REGISTRY["matvec"](args[0], args[1])
+                return apply("lookup", args[0], args[1])
+            return apply("matvec", args[0], args[1])
         values = [self._vector(a) for a in args]
-        return REGISTRY["dot" if left == 1 else "matmul"](*values)
+        return apply("dot" if left == 1 else "matmul", *values)
 
     def _category(self, symbol: Symbol) -> Dim | None:
         """The number of categories when a symbol reads a category stream."""
@@ -306,7 +393,7 @@ class Resolver:
     def _vector(self, symbol: Symbol) -> Symbol:
         """In arithmetic a category is its one-hot vector."""
         k = self._category(symbol)
-        return symbol if k is None else REGISTRY["one_hot"](symbol, lift(Size(k)))
+        return symbol if k is None else apply("one_hot", symbol, lift(Size(k)))
 
     # ------------------------------------------------------------ the system
 
@@ -319,14 +406,19 @@ class Resolver:
             streams[name] = self._declared_stream(name, d)
         for name, e in self.flat.defined.items():
             if e.drawn is not None:
-                draws[name] = Draw(e.drawn.function, ((DISTRIBUTIONS[e.drawn.function][0], self._vector(self._lower(self.drawn[name].value))),))
+                draws[name] = Draw(
+                    e.drawn.function,
+                    ((DISTRIBUTIONS[e.drawn.function][0], self._vector(self._lower(self.drawn[name].value))),),
+                )
             else:
                 slot = self.inference.slots[name]
                 value = self._lower(statements[name].value)
                 k = self._category(value)
                 equations[name] = value if k is None or slot.category else self._vector(value)
                 if name not in streams:
-                    streams[name] = Stream(name, "equation", e.axes, slot.shape or (), total=e.total, span=e.target_span)
+                    streams[name] = Stream(
+                        name, "equation", e.axes, slot.shape or (), total=e.total, span=e.target_span
+                    )
                 elif e.total:
                     streams[name] = dataclasses.replace(streams[name], total=True)
             spans[name] = e.span
@@ -341,9 +433,19 @@ class Resolver:
             Instance(c.prefix[:-1], c.cell.name, c.reverse, c.storey) for c in self.flat.copies if c.parent is not None
         )
         return System(
-            root.cell.name, arguments, self.axes, streams, equations, draws, tuple(self.flat.outputs), tuple(self.flat.losses),
-            instances, self._aliases(), self.source, spans,
-        )  # fmt: skip
+            root.cell.name,
+            arguments,
+            self.axes,
+            streams,
+            equations,
+            draws,
+            tuple(self.flat.outputs),
+            tuple(self.flat.losses),
+            instances,
+            self._aliases(),
+            self.source,
+            spans,
+        )
 
     def _aliases(self) -> dict[str, str]:
         """What a user may write besides flat names: `rnn`, `rnn.c` of a stack's top copy."""
@@ -358,7 +460,7 @@ class Resolver:
                 if top.storey is not None:
                     for flat in [*self.flat.declared, *self.flat.defined]:
                         if flat.startswith(top.prefix):
-                            aliases.setdefault(f"{copy.prefix}{name}.{flat[len(top.prefix):]}", flat)
+                            aliases.setdefault(f"{copy.prefix}{name}.{flat[len(top.prefix) :]}", flat)
         return aliases
 
     def _declared_stream(self, name: str, d: Declared) -> Stream:
@@ -374,9 +476,20 @@ class Resolver:
                 boundary = self._lower(self.boundaries[name].value)
         shape = slot.shape or ()
         return Stream(
-            name, kind, d.axes, () if slot.category else shape, "category" if slot.category else "real", shape[0] if slot.category else None,
-            d.kind in ("param", "const"), boundary, self._initializer(name, d), d.kept, False, d.kind == "state", d.span,
-        )  # fmt: skip
+            name,
+            kind,
+            d.axes,
+            () if slot.category else shape,
+            "category" if slot.category else "real",
+            shape[0] if slot.category else None,
+            d.kind in ("param", "const"),
+            boundary,
+            self._initializer(name, d),
+            d.kept,
+            False,
+            d.kind == "state",
+            d.span,
+        )
 
     def _initializer(self, name: str, d: Declared) -> Initializer | None:
         if d.kind == "param" and d.boundary is not None:
@@ -386,7 +499,12 @@ class Resolver:
             return None
         if d.distribution.function not in INITIALIZERS:
             near = suggest(d.distribution.function, list(INITIALIZERS))
-            self._problem("E202", f"unknown initialiser `{d.distribution.function}`", d.copy.place(d.distribution.span), f"did you mean `{near}`?" if near else ", ".join(INITIALIZERS))
+            self._problem(
+                "E202",
+                f"unknown initialiser `{d.distribution.function}`",
+                d.copy.place(d.distribution.span),
+                f"did you mean `{near}`?" if near else ", ".join(INITIALIZERS),
+            )
             return None
         values = [self._constant(a.value, d) for a in d.distribution.arguments]
         return Initializer(d.distribution.function, tuple(v for v in values if v is not None))
@@ -402,7 +520,12 @@ class Resolver:
             return None
         value = evaluate_number(symbol)
         if value is None:
-            self._problem("E309", "an initialiser takes numbers", d.copy.place(getattr(expr, "span", d.span)), "as in `~ uniform(-0.1, 0.1)` or `= 0`")
+            self._problem(
+                "E309",
+                "an initialiser takes numbers",
+                d.copy.place(getattr(expr, "span", d.span)),
+                "as in `~ uniform(-0.1, 0.1)` or `= 0`",
+            )
         return value
 
     def _sharing(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:
@@ -424,18 +547,36 @@ class Resolver:
 
     def _check_axes(self, system: System) -> None:
         kinds = Kinds(system)
-        for name, value in [*system.equations.items(), *((n, v) for n, d in system.draws.items() for _, v in d.parameters)]:
+        for name, value in [
+            *system.equations.items(),
+            *((n, v) for n, d in system.draws.items() for _, v in d.parameters),
+        ]:
             stream = system.streams[name]
             free = [a for a in kinds.of(value).axes if a not in stream.axes]
             if free:
-                span = self._first_reading(name, free[0])
-                self._problem("E403", f"`{free[0]}` is free on the right", span, f"bind it: `sum[{free[0]}](...)`, or define `{_tail(name)}[{','.join([*stream.axes, free[0]])}]`")
+                span = self._term_span(name, partial(_runs_over, free[0]))
+                self._problem(
+                    "E403",
+                    f"`{free[0]}` is free on the right",
+                    span,
+                    f"bind it: `sum[{free[0]}](...)`, or define `{_tail(name)}[{','.join([*stream.axes, free[0]])}]`",
+                )
             if stream.total and kinds.of(value).shared:
-                self._problem("E418", "a total sums over the sequences, but this is shared already", stream.span, "drop `total`")
+                self._problem(
+                    "E418", "a total sums over the sequences, but this is shared already", stream.span, "drop `total`"
+                )
 
-    def _first_reading(self, name: str, axis: str) -> Span:
-        statement = self.read_statements.get(name) if hasattr(self, "read_statements") else None
-        return statement.span if statement is not None else self.flat.defined[name].span
+    def _term_span(self, name: str, wanted: Callable[[Term], bool]) -> Span:
+        """Where in the definition of `name` the first such term stands."""
+        e = self.flat.defined.get(name)
+        if e is None:
+            return self.flat.declared[name].span
+        for statement in self.statements:
+            if statement.name == name and not (statement.terms and statement.value.op == "hole"):
+                for term in statement.terms:
+                    if wanted(term):
+                        return e.copy.place(term.span)
+        return e.span
 
     def _check_bounds(self, system: System) -> None:
         values = {k: v for k, v in system.arguments.items() if isinstance(v, int)}
@@ -452,7 +593,7 @@ class Resolver:
                     if (low and high) or (leaf.leaf.name, index) in seen:
                         continue
                     seen.add((leaf.leaf.name, index))
-                    self._outside(name, leaf.leaf.name, target, low)
+                    self._outside(name, leaf.leaf, target, low)
 
     def _all_values(self, system: System) -> list[tuple[str, Symbol]]:
         values = list(system.equations.items())
@@ -460,29 +601,35 @@ class Resolver:
         values += [(n, s.boundary) for n, s in system.streams.items() if s.boundary is not None]
         return values
 
-    def _outside(self, reader: str, name: str, target: Stream, low: bool) -> None:
-        span = self._read_span(reader, name)
-        tail = _tail(name)
+    def _outside(self, reader: str, read: Read, target: Stream, low: bool) -> None:
+        span = self._term_span(reader, lambda t: bool(t.op == "read" and t.payload == read))
+        tail = _tail(read.name)
         where = ",".join(target.axes)
+        shape = show(target.shape) if target.dtype != "category" else f"one_hot {target.categories}"
+        start = "none" if target.dtype == "category" else "0"
         if target.kind == "input":
-            d = self.flat.declared[name]
-            kind = expression(d.type.dims[0]) if d.type and d.type.dims else "scalar"
-            self._problem("E413", f"`{tail}` has no value outside its steps", span, f"there is no padding: `input {tail}[{where}]: {kind} = 0`", (Label(d.span, "declared here"),))
+            d = self.flat.declared[read.name]
+            self._problem(
+                "E413",
+                f"`{tail}` has no value outside its steps",
+                span,
+                f"there is no padding: `input {tail}[{where}]: {shape} = {start}`",
+                (Label(d.span, "declared here"),),
+            )
         elif low:
-            self._problem("E414", f"this reaches past the last step of `{tail}`", span, f"stay inside for every length, or declare a boundary: `state {tail}[{where}]: H = 0`")
+            self._problem(
+                "E414",
+                f"this reaches past the last step of `{tail}`",
+                span,
+                f"stay inside for every length, or declare a boundary: `state {tail}[{where}]: {shape} = {start}`",
+            )
         else:
-            self._problem("E412", f"`{tail}` is read before its first step", span, f"add `state {tail}[{where}]: H = 0`")
-
-    def _read_span(self, reader: str, name: str) -> Span:
-        e = self.flat.defined.get(reader)
-        if e is None:
-            return self.flat.declared[reader].span
-        saved = self.reader.made, self.problems
-        self.reader.made, self.reader.problems = [], []
-        self.reader.read(e.value if e.drawn is None else e.drawn.arguments[0].value, e.copy)
-        found = next((t.span for t in self.reader.made if t.op == "read" and t.payload.name == name and any(not i.is_identity for i in t.payload.index)), e.span)
-        self.reader.made, self.reader.problems = saved[0], saved[1]
-        return e.copy.place(found)
+            self._problem(
+                "E412",
+                f"`{tail}` is read before its first step",
+                span,
+                f"add `state {tail}[{where}]: {shape} = {start}`",
+            )
 
     def _check_use(self, system: System) -> None:
         """Warnings: parameters nobody reads, states nobody reads at another step."""
@@ -499,7 +646,12 @@ class Resolver:
             if stream.kind == "param" and name not in read:
                 self._warn("W902", f"param `{name}` is never used", stream.span, "drop it, or use it")
             if stream.state and stream.kind == "equation" and not read.get(name, False):
-                self._warn("W901", f"state `{name}` is never read at another step", stream.span, f"drop the declaration: `{name}` is an ordinary stream")
+                self._warn(
+                    "W901",
+                    f"state `{name}` is never read at another step",
+                    stream.span,
+                    f"drop the declaration: `{name}` is an ordinary stream",
+                )
 
     def _warn(self, code: str, message: str, span: Span, hint: str) -> None:
         self.warnings.append(Diagnostic(code, message, span, "", (), hint, "warning"))
@@ -509,16 +661,12 @@ def _tail(name: str) -> str:
     return name.rpartition(".")[2] if "." in name else name
 
 
-def _home(axis: str) -> Any:
-    from dsl.system.system import here
-
-    return here(axis)
+def _runs_over(axis: str, term: Term) -> bool:
+    return term.op in ("read", "position") and axis in term.axes
 
 
 def evaluate_number(symbol: Symbol) -> float | int | None:
     """The value of an expression of numbers only, None when it reads anything."""
-    from tinygrad_seq.symbol import postorder
-
     done: dict[Symbol, Any] = {}
     for node in postorder([symbol]):
         if node.op is None:
@@ -529,6 +677,3 @@ def evaluate_number(symbol: Symbol) -> float | int | None:
             done[node] = node.op.impl(*[done[a] for a in node.args], **node.options)
     value = done[symbol]
     return value if isinstance(value, int) else float(value)
-
-
-__all__ = ["CONSTANTS", "Call", "Extent", "resolve"]

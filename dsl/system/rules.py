@@ -13,7 +13,7 @@ from dsl.system.dims import Dim
 from dsl.system.kinds import Kinds
 from dsl.system.system import Extent, Read, Size
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.symbol import Symbol, lift, substitute
+from tinygrad_seq.symbol import Symbol, apply, lift, substitute
 
 LINEAR_WRAPPERS = ("where",)
 
@@ -31,7 +31,10 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
         taken = no if yes is zero else yes
         inner = cotangents(node, taken, y, inputs, kinds)
         where = REGISTRY["where"]
-        return [None if r is None else where(condition, zero, r) if yes is zero else where(condition, r, zero) for r in inner]
+        return [
+            None if r is None else where(condition, zero, r) if yes is zero else where(condition, r, zero)
+            for r in inner
+        ]
     results = node.op.pullback(g, y, inputs, node.options)
     return [None if r is None else _left(lower(lift(r), kinds), g) for r in results]
 
@@ -42,9 +45,9 @@ def _left(result: Symbol, g: Symbol) -> Symbol:
     while result.is_op("mul") and result.args[0] is g and result.args[1].is_op("mul"):
         right = result.args[1]
         factors.insert(0, right.args[1])
-        result = REGISTRY["mul"](g, right.args[0])
+        result = apply("mul", g, right.args[0])
     for factor in factors:
-        result = REGISTRY["mul"](result, factor)
+        result = apply("mul", result, factor)
     return result
 
 
@@ -57,7 +60,8 @@ def _change(node: Symbol, kinds: Kinds) -> Symbol | None:
     if node.op is None:
         return None
     handler = _HANDLERS.get(node.op.name)
-    return handler(node, kinds) if handler is not None else None
+    changed: Symbol | None = handler(node, kinds) if handler is not None else None
+    return changed
 
 
 def _shape(symbol: Symbol, kinds: Kinds) -> tuple[Dim, ...]:
@@ -72,8 +76,8 @@ def _to_shape(node: Symbol, kinds: Kinds) -> Symbol:
     if have == wanted:
         return value
     if have == ():
-        return REGISTRY["fill"](value, dims=wanted)
-    return REGISTRY["sum"](value, axis=-1 if len(have) == 1 else tuple(range(-len(have), 0)))
+        return apply("fill", value, dims=wanted)
+    return apply("sum", value, axis=-1 if len(have) == 1 else tuple(range(-len(have), 0)))
 
 
 def _size(node: Symbol, kinds: Kinds) -> Symbol:
@@ -103,7 +107,7 @@ def _reduction(node: Symbol, kinds: Kinds) -> Symbol | None:
 
 def _scatter(node: Symbol, kinds: Kinds) -> Symbol:
     g, index, shape = node.args
-    return REGISTRY["outer"](g, REGISTRY["one_hot"](index, lift(Size(_shape(shape, kinds)[1]))))
+    return apply("outer", g, apply("one_hot", index, lift(Size(_shape(shape, kinds)[1]))))
 
 
 def _embed(node: Symbol, kinds: Kinds) -> Symbol:
@@ -113,10 +117,13 @@ def _embed(node: Symbol, kinds: Kinds) -> Symbol:
 
 def between(value: Symbol, start: Dim, size: Dim, total: Dim) -> Symbol:
     """`concat(zeros(start), value, zeros(total-start-size))`, empty ends left out."""
-    zeros = lambda n: REGISTRY["fill"](lift(0), dims=(n,))  # noqa: E731
     after = total - start - size
-    pieces = ([zeros(start)] if start != 0 else []) + [value] + ([zeros(after)] if after != 0 else [])
-    return value if len(pieces) == 1 else REGISTRY["concat"](*pieces)
+    pieces = ([_zeros(start)] if start != 0 else []) + [value] + ([_zeros(after)] if after != 0 else [])
+    return value if len(pieces) == 1 else apply("concat", *pieces)
+
+
+def _zeros(size: Dim) -> Symbol:
+    return apply("fill", lift(0), dims=(size,))
 
 
 def _offsets(node: Symbol, kinds: Kinds) -> tuple[Dim, Dim, Dim]:
@@ -128,7 +135,7 @@ def _offsets(node: Symbol, kinds: Kinds) -> tuple[Dim, Dim, Dim]:
 
 def _piece(node: Symbol, kinds: Kinds) -> Symbol:
     start, size, _ = _offsets(node, kinds)
-    return REGISTRY["part"](node.args[0], start=start, size=size)
+    return apply("part", node.args[0], start=start, size=size)
 
 
 def _place(node: Symbol, kinds: Kinds) -> Symbol:
@@ -140,7 +147,9 @@ def _one_hot(node: Symbol, kinds: Kinds) -> Symbol | None:
     if index.op is None and isinstance(index.leaf, Read):
         categories = kinds.streams[index.leaf.name].categories
         if categories is not None:
-            return REGISTRY["one_hot"](index, lift(Size(categories))) if node.args[1] is not lift(Size(categories)) else None
+            return (
+                apply("one_hot", index, lift(Size(categories))) if node.args[1] is not lift(Size(categories)) else None
+            )
     return None
 
 
@@ -156,7 +165,7 @@ _HANDLERS: dict[str, Any] = {
     "size": _size,
     "settle": lambda node, kinds: node.args[0],
     "scatter_columns": _scatter,
-    "outer_sum": lambda node, kinds: REGISTRY["outer"](*node.args[:2]),
+    "outer_sum": lambda node, kinds: apply("outer", *node.args[:2]),
     "embed": _embed,
     "piece": _piece,
     "place": _place,

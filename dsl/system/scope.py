@@ -74,7 +74,11 @@ def _define(item: Cell | Macro, table: dict, scope: Scope, problems: list[Diagno
     earlier = table.get(item.name)
     if earlier is not None and earlier[1] is scope:
         kind = "cell" if isinstance(item, Cell) else "def"
-        problems.append(Diagnostic("E206", f"{kind} `{item.name}` is defined twice in this file", item.span, help="rename one of them"))
+        problems.append(
+            Diagnostic(
+                "E206", f"{kind} `{item.name}` is defined twice in this file", item.span, help="rename one of them"
+            )
+        )
     table[item.name] = (item, scope)
 
 
@@ -86,16 +90,29 @@ def _import(item: Import, scope: Scope, file: File, opened: tuple[str, ...]) -> 
     if path is None:
         known = sorted(p.stem for p in [*here.glob("*.cell"), *LIBRARY.glob("*.cell")])
         near = suggest(item.module, known)
-        hint = f"did you mean `{near}`?" if near else "a neighbouring .cell file or one of the library: " + ", ".join(known)
-        yield Diagnostic("E203", f"no file `{item.module}.cell` beside this one or in the library", item.span, help=hint)
+        hint = (
+            f"did you mean `{near}`?"
+            if near
+            else "a neighbouring .cell file or one of the library: " + ", ".join(known)
+        )
+        yield Diagnostic(
+            "E203", f"no file `{item.module}.cell` beside this one or in the library", item.span, help=hint
+        )
         return
     if str(path.resolve()) in opened:
-        yield Diagnostic("E204", f"`{item.module}` imports itself in a circle", item.span, help="move the shared cells to a third file")
+        yield Diagnostic(
+            "E204",
+            f"`{item.module}` imports itself in a circle",
+            item.span,
+            help="move the shared cells to a third file",
+        )
         return
     try:
         tree = library_file(path) if LIBRARY in path.parents else parse(path.read_text(encoding="utf-8"), str(path))
     except (CellError, OSError, UnicodeDecodeError) as error:
-        yield Diagnostic("E203", f"`{item.module}` cannot be read: {str(error).splitlines()[0]}", item.span, help=f"check {path}")
+        yield Diagnostic(
+            "E203", f"`{item.module}` cannot be read: {str(error).splitlines()[0]}", item.span, help=f"check {path}"
+        )
         return
     other = open_scope(tree, None, (*opened, str(path.resolve())))
     for name in item.names:

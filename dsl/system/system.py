@@ -201,14 +201,16 @@ class System:
         return replace(self, **changes)
 
     def bind(self, values: Mapping[str, Any]) -> System:
-        """Numbers for arguments, in every shape, offset and value; see `recurrence.bind`."""
-        from dsl.system.recurrence import bind
+        """The same system with numbers for these arguments; others keep their defaults.
 
-        return bind(self, values)
-
-    def bind(self, values: Mapping[str, Any]) -> System:
-        """The same system with numbers for these arguments (integers; other values only show in `arguments`)."""
-        numbers = {n: v for n, v in values.items() if isinstance(v, int)}
+        Errors: ValueError for a name that is no argument.
+        """
+        unknown = sorted(set(values) - set(self.arguments))
+        if unknown:
+            raise ValueError(
+                f"{self.name} has no argument {', '.join(unknown)}; it has {', '.join(self.arguments) or 'none'}"
+            )
+        numbers = {n: v for n, v in {**self.arguments, **values}.items() if isinstance(v, int)}
         done: dict[Symbol, Symbol] = {}
 
         def symbol(root: Symbol) -> Symbol:

@@ -21,15 +21,37 @@ from dsl.text.tree import Binary, Call, Expr, Negative, Number, Ref, Span, Trans
 from tinygrad_seq.primitive import REGISTRY
 
 INFIX = {
-    "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "power",
-    "==": "equal", "!=": "not_equal", "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal",
-}  # fmt: skip
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "div",
+    "//": "floordiv",
+    "%": "mod",
+    "**": "power",
+    "==": "equal",
+    "!=": "not_equal",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+}
 CONSTANTS = {"pi": math.pi, "inf": math.inf}
 REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax")
 STRUCTURE = ("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where")
 LATER = (
-    "fft", "ifft", "cis", "conj", "re", "im", "reflect", "permute", "unpermute", "modrelu", "permutation", "cumsum",
-)  # fmt: skip
+    "fft",
+    "ifft",
+    "cis",
+    "conj",
+    "re",
+    "im",
+    "reflect",
+    "permute",
+    "unpermute",
+    "modrelu",
+    "permutation",
+    "cumsum",
+)
 HIDDEN = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
 
 
@@ -70,7 +92,14 @@ class Reader:
         return self.term("hole", (), span, axes=())
 
     def problem(
-        self, code: str, message: str, span: Span, copy: Copy, hint: str = "", label: str = "", related: tuple[Label, ...] = ()
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        copy: Copy,
+        hint: str = "",
+        label: str = "",
+        related: tuple[Label, ...] = (),
     ) -> Term:
         self.problems.append(Diagnostic(code, message, copy.place(span), label, related, hint))
         return self.hole(span)
@@ -95,7 +124,9 @@ class Reader:
     def _single(self, expr: Expr, copy: Copy, env: Mapping[str, Term]) -> Term:
         if isinstance(expr, Number):
             if isinstance(expr.value, complex):
-                return self.problem("E701", "complex numbers are not compiled yet", expr.span, copy, "use two real streams")
+                return self.problem(
+                    "E701", "complex numbers are not compiled yet", expr.span, copy, "use two real streams"
+                )
             return self.term("number", (), expr.span, payload=expr.value, shape=())
         if isinstance(expr, Negative):
             return self.term("neg", (self.read(expr.operand, copy, env),), expr.span)
@@ -144,15 +175,25 @@ class Reader:
         names = self._local_names(copy)
         if ref.name in copy.uses:
             outputs = ", ".join(o for c in copy.uses[ref.name] for o in c.outputs) or "none"
-            return self.problem("E201", f"`{ref.name}` has not one output but: {outputs}", ref.span, copy, f"name the one you mean: `{ref.name}.h[t]`")
+            return self.problem(
+                "E201",
+                f"`{ref.name}` has not one output but: {outputs}",
+                ref.span,
+                copy,
+                f"name the one you mean: `{ref.name}.h[t]`",
+            )
         if ref.name in REGISTRY or copy.scope.cell(ref.name):
             kind = "a function" if ref.name in REGISTRY else "a cell"
             return self.problem("E212", f"`{ref.name}` is {kind}, not a value", ref.span, copy, "call it, or `use` it")
         head, _, tail = ref.name.rpartition("_")
         if head in names and tail in copy.axes:
-            return self.problem("E214", f"unknown name `{ref.name}`", ref.span, copy, f"time goes in brackets: `{head}[{tail}]`?")
+            return self.problem(
+                "E214", f"unknown name `{ref.name}`", ref.span, copy, f"time goes in brackets: `{head}[{tail}]`?"
+            )
         near = suggest(ref.name, names)
-        shown = (f"did you mean `{near}`?" if near else "define it: an equation, an `input`, a `param` or a cell's argument")
+        shown = (
+            f"did you mean `{near}`?" if near else "define it: an equation, an `input`, a `param` or a cell's argument"
+        )
         return self.problem("E201", f"unknown name `{ref.name}`", ref.span, copy, shown)
 
     def _local_names(self, copy: Copy) -> list[str]:
@@ -167,10 +208,22 @@ class Reader:
             return self._missing_index(ref, flat, axes, copy)
         if ref.index is not None and not axes:
             kind = declared.kind if declared else "single value"
-            return self.problem("E211", f"`{ref.name}` is a {kind}, constant in time", ref.span, copy, f"write `{ref.name}` without brackets")
+            return self.problem(
+                "E211",
+                f"`{ref.name}` is a {kind}, constant in time",
+                ref.span,
+                copy,
+                f"write `{ref.name}` without brackets",
+            )
         if ref.index is not None and len(ref.index) != len(axes):
             where = ", ".join(self._local_axis(copy, a) for a in axes)
-            return self.problem("E416", f"`{ref.name}` has {len(axes)} time axes, not {len(ref.index)}", ref.span, copy, f"write `{ref.name}[{where}]`")
+            return self.problem(
+                "E416",
+                f"`{ref.name}` has {len(axes)} time axes, not {len(ref.index)}",
+                ref.span,
+                copy,
+                f"write `{ref.name}[{where}]`",
+            )
         indices: list[Index] = []
         for expr, axis in zip(ref.index or (), axes, strict=True):
             index = self._index(expr, ref, axis, copy)
@@ -178,9 +231,12 @@ class Reader:
                 return self.hole(ref.span)
             indices.append(index)
         return self.term(
-            "read", (), ref.span, payload=Read(flat, tuple(indices)),
+            "read",
+            (),
+            ref.span,
+            payload=Read(flat, tuple(indices)),
             axes=tuple(dict.fromkeys(i.axis for i in indices if i.axis is not None)),
-        )  # fmt: skip
+        )
 
     def _missing_index(self, ref: Ref, flat: str, axes: tuple[str, ...], copy: Copy) -> Term:
         names = [self._local_axis(copy, a) for a in axes]
@@ -201,31 +257,52 @@ class Reader:
         times = {n: m for n, m in copy.axes.items()}
         if local.axis is None and local.extent == 0 and local.offset.is_constant and int(local.offset) < 0:
             self.problem(
-                "E408", f"`{ref.name}[{expression(expr)}]` is the value before step 0, not the last", expr.span, copy, f"`last({ref.name})`?"
+                "E408",
+                f"`{ref.name}[{expression(expr)}]` is the value before step 0, not the last",
+                expr.span,
+                copy,
+                f"`last({ref.name})`?",
             )
             return None
         if local.axis is None and local.extent == 1 and local.offset.is_constant and int(local.offset) >= 0:
             self.problem(
-                "E409", f"the last index is {expression(expr)}{'' if int(local.offset) else '-1'}" if not int(local.offset) else "index past the last step",
-                expr.span, copy, f"`last({ref.name})`",
-            )  # fmt: skip
+                "E409",
+                "index past the last step" if int(local.offset) else f"the last index is {expression(expr)}-1",
+                expr.span,
+                copy,
+                f"`last({ref.name})`",
+            )
             return None
         reader = times.get(local.axis) if local.axis is not None else None
         index = Index(
-            reader.axis if reader else None, local.scale, local.offset, local.divisor,
-            times[local.length].axis if local.length is not None else None, local.extent,
-        )  # fmt: skip
+            reader.axis if reader else None,
+            local.scale,
+            local.offset,
+            local.divisor,
+            times[local.length].axis if local.length is not None else None,
+            local.extent,
+        )
         if index.axis is not None and not self._related(index.axis, target):
             mine = self._local_axis(copy, target)
             self.problem(
-                "E404", f"`{ref.name}` lives on {mine}, not on {local.axis}", expr.span, copy, f"`{ref.name}[{mine}]` inside `sum[{mine}](...)`?"
+                "E404",
+                f"`{ref.name}` lives on {mine}, not on {local.axis}",
+                expr.span,
+                copy,
+                f"`{ref.name}[{mine}]` inside `sum[{mine}](...)`?",
             )
             return None
         flipped = next((m.flipped for m in copy.axes.values() if m.axis == target), False)
         try:
             return flip(index, target, flipped, reader.flipped if reader else False)
         except BadIndex:
-            self.problem("E411", f"`{ref.name}[{expression(expr)}]` cannot be read backwards", expr.span, copy, "drop `reverse`, write the offsets out")
+            self.problem(
+                "E411",
+                f"`{ref.name}[{expression(expr)}]` cannot be read backwards",
+                expr.span,
+                copy,
+                "drop `reverse`, write the offsets out",
+            )
             return None
 
     def _related(self, axis: str, target: str) -> bool:
@@ -236,10 +313,22 @@ class Reader:
         text = expression(expr)
         mine = self._local_axis(copy, target)
         if bad.reason == "varying offset":
-            self.problem("E410", f"an offset must be a constant, `{bad.detail}` varies", expr.span, copy, "use an integer argument of the cell: `k=4`")
+            self.problem(
+                "E410",
+                f"an offset must be a constant, `{bad.detail}` varies",
+                expr.span,
+                copy,
+                "use an integer argument of the cell: `k=4`",
+            )
         elif bad.reason in ("unknown name", "unknown axis"):
+            if bad.detail in copy.unknown_axes:
+                return
             near = suggest(bad.detail, [*copy.axes, *copy.dims])
-            hint = f"did you mean `{near}`?" if near else f"its axis is `{mine}`; arguments are {', '.join(copy.dims) or 'none'}"
+            hint = (
+                f"did you mean `{near}`?"
+                if near
+                else f"its axis is `{mine}`; arguments are {', '.join(copy.dims) or 'none'}"
+            )
             self.problem("E401", f"unknown axis or argument `{bad.detail}` in an index", expr.span, copy, hint)
         else:
             forms = f"`{mine}-1`, `2*{mine}+1`, `({mine}+1)//2`, `len({mine})-1-{mine}`, `0`"
@@ -257,7 +346,13 @@ class Reader:
         if any(a.keyword for a in call.arguments):
             return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, "give them by position")
         if name in LATER:
-            return self.problem("E701", f"`{name}` is not compiled yet", call.span, copy, "complex and spectral functions are on their way")
+            return self.problem(
+                "E701",
+                f"`{name}` is not compiled yet",
+                call.span,
+                copy,
+                "complex and spectral functions are on their way",
+            )
         values = [a.value for a in call.arguments]
         special = getattr(self, f"_call_{name}", None)
         if special is not None:
@@ -271,16 +366,34 @@ class Reader:
         args = tuple(self.read(v, copy, env) for v in values)
         arity = len(inspect_arity(primitive.kernel or "")) or 1
         if len(args) != arity:
-            return self.problem("E308", f"`{name}` takes {arity} argument{'s' if arity > 1 else ''}, not {len(args)}", call.span, copy, "check the call")
+            return self.problem(
+                "E308",
+                f"`{name}` takes {arity} argument{'s' if arity > 1 else ''}, not {len(args)}",
+                call.span,
+                copy,
+                "check the call",
+            )
         return self.term(name, args, call.span)
 
     def _unknown_function(self, call: Call, copy: Copy) -> Term:
         known = [n for n, p in REGISTRY.items() if p.elementwise and n not in HIDDEN]
         near = suggest(call.function, [*known, *REDUCTIONS, *STRUCTURE, *copy.scope.macros])
         if copy.scope.cell(call.function) is not None:
-            return self.problem("E212", f"`{call.function}` is a cell", call.span, copy, f"`use name = {call.function}(x=...)`, then read `name[t]`")
+            return self.problem(
+                "E212",
+                f"`{call.function}` is a cell",
+                call.span,
+                copy,
+                f"`use name = {call.function}(x=...)`, then read `name[t]`",
+            )
         hint = f"did you mean `{near}`?" if near else "`def name(a, b) = ...` defines one"
-        return self.problem("E202", f"unknown function `{call.function}`", Span(call.span.start, call.span.start + len(call.function)), copy, hint)
+        return self.problem(
+            "E202",
+            f"unknown function `{call.function}`",
+            Span(call.span.start, call.span.start + len(call.function)),
+            copy,
+            hint,
+        )
 
     def _macro(self, call: Call, macro: Any, copy: Copy, env: Mapping[str, Term]) -> Term:
         definition, scope = macro
@@ -289,14 +402,22 @@ class Reader:
             return self.problem("E308", f"`{call.function}` takes ({wanted})", call.span, copy, "check the call")
         depth = getattr(self, "_depth", 0)
         if depth > 50:
-            return self.problem("E603", f"`{call.function}` calls itself", call.span, copy, "a macro cannot be recursive")
+            return self.problem(
+                "E603", f"`{call.function}` calls itself", call.span, copy, "a macro cannot be recursive"
+            )
         self._depth = depth + 1
         inner = {p: self.read(a.value, copy, env) for p, a in zip(definition.parameters, call.arguments, strict=True)}
         body = Copy(copy.prefix, copy.cell, scope, parent=copy, use=None)
         free = [r.name for r in references(definition.value) if r.name not in inner and r.name not in CONSTANTS]
         if free:
             self._depth = depth
-            return self.problem("E215", f"`{free[0]}` is not an argument of `def {call.function}`", call.span, copy, "a macro sees its arguments only")
+            return self.problem(
+                "E215",
+                f"`{free[0]}` is not an argument of `def {call.function}`",
+                call.span,
+                copy,
+                "a macro sees its arguments only",
+            )
         body.parent, body.use, body.prefix = None, None, copy.prefix
         before = len(self.problems)
         result = self.read(definition.value, body, inner)
@@ -312,7 +433,13 @@ class Reader:
         names = [w for w in wanted.split(",") if w]
         if len(values) == len(names):
             return None
-        return self.problem("E308", f"`{call.function}({wanted})` takes {len(names)} arguments, not {len(values)}", call.span, copy, "check the call")
+        return self.problem(
+            "E308",
+            f"`{call.function}({wanted})` takes {len(names)} arguments, not {len(values)}",
+            call.span,
+            copy,
+            "check the call",
+        )
 
     def _reduction(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         bad = self._counted(call, values, "v", copy)
@@ -322,9 +449,21 @@ class Reader:
         if not call.axes:
             return self.term(call.function, (inner,), call.span)
         if len(call.axes) > 1:
-            return self.problem("E308", f"`{call.function}` runs over one axis at a time", call.span, copy, "nest them: `sum[s](sum[t](...))`")
+            return self.problem(
+                "E308",
+                f"`{call.function}` runs over one axis at a time",
+                call.span,
+                copy,
+                "nest them: `sum[s](sum[t](...))`",
+            )
         if call.axes[0] not in copy.axes:
-            return self.problem("E401", f"unknown axis `{call.axes[0]}`", call.span, copy, f"the axes here are {', '.join(copy.axes) or 'none'}")
+            return self.problem(
+                "E401",
+                f"unknown axis `{call.axes[0]}`",
+                call.span,
+                copy,
+                f"the axes here are {', '.join(copy.axes) or 'none'}",
+            )
         axis = copy.axes[call.axes[0]].axis
         keeps = call.function in ("softmax", "log_softmax")
         axes = tuple(dict.fromkeys((*inner.axes, axis))) if keeps else tuple(a for a in inner.axes if a != axis)
@@ -333,7 +472,9 @@ class Reader:
     def _call_len(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         if len(values) == 1 and isinstance(values[0], Ref) and values[0].index is None and values[0].name in copy.axes:
             return self.term("extent", (), call.span, payload=copy.axes[values[0].name].axis, axes=(), shape=())
-        return self.problem("E401", "`len` takes a time axis", call.span, copy, f"the axes here are {', '.join(copy.axes) or 'none'}")
+        return self.problem(
+            "E401", "`len` takes a time axis", call.span, copy, f"the axes here are {', '.join(copy.axes) or 'none'}"
+        )
 
     def _call_last(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         bad = self._counted(call, values, "v", copy)
@@ -341,7 +482,13 @@ class Reader:
             return bad
         ref = values[0]
         if not isinstance(ref, Ref):
-            return self.problem("E417", "`last` takes a stream's name", call.span, copy, "define the stream first: `z[t] = ...`, then `last(z)`")
+            return self.problem(
+                "E417",
+                "`last` takes a stream's name",
+                call.span,
+                copy,
+                "define the stream first: `z[t] = ...`, then `last(z)`",
+            )
         flat = self.elaborator.flat_name(copy, ref.name)
         if flat is None:
             return self._unknown(ref, copy)
@@ -352,12 +499,26 @@ class Reader:
         if call.axes:
             names = [self._local_axis(copy, a) for a in axes]
             if call.axes[0] not in names or len(index) != len(axes):
-                return self.problem("E417", f"`{ref.name}` has the axes {', '.join(names) or 'none'}", call.span, copy, "write `last[t](v[t,s])`")
+                return self.problem(
+                    "E417",
+                    f"`{ref.name}` has the axes {', '.join(names) or 'none'}",
+                    call.span,
+                    copy,
+                    "write `last[t](v[t,s])`",
+                )
             index[names.index(call.axes[0])] = self._last_index(call.axes[0], ref.span)
         elif len(axes) != 1 or index:
             names = [self._local_axis(copy, a) for a in axes]
-            hint = f"`last[{names[0]}]({ref.name}[{','.join(names)}])`" if len(axes) > 1 else f"`last({ref.name})`" if axes else "it has one value already"
-            return self.problem("E417", f"`last` needs a stream of one axis; `{ref.name}` has {len(axes)}", call.span, copy, hint)
+            hint = (
+                f"`last[{names[0]}]({ref.name}[{','.join(names)}])`"
+                if len(axes) > 1
+                else f"`last({ref.name})`"
+                if axes
+                else "it has one value already"
+            )
+            return self.problem(
+                "E417", f"`last` needs a stream of one axis; `{ref.name}` has {len(axes)}", call.span, copy, hint
+            )
         else:
             target = axes[0]
             flipped = next((m.flipped for m in copy.axes.values() if m.axis == target), False)
@@ -390,14 +551,18 @@ class Reader:
         return self.term("zeros", (), call.span, payload=tuple(dims), shape=tuple(dims), axes=())
 
     def _call_outer(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        return self._counted(call, values, "a,b", copy) or self.term("outer", tuple(self.read(v, copy, env) for v in values), call.span)
+        return self._counted(call, values, "a,b", copy) or self.term(
+            "outer", tuple(self.read(v, copy, env) for v in values), call.span
+        )
 
     def _call_where(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         bad = self._counted(call, values, "condition,a,b", copy)
         return bad or self.term("where", tuple(self.read(v, copy, env) for v in values), call.span)
 
     def _call_stop_gradient(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        return self._counted(call, values, "v", copy) or self.term("stop_gradient", (self.read(values[0], copy, env),), call.span)
+        return self._counted(call, values, "v", copy) or self.term(
+            "stop_gradient", (self.read(values[0], copy, env),), call.span
+        )
 
     def _call_cross_entropy(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         bad = self._counted(call, values, "logits,y", copy)
@@ -412,7 +577,13 @@ class Reader:
             return drawn
         definition = self.flat.defined.get(drawn.payload.name) if drawn.op == "read" else None
         if definition is None or definition.drawn is None:
-            return self.problem("E216", "`logprob` takes a drawn stream", call.span, copy, "`y[t] ~ categorical(logits=...)`, then `logprob(y[t])`")
+            return self.problem(
+                "E216",
+                "`logprob` takes a drawn stream",
+                call.span,
+                copy,
+                "`y[t] ~ categorical(logits=...)`, then `logprob(y[t])`",
+            )
         if any(not i.is_identity for i in drawn.payload.index):
             return self.problem("E216", "`logprob` takes the step itself", call.span, copy, "`logprob(y[t])`")
         return self.term("logprob", (drawn,), call.span, payload=drawn.payload.name)
