@@ -76,9 +76,13 @@ class Batch:
 
     def rows(self, axes: Sequence[str], steps: Sequence[int]) -> Ints:
         """The sequences that have these steps on these axes, ascending; `self.all` itself when all do."""
-        short = tuple((a, i) for a, i in zip(axes, steps, strict=True) if not 0 <= i < self.shortest[a])
-        if not short:
+        shortest = self.shortest
+        for a, i in zip(axes, steps, strict=True):
+            if not 0 <= i < shortest[a]:
+                break
+        else:
             return self.all
+        short = tuple((a, i) for a, i in zip(axes, steps, strict=True) if not 0 <= i < self.shortest[a])
         found = self._rows.get(short)
         if found is None:
             keep = np.ones(self.size, bool)

@@ -313,7 +313,10 @@ class Unrolling:
     def collect(self, stream: Stream, steps: tuple[int, ...], rows: Ints, pieces: list[tuple[Ints, Any]]) -> None:
         """Append what `rows` see at one step of a stream: its values, carried ones, its boundary."""
         have = self.batch.rows(stream.axes, steps)
-        inside = rows if len(have) == self.batch.size else np.intersect1d(rows, have, assume_unique=True)
+        if len(rows) and len(have) == self.batch.size:
+            pieces.append((rows, narrow(self.fetch(stream, steps), have, rows)))
+            return
+        inside = np.intersect1d(rows, have, assume_unique=True)
         if len(inside):
             pieces.append((inside, narrow(self.fetch(stream, steps), have, inside)))
         outside = rows if not len(inside) else np.setdiff1d(rows, inside, assume_unique=True)
