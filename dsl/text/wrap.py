@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 WIDTH = 100  # columns a line may fill
@@ -23,18 +24,23 @@ def wrap(text: str, align: int) -> list[str]:
     """
     if len(text) <= WIDTH:
         return [text]
-    breaks = _breaks(text, align)
+    breaks = deque(_breaks(text, align))
     lines: list[str] = []
     columns: dict[int, int] = {}  # of openers already laid out
     start, indent = 0, 0
     while indent + len(text) - start > WIDTH:
-        room = start + WIDTH - indent
-        later = [b for b in breaks if b.at > start + 2]
-        fitting = [b for b in later if len(text[: b.at].rstrip()) + (0 if b.around else 2) <= room]
-        if not later:
+        while breaks and breaks[0].at <= start + 2:
+            breaks.popleft()
+        if not breaks:
             break
-        best = min(fitting, key=lambda b: (len(b.around), -b.at)) if fitting else later[0]
-        breaks = [b for b in later if b.at > best.at]
+        room = start + WIDTH - indent + 1  # the space before a break is dropped, a `\` put behind
+        fitting: list[_Break] = []
+        for place in breaks:
+            if place.at > room:
+                break
+            if place.around or place.at <= room - 2:
+                fitting.append(place)
+        best = min(fitting, key=lambda b: (len(b.around), -b.at)) if fitting else breaks[0]
         line = " " * indent + text[start : best.at].rstrip()
         columns.update((o, indent + o - start) for o in best.around if o >= start)
         lines.append(line if best.around else line + " \\")
