@@ -1,0 +1,140 @@
+"""The rim of a step: states in one column at its edge, what falls to them above it, read-outs beyond.
+
+Graphviz gives the order and x of everything; here the states of all storeys, and the nodes that come
+down to them from a highway, move into one column, so that every storey looks the same and no highway
+runs through a read-out. Steps run to the right for states read at t-1, to the left for those read at t+1.
+"""
+
+from __future__ import annotations
+
+from viz.graph import Graph
+from viz.rows import Rows
+
+SPACE = 16.0
+
+
+def direction_of(rows: Rows, key: str) -> int:
+    """The lag (-1 or +1) at which the states of a node's component are read."""
+    block = rows.block.get(key)
+    return next((d for s, d in rows.direction.items() if rows.block.get(s) == block and s in rows.row), -1)
+
+
+def is_state(graph: Graph, key: str) -> bool:
+    return key in graph.nodes and graph.nodes[key].kind == "state"
+
+
+def reads_out(rows: Rows, key: str) -> bool:
+    """Follows every recurrence beside it: a read-out or a loss, which stands beyond the states."""
+    return bool(rows.recurrent) and key in rows.block and rows.block[key] > max(rows.recurrent)
+
+
+def falling(graph: Graph, rows: Rows) -> dict[str, int]:
+    """Nodes that come down from a highway towards a state, rather than back up to it, with their direction."""
+    found: dict[str, int] = {}
+    for key in rows.down:
+        if is_state(graph, key):
+            continue
+        if any(
+            w.source == key and rows.row.get(w.target, 99) < rows.row[key] for w in graph.wires if w.relation == "step" and not w.lag
+        ):
+            found[key] = direction_of(rows, key)
+    return found
+
+
+def settle(graph: Graph, rows: Rows, boxes: dict, trunks: list[dict[int, float]]) -> None:  # type: ignore[type-arg]
+    """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (row -> x) are changed."""
+    falls = falling(graph, rows)
+    _centre(graph, rows, boxes)
+    _flush(graph, rows, boxes, trunks, {*falls, *(k for k in boxes if is_state(graph, k))})
+    read_outs = [k for k in boxes if reads_out(rows, k)]
+    for sign in (-1, 1):
+        states = [k for k in boxes if is_state(graph, k) and rows.direction.get(k, -1) == sign and k in rows.row]
+        if not states:
+            continue
+        alone = [k for k, d in falls.items() if d == sign and _alone(rows, falls, k)]
+        column = [*states, *alone]
+        every = [k for k in boxes if is_state(graph, k)] + [*falls]
+        core = [b for k, b in boxes.items() if k not in column and k not in read_outs and rows.row[k] and (k not in every or k not in column)]
+        width = max(boxes[k].width for k in column)
+        out = -sign
+        edges = [b.x + out * b.width / 2 + (b.right if sign < 0 else -b.left) for b in core]
+        old = boxes[states[0]].x
+        at = old if not edges else (max(edges) + SPACE + width / 2 if sign < 0 else min(edges) - SPACE - width / 2)
+        at = round(at, 1)
+        for k in column:
+            boxes[k].x = at
+        if sign < 0 and read_outs:
+            _beyond(rows, boxes, trunks, read_outs, states, at, at - old, width)
+
+
+def _centre(graph: Graph, rows: Rows, boxes: dict) -> None:  # type: ignore[type-arg]
+    """A product of two gates stands in the middle above them, and the sum above it follows."""
+    on = {k for s in rows.spines.values() for k in s.path}
+    for key, node in graph.nodes.items():
+        if key not in boxes or node.kind != "round" or key in on or key in rows.down:
+            continue
+        below = [w.source for w in graph.wires if w.target == key and w.relation == "step" and not w.lag]
+        if len(below) != 2 or any(rows.row.get(k, 99) != rows.row[key] - 1 for k in below):
+            continue
+        x = round((boxes[below[0]].x + boxes[below[1]].x) / 2, 1)
+        readers = [w.target for w in graph.wires if w.source == key]
+        chain = [key, *(r for r in readers if len(readers) == 1 and r in on and graph.nodes[r].kind == "round")]
+        if all(_free(rows, boxes, k, x) for k in chain):
+            for k in chain:
+                boxes[k].x = x
+
+
+def _free(rows: Rows, boxes: dict, key: str, x: float) -> bool:  # type: ignore[type-arg]
+    """Whether a node can move to x without meeting or passing another of its row."""
+    low, high = sorted((boxes[key].x, x))
+    return all(
+        not low - (b.width + boxes[key].width) / 2 - 4 < b.x < high + (b.width + boxes[key].width) / 2 + 4
+        for k, b in boxes.items()
+        if k != key and rows.row[k] == rows.row[key]
+    )
+
+
+def _flush(graph: Graph, rows: Rows, boxes: dict, trunks: list[dict[int, float]], rim: set[str]) -> None:  # type: ignore[type-arg]
+    """The storeys of a stack begin at the same x."""
+    if len(rows.recurrent) < 2:
+        return
+    moved: dict[int, float] = {}
+    for block in rows.recurrent:
+        core = [k for k in boxes if rows.block.get(k) == block and k not in rim]
+        if not core:
+            continue
+        left = min(boxes[k].x - boxes[k].width / 2 - boxes[k].left for k in core)
+        moved[block] = -left
+        for k in core:
+            boxes[k].x = round(boxes[k].x - left, 1)
+        span = [rows.row[k] for k in core]
+        for trunk in trunks:
+            for r in trunk:
+                if min(span) <= r <= max(span):
+                    trunk[r] = round(trunk[r] - left, 1)
+    for k in boxes:
+        if rows.block.get(k) not in moved and not reads_out(rows, k):
+            reader = next((rows.block[w.target] for w in graph.wires if w.source == k and rows.block.get(w.target) in moved), None)
+            if reader is None and moved:
+                reader = min(moved)
+            if reader is not None:
+                boxes[k].x = round(boxes[k].x + moved[reader], 1)
+
+
+def _alone(rows: Rows, falls: dict[str, int], key: str) -> bool:
+    return sum(rows.row[k] == rows.row[key] and rows.block[k] == rows.block[key] for k in falls) == 1
+
+
+def _beyond(
+    rows: Rows, boxes: dict, trunks: list[dict[int, float]], read_outs: list[str], states: list[str], at: float, moved: float, width: float  # type: ignore[type-arg]
+) -> None:
+    top = max(rows.row[k] for k in rows.block if rows.block[k] in rows.recurrent and k in boxes)
+    beside = any(rows.row[k] <= top for k in read_outs)
+    left = min(boxes[k].x - boxes[k].width / 2 - boxes[k].left for k in read_outs)
+    shift = at + width / 2 + 2 * SPACE - left if beside else moved
+    for k in read_outs:
+        boxes[k].x = round(boxes[k].x + shift, 1)
+    for trunk in trunks:  # risers between read-outs
+        for r in trunk:
+            if r > top:
+                trunk[r] = round(trunk[r] + shift, 1)

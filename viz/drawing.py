@@ -1,0 +1,101 @@
+"""A finished picture: SVG, DOT and HTML of one scene, the numbers in it, and how a notebook shows it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from viz import pinned, svg
+from viz.scene import Scene
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark"><title>{title}</title>
+<style>body{{margin:24px;background:Canvas;color:CanvasText;font-family:sans-serif}}
+main{{overflow-x:auto}}main>svg{{max-width:none;height:auto}}</style></head>
+<body><main>{svg}</main></body></html>
+"""
+
+
+class Drawing:
+    """What every view returns.
+
+    .svg .dot .html   the picture as text; .dot is pinned (layout program "nop2", or `neato -n2`)
+    .save(path)       writes the form that the suffix names, atomically
+    .data             every number that is drawn, as arrays
+    """
+
+    def __init__(self, scene: Scene, data: Mapping[str, Any] | None = None, dot: Callable[[], str] | None = None) -> None:
+        self.scene = scene
+        self.data: dict[str, Any] = dict(data or {})
+        self._dot = dot
+
+    @property
+    def title(self) -> str:
+        return self.scene.title
+
+    @cached_property
+    def svg(self) -> str:
+        return svg.write(self.scene)
+
+    @cached_property
+    def dot(self) -> str:
+        return self._dot() if self._dot else pinned.write(self.scene)
+
+    @cached_property
+    def html(self) -> str:
+        return _PAGE.format(title=escape(self.title), svg=self.svg)
+
+    def save(self, path: str | Path) -> Path:
+        """Write to `*.svg`, `*.html`, `*.dot` or `*.gv`; the file is complete or untouched.
+
+        Errors: ValueError for another suffix; OSError naming the path where it cannot be written.
+        """
+        path = Path(path)
+        forms = {".svg": "svg", ".html": "html", ".htm": "html", ".dot": "dot", ".gv": "dot"}
+        if path.suffix.lower() not in forms:
+            raise ValueError(f"cannot save a drawing as {path.name!r}: use .svg, .html or .dot")
+        write_text(path, getattr(self, forms[path.suffix.lower()]))
+        return path
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def _repr_html_(self) -> str:
+        return f'<div style="overflow-x:auto">{self.svg}</div>'
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"image/svg+xml": self.svg, "text/html": self._repr_html_(), "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        _, _, w, h = self.scene.bounds
+        return f"<Drawing {self.title!r}, {w:.0f} × {h:.0f}>"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file by way of a neighbour, so that a reader never sees half of it."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot write {path}: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,513 @@
+"""One step of a lane, laid out: where its nodes stand and how its wires run.
+
+Rows come from `viz.rows`; the order and x of nodes from Graphviz, which is given every row as a rank and
+every long wire as a chain of dummies; y, sockets and wires are settled here. A step is laid out once;
+`viz.tiling` repeats it. Units are px, x to the right, y down, the origin at the step's upper left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import graphviz
+
+from viz import theme, worker
+from viz.columns import falling, is_state, reads_out, settle
+from viz.graph import Graph, Node, Wire
+from viz.rows import Rows, is_near, is_port, port_of, rail_of, rows
+
+TITLE = 13.0  # font sizes
+SMALL = 10.5
+BOX = 28.0  # height of a box
+ROUND = 26.0  # diameter of × and +
+PILL = 16.0  # height of a parameter's pill
+PILL_GAP = 5.0
+DUMMY = 10.0
+SEPARATION = 16.0  # between neighbours in a row
+CHANNEL = 30.0  # least height between rows
+TRACK = 11.0
+
+
+@dataclass
+class Box:
+    """A node's place: centre of its box, size of the box, and how far it reaches with its pills."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    below: float = 0.0  # extra reach of pills under, left and right of the box
+    above: float = 0.0
+    left: float = 0.0
+    right: float = 0.0
+
+    @property
+    def top(self) -> float:
+        return self.y - self.height / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height / 2
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where a wire ends: its point, the side it arrives from, and the pill it plugs into (centre, width)."""
+
+    x: float
+    y: float
+    side: str  # below | above | left | right
+    pill: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Path:
+    """A piece of a wire: cubic points (3n+1), the wires that share it, whether an arrowhead ends it."""
+
+    net: str
+    wires: tuple[Wire, ...]
+    points: tuple[tuple[float, float], ...]
+    head: bool
+
+
+@dataclass
+class Net:
+    """All wires of a step with one source: a node, a rail or a port."""
+
+    key: str
+    source: str
+    kind: str  # out | rail | port
+    wires: list[Wire] = field(default_factory=list)
+    trunk: dict[int, float] = field(default_factory=dict)  # row -> x of the riser passing it
+
+
+@dataclass
+class Step:
+    """The layout of one step of a lane."""
+
+    lane: str
+    graph: Graph
+    rows: Rows
+    boxes: dict[str, Box] = field(default_factory=dict)
+    ports: dict[tuple[str, int], Port] = field(default_factory=dict)
+    biases: dict[tuple[str, int], tuple[float, float, float]] = field(default_factory=dict)
+    nets: dict[str, Net] = field(default_factory=dict)
+    paths: list[Path] = field(default_factory=list)
+    rail_y: dict[str, float] = field(default_factory=dict)
+    rail_x: dict[str, float] = field(default_factory=dict)  # the far end of a rail inside the step
+    row_y: list[float] = field(default_factory=list)
+    width: float = 0.0
+    height: float = 0.0
+    dot: str = ""
+
+
+def lay_out(graph: Graph, lane: str, stepped: bool = True) -> Step:
+    """Lay out one step of `lane`. `stepped` leaves room for a step's subscript in the titles."""
+    step = Step(lane, graph, rows(graph, lane))
+    for node in graph.within(lane):
+        step.boxes[node.key] = _size(node, step, stepped)
+    _nets(step)
+    _graphviz(step, ())
+    alike = _storeys_alike(step)
+    if alike:
+        _graphviz(step, alike)
+    _levels(step)
+    _snap(step)
+    _sockets(step)
+    from viz import route
+
+    route.run(step)
+    return step
+
+
+def title_of(node: Node, at: str = "") -> theme.Label:
+    """What is written in a node's box; `at` is the step's subscript, for states and data."""
+    if node.kind in ("state", "chip") or node.role == "loss":
+        label = theme.name(node.stream or node.key, at)
+        return label
+    if node.function and node.title:
+        return (theme.Span(node.function + "\u2009"), *node.title)
+    return (theme.Span(node.function),) if node.function else node.title or (theme.Span("+"),)
+
+
+def pill_width(label: theme.Label) -> float:
+    return round(theme.label_width(label, SMALL) + 9, 1) if label else 0.0
+
+
+def _side(step: Step, wire: Wire) -> str:
+    """From where a wire arrives at its target."""
+    row, spine = step.rows.row, step.rows.spines
+    if is_port(step.graph, wire):
+        return "below"
+    if is_near(wire):
+        mine = spine.get(wire.source)
+        if mine and mine.sign == wire.lag and mine.path[0] == wire.target:
+            return "left" if wire.lag < 0 else "right"
+        return "below" if step.rows.row[rail_of(wire)] < row[wire.target] else "above"
+    for s in spine.values():
+        for a, b in pairwise(s.path):
+            if (a, b) == (wire.source, wire.target):
+                return "left" if s.sign < 0 else "right"
+    if row[wire.source] == row[wire.target]:
+        return "level"
+    return "below" if row[wire.source] < row[wire.target] else "above"
+
+
+def _size(node: Node, step: Step, stepped: bool) -> Box:
+    text = theme.label_width(title_of(node, "00" if stepped and node.kind in ("state", "chip") else ""), TITLE)
+    if node.kind == "round":
+        return Box(0, 0, ROUND, ROUND)
+    box = Box(0, 0, max(text + 18, 38.0), BOX)
+    if node.kind != "card":
+        return box
+    incoming = {w.socket: _side(step, w) for w in step.graph.wires if w.target == node.key}
+    below, above = [], []
+    for k, socket in enumerate(node.sockets):
+        width = pill_width(socket.label)
+        match incoming.get(k, "below"):
+            case "left" | "level":
+                box.left = max(box.left, width)
+            case "right":
+                box.right = max(box.right, width)
+            case "above":
+                above.append(max(width, 12.0))
+            case _:
+                below.append(max(width, 12.0))
+    for widths, reach in ((below, "below"), (above, "above")):
+        if widths:
+            box.width = max(box.width, sum(widths) + PILL_GAP * (len(widths) - 1) + 8)
+            setattr(box, reach, PILL)
+    return box
+
+
+# ---------------------------------------------------------------- nets and Graphviz
+
+
+def _nets(step: Step) -> None:
+    rows_ = step.rows
+    on_spine = {(a, b) for s in rows_.spines.values() for a, b in pairwise(s.path)}
+    for wire in step.graph.wires:
+        if wire.target not in step.boxes:
+            continue
+        if is_port(step.graph, wire):
+            key, kind = port_of(wire), "port"
+            rows_.row.setdefault(key, 0)
+        elif is_near(wire):
+            side = _side(step, wire)
+            if side in ("left", "right"):
+                continue
+            key, kind = rail_of(wire), "rail"
+        elif (wire.source, wire.target) in on_spine:
+            continue
+        else:
+            key, kind = wire.source, "out"
+        step.nets.setdefault(key, Net(key, wire.source, kind)).wires.append(wire)
+    for net in step.nets.values():
+        if net.kind == "port":
+            first = net.wires[0]
+            node = step.graph.nodes[first.source]
+            text = theme.label_width(theme.name(node.stream or node.key, "−00"), TITLE) if first.relation == "step" else 0
+            step.boxes[net.key] = Box(0, 0, max(DUMMY, text + 14), BOX if text else DUMMY)
+        start = rows_.row[net.key]
+        ends = [rows_.row[w.target] for w in net.wires]
+        for r in range(start + 1, max(ends)):
+            net.trunk[r] = 0.0
+        for r in range(min(ends) + 1, start):
+            net.trunk[r] = 0.0
+
+
+def _dummy(net: Net, row: int) -> str:
+    return f"~{net.key}~{row}"
+
+
+def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
+    """Order and x from Graphviz: each row a rank, upper rows first, `dir=back` where data flows up.
+
+    `ordered` are pairs of neighbours in a row whose order is settled already.
+    """
+    r = step.rows
+    dot = graphviz.Digraph("step", graph_attr={"nodesep": f"{SEPARATION / 72:.3f}", "ranksep": "0.5", "splines": "line"})
+    dot.attr("node", shape="box", fixedsize="true", label="", height="0.3")
+    ids: dict[str, str] = {}
+
+    def ident(key: str) -> str:
+        return ids.setdefault(key, f"n{len(ids)}")
+
+    for row in range(r.count - 1, -1, -1):
+        with dot.subgraph() as rank:  # type: ignore[union-attr]
+            rank.attr(rank="same")
+            rank.node(f"row{row}", width="0.01", style="invis", group="rows")
+            for key, box in step.boxes.items():
+                if r.row[key] == row:
+                    group = {"group": f"column{r.block.get(key, 0)}"} if key in r.down or is_state(step.graph, key) else {}
+                    rank.node(ident(key), width=f"{(box.width + box.left + box.right) / 72:.3f}", **group)
+            for net in step.nets.values():
+                if row in net.trunk:
+                    rank.node(ident(_dummy(net, row)), width=f"{DUMMY / 72:.3f}", group=net.key)
+    for row in range(r.count - 1, 0, -1):
+        dot.edge(f"row{row}", f"row{row - 1}", style="invis", weight="1000")
+    for a, b, weight, up in _edges(step):
+        dot.edge(ident(a), ident(b), weight=str(weight), **({"dir": "back"} if up else {}))
+    for a, b, seen in _flat(step):
+        dot.edge(ident(a), ident(b), **({} if seen else {"style": "invis"}))
+    for a, b in ordered:
+        dot.edge(ident(a), ident(b), style="invis")
+    step.dot = dot.source
+    back = {v: k for k, v in ids.items()}
+    by_dummy = {_dummy(net, row): (net, row) for net in step.nets.values() for row in net.trunk}
+    for line in worker.layout(step.dot).splitlines():
+        part = line.split()
+        if part and part[0] == "node" and part[1] in back:
+            key, x = back[part[1]], round(float(part[2]) * 72, 1)
+            if key in by_dummy:
+                net, row = by_dummy[key]
+                net.trunk[row] = x
+            else:
+                box = step.boxes[key]
+                box.x = x + (box.left - box.right) / 2
+
+
+def _storeys_alike(step: Step) -> list[tuple[str, str]]:
+    """For copies of one cell above one another: the lowest copy's order within rows, for the others."""
+    r = step.rows
+
+    def short(key: str) -> str:
+        return key.rpartition(".")[2]
+
+    members: dict[int, dict[str, str]] = {}
+    for key in step.boxes:
+        if key in r.block and r.block[key] in r.recurrent:
+            members.setdefault(r.block[key], {})[short(key)] = key
+    pairs: list[tuple[str, str]] = []
+    models: list[dict[str, str]] = []
+    for block in r.recurrent:
+        mine = members.get(block, {})
+        model = next((m for m in models if m.keys() == mine.keys()), None)
+        if model is None:
+            models.append(mine)
+            continue
+        for row in sorted({r.row[k] for k in model.values()}):
+            order = sorted((n for n, k in model.items() if r.row[k] == row), key=lambda n: step.boxes[model[n]].x)
+            pairs += [(mine[a], mine[b]) for a, b in pairwise(order) if r.row[mine[a]] == r.row[mine[b]]]
+    return pairs
+
+
+def _edges(step: Step) -> Iterable[tuple[str, str, int, bool]]:
+    """Pairs in neighbouring rows, upper first; whether data flows up between them."""
+    row = step.rows.row
+    for net in step.nets.values():
+        start = row[net.key]
+
+        def via(r: int, net: Net = net, start: int = start) -> str | None:
+            if r == start:
+                return net.source if net.kind == "out" else net.key if net.kind == "port" else None
+            return _dummy(net, r)
+
+        pairs: list[tuple[str | None, str, bool, int]] = []
+        for r in net.trunk:
+            up = r > start
+            pairs.append((via(r - 1 if up else r + 1), _dummy(net, r), up, 40))
+        for wire in net.wires:
+            end = row[wire.target]
+            if end != start:
+                column = wire.source in step.rows.down or wire.target in step.rows.down
+                pairs.append((via(end - 1 if end > start else end + 1), wire.target, end > start, 60 if column else 20))
+        for a, b, up, weight in pairs:
+            if a is not None:
+                yield (b, a, weight, True) if up else (a, b, weight, False)
+
+
+def leaves_up(step: Step, net: Net, row: int) -> bool:
+    """A riser from a state past the rest of its own component runs to the right of the rim."""
+    r = step.rows
+    if net.kind != "out" or not is_state(step.graph, net.source) or net.source not in r.down or row <= r.row[net.source]:
+        return False
+    return row <= max(r.row[k] for k, b in r.block.items() if b == r.block[net.source] and k in step.boxes)
+
+
+def _flat(step: Step) -> Iterable[tuple[str, str, bool]]:
+    """Order within rows: highways in their order, the column of states and what comes down beside it last."""
+    r = step.rows
+    for spine in r.spines.values():
+        for a, b in pairwise(spine.path):
+            yield (a, b, True) if spine.sign < 0 else (b, a, True)
+    falls = falling(step.graph, r)
+    states = {k: r.direction.get(k, -1) for k in step.boxes if is_state(step.graph, k)}
+    late = {k for k, d in (states | falls).items() if d < 0}
+    early = {k for k, d in (states | falls).items() if d > 0}
+    for row in range(r.count):
+        here = [k for k in step.boxes if r.row[k] == row]
+        risers = [_dummy(n, row) for n in step.nets.values() if row in n.trunk and leaves_up(step, n, row)]
+        dummies = [_dummy(n, row) for n in step.nets.values() if row in n.trunk and n.source not in r.down]
+        read_out = [k for k in here if reads_out(r, k)]
+        own = [k for k in here if k not in late | early and k not in read_out]
+        spine = {k for s in r.spines.values() for k in s.path}
+        for b in [k for k in here if k in late and k not in spine]:
+            for a in [*own, *dummies]:
+                yield (a, b, False)
+        for b in risers:
+            for a in [k for k in here if k not in read_out] + dummies:
+                yield (a, b, False)
+        for b in read_out:
+            for a in [k for k in here if k not in read_out] + risers:
+                yield (a, b, False)
+        for a in [k for k in here if k in early and k not in spine]:
+            for b in [*own, *dummies]:
+                yield (a, b, False)
+
+
+# ---------------------------------------------------------------- y, alignment, sockets
+
+
+def _levels(step: Step) -> None:
+    """Rows and channels from top to bottom; also the common column of the states."""
+    r = step.rows
+    settle(step.graph, r, step.boxes, [n.trunk for n in step.nets.values()])
+    left = min(b.x - b.width / 2 - b.left for b in step.boxes.values())
+    for net in step.nets.values():
+        if net.trunk:
+            left = min(left, min(net.trunk.values()) - DUMMY / 2)
+    for box in step.boxes.values():
+        box.x = round(box.x - left, 1)
+    for net in step.nets.values():
+        net.trunk = {k: round(x - left, 1) for k, x in net.trunk.items()}
+    y = 0.0
+    step.row_y = [0.0] * r.count
+    for row in range(r.count - 1, -1, -1):
+        here = [b for k, b in step.boxes.items() if r.row[k] == row]
+        up = max((b.height / 2 + b.above for b in here), default=BOX / 2)
+        under = max((b.height / 2 + b.below for b in here), default=2.0)
+        if not here:
+            up = 2.0
+        y += up
+        step.row_y[row] = y
+        for b in here:
+            b.y = y
+        y += under
+        if row:
+            y += CHANNEL + TRACK * max(0, _tracks(step, row - 1) - 1)
+    for rail in r.rails:
+        step.rail_y[rail] = step.row_y[r.row[rail]]
+    step.height = round(y, 1)
+    step.width = round(max(b.x + b.width / 2 + b.right for b in step.boxes.values()), 1)
+
+
+def _tracks(step: Step, channel: int) -> int:
+    """How many nets may run sideways between row `channel` and the next."""
+    row = step.rows.row
+    count = 0
+    for net in step.nets.values():
+        start = row[net.key]
+        ends = [row[w.target] for w in net.wires]
+        if net.kind == "rail" and start == channel:
+            continue
+        if start <= channel < max(ends) or min(ends) <= channel < start:
+            count += len(net.wires) > 1
+    return count
+
+
+def _snap(step: Step) -> None:
+    """Data and risers move under the card they feed last, when nothing stands in the way."""
+    row = step.rows.row
+    for net in step.nets.values():
+        if net.kind == "rail" or row[net.key] != 0 or net.key not in step.boxes:
+            continue
+        box = step.boxes[net.key]
+        ends = [(row[w.target], w) for w in net.wires]
+        last_row = min(e for e, _ in ends)
+        targets = sorted((step.boxes[w.target].x for e, w in ends if e == last_row), reverse=True)
+        for x in targets:
+            others = [
+                b for k, b in step.boxes.items()
+                if row[k] < last_row and k != net.key and abs(b.x - x) < (b.width + (box.width if row[k] == 0 else DUMMY)) / 2 + 8
+            ]  # fmt: skip
+            if not others:
+                box.x = x
+                for r in net.trunk:
+                    if r < last_row:
+                        net.trunk[r] = x
+                break
+
+
+def _sockets(step: Step) -> None:
+    """Where each wire ends at its node; a card's sockets in the order its wires arrive."""
+    graph = step.graph
+    for key, box in step.boxes.items():
+        if key not in graph.nodes:
+            continue
+        node = graph.nodes[key]
+        wires = {w.socket: w for w in graph.wires if w.target == key}
+        sides: dict[str, list[tuple[float, int]]] = {}
+        for k, socket in enumerate(node.sockets):
+            wire = wires.get(k)
+            if wire is None:
+                if socket.label:
+                    sides.setdefault("below", []).append((1e9 + k, k))
+                continue
+            side = _side(step, wire)
+            if side == "level":
+                side = "left" if step.boxes[wire.source].x < box.x else "right"
+            sides.setdefault(side, []).append((_from(step, wire), k))
+        if node.kind == "state" and not node.sockets:
+            for wire in wires.values():
+                side = _side(step, wire)
+                side = ("left" if step.boxes[wire.source].x < box.x else "right") if side == "level" else side
+                sides.setdefault(side, []).append((0.0, wire.socket))
+        for side, found in sides.items():
+            _attach(step, node, box, side, [k for _, k in sorted(found)])
+
+
+def _from(step: Step, wire: Wire) -> float:
+    """A position that orders arriving wires from left to right."""
+    if is_near(wire):
+        rail = rail_of(wire)
+        if rail in step.nets:
+            end = step.rows.row[wire.target] - 1
+            trunk = step.nets[rail].trunk.get(end)
+            return trunk if trunk is not None else -1e6 * wire.lag * -1 + step.rows.row[rail]
+        return -1e6
+    key = port_of(wire) if is_port(step.graph, wire) else wire.source
+    net = step.nets.get(key)
+    if net is not None:
+        up = step.rows.row[net.key] < step.rows.row[wire.target]
+        near = net.trunk.get(step.rows.row[wire.target] + (-1 if up else 1))
+        if near is not None:
+            return near
+    return step.boxes[key].x
+
+
+def _attach(step: Step, node: Node, box: Box, side: str, sockets: list[int]) -> None:
+    if side in ("left", "right"):
+        sign = -1 if side == "left" else 1
+        for k in sockets:
+            edge = box.x + sign * box.width / 2
+            width = pill_width(node.sockets[k].label) if node.sockets else 0.0
+            pill = (edge + sign * width / 2, box.y, width) if width else None
+            step.ports[node.key, k] = Port(edge + sign * width, box.y, side, pill)
+        return
+    sign = 1 if side == "below" else -1
+    edge = box.y + sign * box.height / 2
+    if node.kind == "card":
+        widths = [max(pill_width(node.sockets[k].label), 12.0) for k in sockets]
+        x = box.x - (sum(widths) + PILL_GAP * (len(widths) - 1)) / 2
+        for k, width in zip(sockets, widths, strict=True):
+            centre = round(x + width / 2, 1)
+            pill = (centre, edge + sign * PILL / 2, width)
+            if not node.sockets[k].wired:
+                step.biases[node.key, k] = pill
+            elif node.sockets[k].label:
+                step.ports[node.key, k] = Port(centre, edge + sign * PILL, side, pill)
+            else:
+                step.ports[node.key, k] = Port(centre, edge, side)
+            x += width + PILL_GAP
+        return
+    for n, k in enumerate(sockets):
+        dx = (n - (len(sockets) - 1) / 2) * (16.0 if node.kind == "round" else min(18.0, box.width / (len(sockets) + 1)))
+        y = edge
+        if node.kind == "round":
+            radius = box.height / 2
+            dx = max(-radius * 0.72, min(radius * 0.72, dx))
+            y = box.y + sign * (radius**2 - dx**2) ** 0.5
+        step.ports[node.key, k] = Port(round(box.x + dx, 1), round(y, 1), side)

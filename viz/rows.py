@@ -1,0 +1,315 @@
+"""Which row each node of a step stands in, and through which nodes each state's highway runs.
+
+Rows count from the bottom: data enters below and flows up, layers stand on one another. A state whose own
+past reaches it through sums and products alone (`c[t] = f[t]*c[t-1] + ...`) is a highway: the nodes
+on that way share its row. What is computed from a highway at the same step comes down again
+(`h[t] = o[t]*tanh(c[t])`), to the *rail* row at the bottom along which the state is read one step
+later. Everything here is difference constraints between rows, solved by longest paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from viz.graph import Graph, Node, Wire
+
+LINEAR = ("×", "+", "−")
+
+
+@dataclass(frozen=True)
+class Spine:
+    """The way of a state's past to its present, state node included; `sign` is the lag, -1 or +1."""
+
+    state: str
+    sign: int
+    path: tuple[str, ...]
+    linear: bool
+
+
+@dataclass
+class Rows:
+    row: dict[str, int] = field(default_factory=dict)  # nodes, rails ("rail:h:-1") and ports
+    spines: dict[str, Spine] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)  # what is computed from a highway and comes down
+    rails: dict[str, tuple[str, int]] = field(default_factory=dict)  # rail -> state, lag
+    direction: dict[str, int] = field(default_factory=dict)  # state -> the lag it is read at, -1 or +1
+    block: dict[str, int] = field(default_factory=dict)  # node -> its strongly connected component, in order
+    recurrent: list[int] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return max(self.row.values(), default=0) + 1
+
+
+def rail_of(wire: Wire) -> str:
+    return f"rail:{wire.source}:{wire.lag:+d}"
+
+
+def port_of(wire: Wire) -> str:
+    """Where a wire from another time (farther than one step) or another lane enters a step."""
+    return f"port:{wire.source}:{wire.relation}:{wire.lag:+d}"
+
+
+def is_near(wire: Wire) -> bool:
+    return wire.relation == "step" and abs(wire.lag) == 1
+
+
+def is_port(graph: Graph, wire: Wire) -> bool:
+    return wire.relation != "step" or abs(wire.lag) > 1 or graph.nodes[wire.source].lane != graph.nodes[wire.target].lane
+
+
+def rows(graph: Graph, lane: str) -> Rows:
+    """Rows of one lane's step."""
+    nodes = {n.key: n for n in graph.within(lane)}
+    wires = [w for w in graph.wires if w.target in nodes]
+    found = Rows()
+    _blocks(found, graph, nodes, wires)
+    for wire in wires:
+        if is_near(wire) and wire.source in nodes:
+            found.direction.setdefault(wire.source, 1 if wire.lag > 0 else -1)
+    for node in nodes.values():
+        if node.kind == "state":
+            found.direction.setdefault(node.key, -1)
+    _spines(found, nodes, wires)
+    _descents(found, nodes, wires)
+    _solve(found, graph, nodes, wires)
+    return found
+
+
+def _blocks(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    """Strongly connected components of the lane's equations, numbered in topological order."""
+    keys = sorted(nodes, key=list(nodes).index)
+    at = {k: i for i, k in enumerate(keys)}
+    inside = [w for w in wires if w.source in at]
+    pairs = [(at[w.source], at[w.target]) for w in inside]
+    by_equation: dict[str, str] = {}
+    for key in keys:  # an equation's operators belong together
+        equation = nodes[key].equation
+        if equation is not None:
+            first = by_equation.setdefault(equation, key)
+            pairs += [(at[first], at[key]), (at[key], at[first])]
+    n = len(keys)
+    data = np.ones(len(pairs))
+    matrix = coo_matrix((data, ([p[0] for p in pairs], [p[1] for p in pairs])), shape=(n, n)) if n else coo_matrix((0, 0))
+    count, labels = connected_components(matrix, directed=True, connection="strong") if n else (0, [])
+    component = [int(c) for c in labels]
+    indegree = [0] * count
+    follows: list[set[int]] = [set() for _ in range(count)]
+    for a, b in pairs:
+        if component[a] != component[b] and component[b] not in follows[component[a]]:
+            follows[component[a]].add(component[b])
+            indegree[component[b]] += 1
+    first_member = {c: component.index(c) for c in range(count)}
+    ready = sorted((c for c in range(count) if indegree[c] == 0), key=first_member.__getitem__)
+    number: dict[int, int] = {}
+    while ready:
+        c = ready.pop(0)
+        number[c] = len(number)
+        for d in sorted(follows[c], key=first_member.__getitem__):
+            indegree[d] -= 1
+            if indegree[d] == 0:
+                ready.append(d)
+        ready.sort(key=first_member.__getitem__)
+    found.block = {k: number[component[at[k]]] for k in keys}
+    lagged = {found.block[w.target] for w in inside if w.lag and found.block[w.source] == found.block[w.target]}
+    found.recurrent = sorted(lagged)
+
+
+def _spines(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    taken: set[str] = set()
+    linear_blocks: set[int] = set()
+    for linear in (True, False):
+        for key, node in nodes.items():
+            if node.kind != "state" or key in found.spines:
+                continue
+            if not linear and found.block[key] in linear_blocks:
+                continue
+            path = _path(key, found, nodes, wires, taken, linear)
+            if path is None:
+                continue
+            found.spines[key] = Spine(key, found.direction[key], path, linear)
+            taken.update(path)
+            if linear:
+                linear_blocks.add(found.block[key])
+
+
+def _path(
+    state: str, found: Rows, nodes: dict[str, Node], wires: list[Wire], taken: set[str], linear: bool
+) -> tuple[str, ...] | None:
+    """The shortest way from the state's neighbour in time to the state within one step, breadth first."""
+
+    def may(key: str) -> bool:
+        node = nodes[key]
+        if key == state:
+            return True
+        passes = node.kind == "round" and node.function in LINEAR if linear else node.kind != "state"
+        return passes and key not in taken and found.block[key] == found.block[state]
+
+    near = [w for w in wires if w.source == state and is_near(w) and w.lag == found.direction[state]]
+    frontier = [(w.target, (w.target,)) for w in near if may(w.target)]
+    seen = {key for key, _ in frontier}
+    while frontier:
+        key, path = frontier.pop(0)
+        if key == state:
+            return path
+        for wire in wires:
+            if wire.source == key and wire.relation == "step" and wire.lag == 0 and wire.target not in seen and may(wire.target):
+                seen.add(wire.target)
+                frontier.append((wire.target, (*path, wire.target)))
+    return None
+
+
+def _descents(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    """What follows a highway at the same step within its block, short of another highway."""
+    on = {k for s in found.spines.values() for k in s.path}
+    stack = [s.state for s in found.spines.values() if s.linear]
+    stack += [k for s in found.spines.values() for k in s.path if k != s.state]
+    while stack:
+        key = stack.pop()
+        for wire in wires:
+            if wire.source != key or wire.relation != "step" or wire.lag:
+                continue
+            target = wire.target
+            if target in nodes and found.block[target] == found.block[key] and target not in on | found.down:
+                found.down.add(target)
+                stack.append(target)
+
+
+def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    """Longest paths over the constraints row(b) >= row(a) + gap."""
+    group = {k: k for k in nodes}
+    for spine in found.spines.values():
+        for key in spine.path:
+            group[key] = f"spine:{spine.state}"
+    constraints: list[tuple[str, str, int, bool]] = []  # a, b, gap, may be dropped
+    low = ["floor"]
+    for node in nodes.values():
+        if node.kind == "chip":
+            constraints.append(("floor", node.key, 0, False))
+    block_rails: dict[int, list[str]] = {}
+    for wire in wires:
+        if is_near(wire) and wire.source in nodes and not _on_spine(found, wire):
+            rail = rail_of(wire)
+            if rail not in found.rails:
+                found.rails[rail] = (wire.source, wire.lag)
+                block_rails.setdefault(found.block[wire.source], []).append(rail)
+                group[rail] = rail
+            constraints.append((rail, group[wire.target], 1, True))
+        elif is_port(graph, wire):
+            constraints.append(("floor", group[wire.target], 1, False))
+    for key in nodes:  # a state that came down lives on its rail
+        if nodes[key].kind == "state" and key in found.down:
+            rail = f"rail:{key}:{found.direction[key]:+d}"
+            if rail not in found.rails:
+                found.rails[rail] = (key, found.direction[key])
+                block_rails.setdefault(found.block[key], []).append(rail)
+                group[rail] = rail
+            group[key] = rail
+    for rails in block_rails.values():
+        rails.sort(key=lambda r: found.rails[r][0] not in found.down)
+        constraints += [("floor", rails[0], 1, False)]
+        constraints += [(a, b, 1, False) for a, b in zip(rails, rails[1:], strict=False)]
+    for block, rails in block_rails.items():  # nothing but states stands on a rail's row
+        members = [group[k] for k in nodes if found.block[k] == block and nodes[k].kind != "chip"]
+        constraints += [(rails[-1], m, 1, True) for m in dict.fromkeys(members) if m not in rails]
+    on = {k for s in found.spines.values() for k in s.path}
+    for wire in wires:
+        if wire.relation != "step" or wire.lag or wire.source not in nodes:
+            continue
+        a, b = wire.source, wire.target
+        if group[a] == group[b]:
+            continue
+        falls = b in found.down and found.block[a] == found.block[b]
+        if falls and (a in found.down or a in on):
+            level = nodes[a].kind == "card" and a not in on and nodes[b].kind != "state"  # a gate may stand beside its product
+            constraints.append((group[b], group[a], 0 if level else 1, True))
+        elif falls:
+            constraints.append((group[a], group[b], 0, True))
+        else:
+            constraints.append((group[a], group[b], 1, False))
+        if found.block[a] != found.block[b]:
+            constraints += [(group[a], rail, 1, True) for rail in block_rails.get(found.block[b], ())]
+    _storeys(found, nodes, group, constraints)
+    level = _longest({*group.values(), *low}, constraints)
+    _raise(found, nodes, group, constraints, level)
+    for key in group:
+        found.row[key] = level[group[key]]
+    _targets_up(found, nodes, wires)
+
+
+def _on_spine(found: Rows, wire: Wire) -> bool:
+    spine = found.spines.get(wire.source)
+    return spine is not None and spine.sign == wire.lag and spine.path[0] == wire.target
+
+
+def _storeys(found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[tuple[str, str, int, bool]]) -> None:
+    """Each recurrent component stands on the one before it."""
+    members: dict[int, list[str]] = {}
+    for key, node in nodes.items():
+        if node.kind != "chip":
+            members.setdefault(found.block[key], []).append(group[key])
+    for rail, (state, _) in found.rails.items():
+        members[found.block[state]].append(rail)
+    for lower, upper in zip(found.recurrent, found.recurrent[1:], strict=False):
+        for a in dict.fromkeys(members[lower]):
+            constraints += [(a, b, 1, False) for b in dict.fromkeys(members[upper])]
+
+
+def _longest(names: Iterable[str], constraints: list[tuple[str, str, int, bool]]) -> dict[str, int]:
+    """The least rows from 0 that satisfy the constraints; droppable ones go when they form a cycle."""
+    order = sorted(names)
+    level = dict.fromkeys(order, 0)
+    active = [c for c in constraints if c[0] != c[1]]
+    while True:
+        waiting = dict.fromkeys(order, 0)
+        for _, b, _, _ in active:
+            waiting[b] += 1
+        after: dict[str, list[tuple[str, int]]] = {k: [] for k in order}
+        for a, b, gap, _ in active:
+            after[a].append((b, gap))
+        ready = [k for k in order if not waiting[k]]
+        done = 0
+        while ready:
+            a = ready.pop()
+            done += 1
+            for b, gap in after[a]:
+                level[b] = max(level[b], level[a] + gap)
+                waiting[b] -= 1
+                if not waiting[b]:
+                    ready.append(b)
+        if done == len(order):
+            return level
+        stuck = {k for k in order if waiting[k]}
+        keep = [c for c in active if not (c[3] and c[0] in stuck and c[1] in stuck)]
+        if len(keep) == len(active):  # a highway that needs itself: let the whole cycle share rows
+            keep = [c for c in active if not (c[0] in stuck and c[1] in stuck)]
+        active = keep
+        level = dict.fromkeys(order, 0)
+
+
+def _raise(
+    found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[tuple[str, str, int, bool]], level: dict[str, int]
+) -> None:
+    """What comes down stays as high as it can; the cards of a component share a row where they can."""
+    cards = [k for k, n in nodes.items() if n.kind == "card" and group[k] == k]
+    top = {b: max(level[k] for k in cards if found.block[k] == b) for b in {found.block[k] for k in cards}}
+    falling = [k for k in nodes if k in found.down and nodes[k].kind != "state"]
+    for key in sorted(dict.fromkeys([*cards, *falling]), key=lambda k: (-level[k], k)):
+        room = min((level[b] - gap for a, b, gap, _ in constraints if a == key), default=level[key])
+        if nodes[key].kind == "card":
+            room = min(room, top[found.block[key]])
+        level[key] = max(level[key], room)
+
+
+def _targets_up(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    """Data that only a read-out or a loss needs stands right below it, not at the bottom."""
+    recurrent = set(found.recurrent)
+    for key, node in nodes.items():
+        readers = [w.target for w in wires if w.source == key]
+        if node.kind == "chip" and readers and not any(found.block[r] in recurrent for r in readers):
+            found.row[key] = max(0, min(found.row[r] for r in readers) - 1)

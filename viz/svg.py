@@ -1,0 +1,211 @@
+"""Writing a scene as SVG. Deterministic: the same scene gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from viz import theme
+from viz.layout import BOX, PILL, SMALL, TITLE
+from viz.scene import Mark, Piece, Point, Scene
+
+MARGIN = 14.0
+
+
+def coordinate(value: float) -> str:
+    text = f"{value:.1f}"
+    return text[:-2] if text.endswith(".0") else text
+
+
+def text(x: float, y: float, label: Sequence[theme.Span], size: float, anchor: str = "middle", classes: str = "") -> str:
+    """A label centred at (x, y); scripts are shifted spans, which every renderer draws alike."""
+    parts, shift = [], 0.0
+    for span in label:
+        target = -span.script * -1 * 0.0 if not span.script else (0.24 if span.script < 0 else -0.34) * size
+        style = f' dy="{coordinate(target - shift)}"' if target != shift else ""
+        small = f' font-size="{coordinate(size * 0.72)}"' if span.script else ""
+        shift = target
+        body = escape(span.text, quote=False)
+        parts.append(f"<tspan{style}{small}>{body}</tspan>" if style or small else body)
+    cls = f' class="{classes}"' if classes else ""
+    return (
+        f'<text{cls} x="{coordinate(x)}" y="{coordinate(y + size * 0.36)}" font-size="{coordinate(size)}" '
+        f'text-anchor="{anchor}">{"".join(parts)}</text>'
+    )
+
+
+def curve(points: Sequence[Point]) -> str:
+    """Path data of cubic points; straight pieces are written as lines."""
+    out = [f"M{coordinate(points[0][0])} {coordinate(points[0][1])}"]
+    at = points[0]
+    for k in range(1, len(points) - 2, 3):
+        a, b, c = points[k : k + 3]
+        if _straight(at, a, b, c):
+            out.append(f"L{coordinate(c[0])} {coordinate(c[1])}")
+        else:
+            out.append("C" + " ".join(f"{coordinate(p[0])} {coordinate(p[1])}" for p in (a, b, c)))
+        at = c
+    return "".join(out)
+
+
+def _straight(a: Point, b: Point, c: Point, d: Point) -> bool:
+    def off(p: Point) -> float:
+        return abs((d[0] - a[0]) * (p[1] - a[1]) - (d[1] - a[1]) * (p[0] - a[0]))
+
+    return off(b) < 0.5 and off(c) < 0.5
+
+
+def shorten(points: Sequence[Point], by: float) -> list[Point]:
+    """The same wire ending `by` px earlier, so that a thick line does not stick out of its arrowhead."""
+    out = list(points)
+    (x0, y0), (x1, y1) = _before_end(points), points[-1]
+    d = max(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5, 1e-9)
+    by = min(by, d * 0.9)
+    out[-1] = (x1 - (x1 - x0) / d * by, y1 - (y1 - y0) / d * by)
+    if len(out) >= 2 and abs(out[-2][0] - x1) + abs(out[-2][1] - y1) < by:
+        out[-2] = out[-1]
+    return out
+
+
+def _before_end(points: Sequence[Point]) -> Point:
+    end = points[-1]
+    for p in reversed(points[:-1]):
+        if abs(p[0] - end[0]) + abs(p[1] - end[1]) > 0.5:
+            return p
+    return points[0]
+
+
+def head(points: Sequence[Point], width: float) -> str:
+    (x0, y0), (x1, y1) = _before_end(points), points[-1]
+    d = max(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5, 1e-9)
+    ux, uy = (x1 - x0) / d, (y1 - y0) / d
+    length, half = 6.0 + 1.1 * width, 2.4 + 0.75 * width
+    base = (x1 - ux * length, y1 - uy * length)
+    corners = [(x1, y1), (base[0] - uy * half, base[1] + ux * half), (base[0] + uy * half, base[1] - ux * half)]
+    return '<path class="head" d="M' + "L".join(f"{coordinate(p[0])} {coordinate(p[1])}" for p in corners) + 'Z"/>'
+
+
+def default_width(classes: Sequence[str]) -> float:
+    if "hot" in classes:
+        return 1.5
+    if "highway" in classes and "faded" not in classes:
+        return 4.0
+    return 2.0 if "state-b" in classes else 1.5
+
+
+def piece(p: Piece, halo: bool) -> str:
+    width = p.width if p.width is not None else default_width(p.classes)
+    points = shorten(p.points, 4.0 + width) if p.head else p.points
+    data = curve(points)
+    style = f' style="stroke-width:{coordinate(width)}"' if p.width is not None else ""
+    dash = " dashed" if "skip" in p.classes else ""
+    out = [f'<g id="{escape(p.id)}" class="{" ".join(p.classes)}"{_reads(p)}>']
+    if halo:
+        out.append(f'<path class="halo" d="{data}"/>')
+    out.append(f'<path class="wire{dash}" d="{data}"{style}/>')
+    if p.head:
+        out.append(head(p.points, width))
+    out.append("</g>")
+    return "".join(out)
+
+
+def _reads(p: Piece) -> str:
+    if not p.head:
+        return ""
+    said = " ".join(
+        f"{r.wire.source}@{'' if r.source_step is None else r.source_step}>{r.wire.target}@{'' if r.target_step is None else r.target_step}.{r.wire.socket}"
+        for r in p.reads
+    )
+    return f' data-read="{escape(said)}"'
+
+
+def mark(m: Mark) -> str:
+    x, y, w, h = m.x - m.width / 2, m.y - m.height / 2, m.width, m.height
+    box = f'x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(w)}" height="{coordinate(h)}"'
+    out = [f'<g id="{escape(m.id)}" class="node {" ".join(m.classes)}" data-node="{escape(m.node.key)}">']
+    if m.hint:
+        out.append(f"<title>{escape(m.hint)}</title>")
+    for pill in m.pills:
+        px, py = pill.x - pill.width / 2, pill.y - PILL / 2
+        out.append(
+            f'<rect class="chip" x="{coordinate(px)}" y="{coordinate(py)}" width="{coordinate(pill.width)}" '
+            f'height="{coordinate(PILL)}" rx="3"/>' + text(pill.x, pill.y, _signed(pill), SMALL)
+        )
+    if "many" in m.classes:
+        out.append(f'<rect class="body" x="{coordinate(x + 4)}" y="{coordinate(y - 4)}" width="{coordinate(w)}" height="{coordinate(h)}" rx="8"/>')
+    match m.node.kind:
+        case "round":
+            out.append(f'<circle class="body" cx="{coordinate(m.x)}" cy="{coordinate(m.y)}" r="{coordinate(h / 2)}"/>')
+        case "chip":
+            out.append(f'<rect class="body" {box} rx="4"/>')
+        case "state":
+            out.append(f'<rect class="body" {box} rx="9"/>')
+        case _ if "loss" in m.classes:
+            out.append(f'<rect class="body" {box} rx="{coordinate(h / 2)}"/>')
+        case _:
+            out.append(f'<rect class="body" {box} rx="6"/>')
+    size = 16.0 if m.node.kind == "round" else TITLE
+    out.append(text(m.x, m.y, m.title, size))
+    out.append("</g>")
+    return "".join(out)
+
+
+def _signed(pill: object) -> tuple[theme.Span, ...]:
+    label, sign = pill.label, pill.sign  # type: ignore[attr-defined]
+    return (theme.Span("−"), *label) if sign == "−" else tuple(label)
+
+
+def write(scene: Scene) -> str:
+    """The whole SVG document."""
+    x, y, w, h = scene.bounds
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="tg" role="img" aria-label="{escape(scene.title)}" '
+        f'viewBox="{coordinate(x)} {coordinate(y)} {coordinate(w)} {coordinate(h)}" width="{coordinate(w)}" height="{coordinate(h)}">',
+        f"<title>{escape(scene.title)}</title>",
+        f"<style>{theme.css()}</style>",
+        f'<rect class="surface" x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(w)}" height="{coordinate(h)}"/>',
+    ]
+    for p in scene.panels:
+        out.append(
+            f'<rect class="panel" x="{coordinate(p.x)}" y="{coordinate(p.y)}" width="{coordinate(p.width)}" '
+            f'height="{coordinate(p.height)}" rx="12"/>' + text(p.x + 12, p.y + 14, theme.label(p.label), 11.5, "start", "muted")
+        )
+    for a, b in scene.gaps:
+        out.append(f'<path class="gap" d="M{coordinate(a[0])} {coordinate(a[1])}L{coordinate(b[0])} {coordinate(b[1])}"/>')
+    pieces = sorted(enumerate(scene.pieces), key=lambda v: (v[1].order, v[0]))
+    out += [piece(p, halo=p.halo) for _, p in pieces]
+    out += [mark(m) for m in scene.marks]
+    for p in scene.pieces:
+        if p.number and p.number_at:
+            out.append(text(*p.number_at, (theme.Span(p.number),), 9.5, p.anchor, "number"))
+    for t in scene.texts:
+        out.append(text(t.x, t.y, t.label, t.size, t.anchor, t.classes))
+    out += scene.extra
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
+
+
+def fit(scene: Scene) -> None:
+    """Set the bounds around everything that is drawn."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for p in scene.panels:
+        xs += [p.x, p.x + p.width]
+        ys += [p.y, p.y + p.height]
+    for m in scene.marks:
+        xs += [m.x - m.width / 2, m.x + m.width / 2]
+        ys += [m.y - m.height / 2, m.y + m.height / 2]
+        xs += [v for q in m.pills for v in (q.x - q.width / 2, q.x + q.width / 2)]
+        ys += [v for q in m.pills for v in (q.y - PILL / 2, q.y + PILL / 2)]
+    for piece_ in scene.pieces:
+        xs += [q[0] for q in piece_.points]
+        ys += [q[1] for q in piece_.points]
+    for t in scene.texts:
+        width = theme.label_width(t.label, t.size)
+        left = t.x - {"start": 0.0, "middle": width / 2, "end": width}[t.anchor]
+        xs += [left, left + width]
+        ys += [t.y - t.size / 2, t.y + t.size / 2]
+    if not xs:
+        xs, ys = [0.0, BOX], [0.0, BOX]
+    x, y = min(xs) - MARGIN, min(ys) - MARGIN
+    scene.bounds = (round(x, 1), round(y, 1), round(max(xs) + MARGIN - x, 1), round(max(ys) + MARGIN - y, 1))

@@ -1,0 +1,179 @@
+"""How the drawings look: colours (light and dark), text metrics and the ramp of gradient sizes.
+
+Colours are CSS variables, so that one SVG serves both modes; every rule states the light colour first
+as a plain value, for renderers that know no variables. Knows nothing of systems or layouts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FONT = "'DejaVu Sans', Verdana, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
+
+# role of a colour -> (light, dark)
+COLOURS: dict[str, tuple[str, str]] = {
+    "surface": ("#FFFFFF", "#14181D"),
+    "panel": ("#F6F8FA", "#1B2128"),
+    "panel-line": ("#D5DCE3", "#343D47"),
+    "ink": ("#1C2024", "#E8ECF0"),
+    "muted": ("#5A6570", "#9DA8B3"),
+    "faint": ("#C3CBD3", "#46515C"),
+    "wire": ("#7E8A96", "#8B97A3"),
+    "box": ("#FFFFFF", "#232A32"),
+    "input-fill": ("#EEF0F2", "#2A323B"),
+    "gate": ("#9A6700", "#E0B84C"),
+    "gate-fill": ("#FFF3D1", "#3A2D05"),
+    "state-a": ("#007A5A", "#3FCF9F"),  # the linear highway, `c`
+    "state-a-fill": ("#D6F2E7", "#0B3528"),
+    "state-b": ("#0072B2", "#56B4E9"),  # other states, `h`
+    "state-b-fill": ("#DCEDFA", "#0B2E45"),
+    "loss": ("#B93C00", "#FF9B6A"),
+    "loss-fill": ("#FDE4D8", "#451C08"),
+    "skip": ("#8250A0", "#C39BE0"),
+    "skip-fill": ("#F1E6F7", "#33203F"),
+    "ramp-0": ("#F7CFA3", "#5B3217"),
+    "ramp-1": ("#F2AD6B", "#7F4317"),
+    "ramp-2": ("#E5873A", "#A85B1D"),
+    "ramp-3": ("#C95A14", "#D07A2C"),
+    "ramp-4": ("#9C3403", "#F3A45B"),
+    "ramp-5": ("#641B00", "#FFD9AE"),
+}
+RAMP = 6  # number of ramp colours
+
+# advance widths of ASCII 32..126 in thousandths of an em (DejaVu Sans, the widest of the stack)
+_ASCII = (
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636, 636, 636,
+    636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632, 575, 775, 752, 295, 295, 656, 557, 863, 748, 787,
+    603, 787, 695, 635, 611, 732, 684, 989, 685, 611, 685, 390, 337, 390, 838, 500, 500, 613, 635, 550, 635, 615, 352, 635,
+    634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
+)  # fmt: skip
+_OTHER = {"·": 318, "…": 1000, "‖": 500, "∂": 517, "ᵀ": 385, "²": 401, "⁻": 528, "¹": 401, "½": 969, "₀": 401, " ": 318}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a label; `script` is -1 for a subscript, 1 for a superscript."""
+
+    text: str
+    script: int = 0
+
+
+Label = tuple[Span, ...]
+
+
+def label(text: str, sub: str = "", sup: str = "") -> Label:
+    """`h` with subscript `0`: the pieces of a typeset name."""
+    parts = [Span(text)]
+    if sub:
+        parts.append(Span(sub, -1))
+    if sup:
+        parts.append(Span(sup, 1))
+    return tuple(parts)
+
+
+def name(text: str, step: str = "", storey: bool = False) -> Label:
+    """A name of the language typeset: `W_f` is W with subscript f; copies' prefixes are left off
+    (`storey=True` keeps them); a step joins the subscript."""
+    head, _, last = text.rpartition(".")
+    base, _, sub = last.partition("_")
+    prefix = f"{head}." if storey and head else ""
+    if not base:
+        base, sub = last, ""
+    return label(prefix + base, ",".join(p for p in (sub, step) if p))
+
+
+def plain(text: Label) -> str:
+    """A label in one line of plain text: `h[0]` style is left to the caller; here `W_f`."""
+    return "".join(("_" if s.script < 0 else "^" if s.script > 0 else "") + s.text for s in text)
+
+
+def text_width(text: str, size: float) -> float:
+    """Width of a text in px at a font size in px; a generous estimate where the font differs."""
+    total = 0
+    for ch in text:
+        code = ord(ch)
+        total += _ASCII[code - 32] if 32 <= code < 127 else _OTHER.get(ch, 838)
+    return total * size / 1000
+
+
+def label_width(text: Sequence[Span], size: float) -> float:
+    return sum(text_width(s.text, size * (0.72 if s.script else 1.0)) for s in text)
+
+
+def css() -> str:
+    """The style sheet of every drawing."""
+    light = "".join(f"--{k}:{v[0]};" for k, v in COLOURS.items())
+    dark = "".join(f"--{k}:{v[1]};" for k, v in COLOURS.items())
+
+    def paint(prop: str, colour: str) -> str:
+        return f"{prop}:{COLOURS[colour][0]};{prop}:var(--{colour})"
+
+    rules = [
+        f".tg{{{light}font-family:{FONT}}}",
+        f"@media (prefers-color-scheme:dark){{.tg{{{dark}}}}}",
+        f':root[data-theme="dark"] .tg{{{dark}}}',
+        f':root[data-theme="light"] .tg{{{light}}}',
+        f".tg .surface{{{paint('fill', 'surface')}}}",
+        f".tg text{{{paint('fill', 'ink')};stroke:none}}",
+        f".tg text.muted{{{paint('fill', 'muted')}}}",
+        f".tg .panel{{{paint('fill', 'panel')};{paint('stroke', 'panel-line')};stroke-width:1}}",
+        f".tg .gap{{{paint('stroke', 'faint')};fill:none;stroke-width:2;stroke-dasharray:.1 6;stroke-linecap:round}}",
+        f".tg .body{{{paint('fill', 'box')};{paint('stroke', 'wire')};stroke-width:1.2}}",
+        f".tg .chip{{{paint('fill', 'surface')};{paint('stroke', 'faint')};stroke-width:1}}",
+        f".tg .wire{{{paint('stroke', 'wire')};fill:none;stroke-width:1.5;stroke-linejoin:round}}",
+        f".tg .head{{{paint('fill', 'wire')};stroke:none}}",
+        f".tg .halo{{{paint('stroke', 'panel')};fill:none;stroke-width:6}}",
+        f".tg .input .body{{{paint('fill', 'input-fill')};{paint('stroke', 'wire')}}}",
+        f".tg .boundary .body{{stroke-dasharray:3 2.5}}",
+        ".tg .output>.body{stroke-width:2.2}",
+        f".tg .faded .wire{{{paint('stroke', 'faint')};stroke-width:1.2}}",
+        f".tg .faded .head{{{paint('fill', 'faint')}}}",
+        f".tg text.number{{font-size:9.5px;{paint('stroke', 'panel')};stroke-width:3px;paint-order:stroke;stroke-linejoin:round}}",
+        ".tg a{text-decoration:none}",
+    ]
+    for role in ("gate", "loss", "skip"):
+        rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:1.5}}")
+    for role in ("state-a", "state-b"):
+        rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:2}}")
+        rules.append(f".tg .{role}.net .wire{{{paint('stroke', role)}}}.tg .{role}.net .head{{{paint('fill', role)}}}")
+    rules.append(".tg .state-b.net .wire{stroke-width:2}.tg .highway .wire{stroke-width:4}")
+    rules.append(f".tg .skip.net .wire{{{paint('stroke', 'skip')};stroke-width:1.8}}.tg .skip.net .head{{{paint('fill', 'skip')}}}")
+    rules.append(f".tg .loss.net .wire{{{paint('stroke', 'loss')}}}.tg .loss.net .head{{{paint('fill', 'loss')}}}")
+    rules.append(".tg .wire.dashed{stroke-dasharray:6 4}")
+    for k in range(RAMP):
+        rules.append(f".tg .hot.r{k} .wire{{{paint('stroke', f'ramp-{k}')}}}.tg .hot.r{k} .head{{{paint('fill', f'ramp-{k}')}}}")
+    return "\n".join(rules)
+
+
+def ramp_position(value: float, low: float, high: float) -> float:
+    """Normalised log10 of a size in [low, high]: 0 for the smallest, 1 for the largest; 0 for zero."""
+    if not value > 0 or not math.isfinite(value):
+        return 1.0 if value == math.inf else 0.0
+    if not high > low > 0:
+        return 1.0
+    return min(1.0, max(0.0, math.log10(value / low) / math.log10(high / low)))
+
+
+def ramp_class(position: float) -> str:
+    return f"r{min(RAMP - 1, int(position * RAMP))}"
+
+
+def ramp_width(position: float) -> float:
+    """Stroke width in px of a gradient edge."""
+    return round(1.1 + 3.4 * position, 2)
+
+
+def number(value: float) -> str:
+    """Three significant digits, as short as they can be printed."""
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 < exponent < 4:
+        text = f"{value:.{max(0, 2 - exponent)}f}"
+        return text[1:] if text.startswith("0.") else text
+    mantissa, power = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(power)}"

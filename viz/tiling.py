@@ -1,0 +1,320 @@
+"""Steps side by side: one laid-out step repeated along time, and the wires that run between steps.
+
+Nothing here moves a node of a step; so every step looks the same, highways are exactly horizontal and
+the cost is linear in the steps shown. Lags longer than one step run below the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from viz import theme
+from viz.graph import Wire
+from viz.layout import BOX, Step, title_of
+from viz.route import BEND, line, polyline
+from viz.rows import is_near, port_of, rail_of
+from viz.scene import Mark, Panel, Piece, Pill, Point, Read, Scene, Text
+
+PAD = 16.0
+HEADER = 20.0
+GAP = 40.0
+ELISION = 92.0
+LANE = 13.0
+
+
+def shown_steps(length: int, keep: Sequence[int] = (), limit: int = 8) -> list[int | None]:
+    """Which steps are drawn, None for `…`: all up to `limit`, else 0, 1, 2, the kept ones and the last."""
+    if length <= limit:
+        return list(range(length))
+    wanted = sorted({*(keep or (0, 1, 2)), length - 1, 0} & set(range(length)))
+    out: list[int | None] = []
+    for k in wanted:
+        if out and out[-1] is not None and k > out[-1] + 1:
+            out.append(k - 1 if k == out[-1] + 2 else None)
+        out.append(k)
+    return out
+
+
+class Tiles:
+    """Places `steps` (None is an elision) of one lane in a scene, the first panel's corner at `origin`."""
+
+    def __init__(
+        self, scene: Scene, step: Step, steps: Sequence[int | None], length: int, origin: Point = (0.0, 0.0), first: int = 0
+    ) -> None:
+        self.scene, self.step, self.steps, self.length, self.first = scene, step, list(steps), length, first
+        self.lane = step.lane
+        self.near = self._near()
+        self.far = self._far()
+        drops = [r for r, (state, _) in step.rows.rails.items() if step.rail_y[r] != step.boxes[state].y]
+        self.drops = {rail: n for n, rail in enumerate(drops)}
+        self.legs = {key: n for n, key in enumerate(sorted(self.far))}
+        self.gap = GAP + 10 * len(drops) + 10 * len(self.legs)
+        self.panel_width = step.width + 2 * PAD
+        chips = [b for k, b in step.boxes.items() if step.rows.row[k] == 0]
+        self.floor = min([b.y - b.height / 2 for b in chips], default=step.height) - 12
+        if any(step.rows.row[k] == 0 and step.graph.nodes[k].kind != "chip" for k in step.boxes if k in step.graph.nodes):
+            self.floor = step.height
+        self.panel_height = self.floor + HEADER + PAD
+        self.x: list[float] = []
+        x = origin[0]
+        for k, s in enumerate(self.steps):
+            if s is None:
+                x += ELISION - self.gap
+                self.x.append(x - ELISION / 2)
+                continue
+            self.x.append(x)
+            x += self.panel_width + self.gap
+            if k + 1 == len(self.steps):
+                x -= self.gap
+        self.right = x
+        self.y = origin[1]
+        self.bottom = self.y + HEADER + PAD + step.height
+
+    # -- coordinates
+
+    def at(self, column: int, point: Point) -> Point:
+        return (round(self.x[column] + PAD + point[0], 1), round(self.y + HEADER + PAD / 2 + point[1], 1))
+
+    def label(self, index: int) -> str:
+        return str(index + self.first).replace("-", "−")
+
+    def _near(self) -> dict[str, tuple[str, int, tuple[Wire, ...]]]:
+        """Every way in from a neighbouring step: state, lag and the reads along it."""
+        ways: dict[str, list[Wire]] = {}
+        for w in self.step.graph.wires:
+            if w.target in self.step.boxes and is_near(w):
+                ways.setdefault(f"spine:{w.source}" if self._spine(w) else rail_of(w), []).append(w)
+        return {k: (v[0].source, v[0].lag, tuple(v)) for k, v in ways.items()}
+
+    def _spine(self, w: Wire) -> bool:
+        spine = self.step.rows.spines.get(w.source)
+        return spine is not None and spine.sign == w.lag and spine.path[0] == w.target
+
+    def _far(self) -> dict[str, tuple[Wire, ...]]:
+        ways: dict[str, list[Wire]] = {}
+        for key, net in self.step.nets.items():
+            if net.kind == "port" and net.wires[0].relation == "step":
+                ways[key] = net.wires
+        return {k: tuple(v) for k, v in ways.items()}
+
+    # -- drawing
+
+    def run(self) -> None:
+        for column, s in enumerate(self.steps):
+            if s is None:
+                self._dots(column)
+            else:
+                self._step(column, s)
+        for column, s in enumerate(self.steps):
+            if s is not None:
+                self._incoming(column, s)
+        self._arcs()
+
+    def _classes(self, wire: Wire, net: str) -> list[str]:
+        node = self.step.graph.nodes[wire.source]
+        if net.startswith("port:") and wire.relation == "step":
+            return ["net", "skip"]
+        if net.startswith("spine:") or node.kind == "state":
+            spine = self.step.rows.spines.get(net.removeprefix("spine:"))
+            role = self.role(net.removeprefix("spine:") if net.startswith("spine:") else node.key)
+            return ["net", role, *(["highway"] if spine and spine.linear and net.startswith("spine:") else [])]
+        return ["net"]
+
+    def role(self, state: str) -> str:
+        """The colour of a state: green for a highway beside another state, else blue."""
+        r = self.step.rows
+        spine = r.spines.get(state)
+        others = [k for k, n in self.step.graph.nodes.items() if n.kind == "state" and k != state and r.block.get(k) == r.block.get(state)]
+        return "state-a" if spine and spine.linear and others else "state-b"
+
+    def _step(self, column: int, s: int) -> None:
+        x, y = self.x[column], self.y
+        self.scene.panels.append(Panel(x, y, self.panel_width, self.panel_height, f"{self.lane} = {self.label(s)}"))
+        for key, box in self.step.boxes.items():
+            if key in self.step.graph.nodes:
+                self._mark(column, s, key, *self.at(column, (box.x, box.y)))
+            else:
+                self._port_chip(column, s, key)
+        for n, path in enumerate(self.step.paths):
+            rail = path.net in self.near
+            reads = tuple(Read(w, s + w.lag if w.relation == "step" else None, s) for w in path.wires)
+            self.scene.pieces.append(
+                Piece(f"{self.lane}{s}-p{n}", path.net, [self.at(column, p) for p in path.points], reads, path.head,
+                      self._classes(path.wires[0], path.net), order=1.0 if rail else 2.0 if path.net.startswith("spine") else 0.0, halo=rail or path.net.startswith("spine"))
+            )  # fmt: skip
+
+    def _mark(self, column: int, s: int, key: str, x: float, y: float) -> None:
+        node, box = self.step.graph.nodes[key], self.step.boxes[key]
+        index = s + node.lag
+        classes = [self.role(key) if node.kind == "state" else node.role, node.kind]
+        if node.kind == "chip" and not 0 <= index < self.length:
+            classes.append("boundary")
+        if node.output:
+            classes.append("output")
+        if len(node.axes) > 1:
+            classes.append("many")
+        pills = []
+        for k, socket in enumerate(node.sockets):
+            port = self.step.ports.get((key, k))
+            pill = port.pill if port else self.step.biases.get((key, k))
+            if pill:
+                px, py = self.at(column, (pill[0], pill[1]))
+                pills.append(Pill(px, py, pill[2], socket.label, socket.parameter, socket.sign))
+        title = title_of(node, self.label(index))
+        self.scene.marks.append(
+            Mark(f"{self.lane}{s}:{key}", node, s, x, y, box.width, box.height, title, classes, pills, f"{node.stream or key}[{index + self.first}]")
+        )
+
+    def _port_chip(self, column: int, s: int, key: str) -> None:
+        """A read that reaches before the first or behind the last step shows the boundary's chip."""
+        net = self.step.nets[key]
+        wire = net.wires[0]
+        index = s + wire.lag
+        if wire.relation != "step" or 0 <= index < self.length:
+            return
+        box, node = self.step.boxes[key], self.step.graph.nodes[wire.source]
+        x, y = self.at(column, (box.x, box.y))
+        self.scene.marks.append(
+            Mark(f"{self.lane}{s}:{key}", node, index, x, y, box.width, BOX, theme.name(node.stream or "", self.label(index)),
+                 [self.role(node.key), "state", "boundary"], [], f"{node.stream}[{index + self.first}]")
+        )  # fmt: skip
+
+    def _dots(self, column: int) -> None:
+        x = self.x[column]
+        levels = sorted({self.step.boxes[state].y for state, _, _ in self.near.values()} or {self.step.height / 2})
+        for y in levels:
+            _, gy = self.at(column, (0, y))
+            self.scene.gaps.append(((x - 14, gy), (x + 14, gy)))
+        self.scene.texts.append(Text(x, self.y + HEADER - 5, (theme.Span("…"),), 13, "muted", "middle"))
+
+    def _incoming(self, column: int, s: int) -> None:
+        """What arrives from the neighbouring step, its boundary, or the steps left out."""
+        done: set[str] = set()
+        for way, (state, lag, wires) in self.near.items():
+            box = self.step.boxes[state]
+            start = self._start(column, s, state, lag)
+            _, y = self.at(column, (0, box.y))
+            reads = tuple(Read(w, s + lag, s) for w in wires)
+            classes = self._classes(wires[0], way)
+            inward = 0.0 if lag < 0 else self.step.width
+            if way in self.drops:
+                n = self.drops[way]
+                turn = -PAD - 10 - 10 * n if lag < 0 else self.step.width + PAD + 10 + 10 * n
+                tx, ty = self.at(column, (turn, self.step.rail_y[way]))
+                ex, _ = self.at(column, (inward, 0))
+                alone = f"spine:{state}" not in self.near
+                bx = start if alone else tx + BEND * lag
+                points = polyline([(bx, y), (tx, y), (tx, ty), (ex, ty)])
+            elif way.startswith("spine:"):
+                port = self.step.ports[wires[0].target, wires[0].socket]
+                end = self.at(column, (port.x, port.y))
+                points = [(start, y), *line((start, y), end)]
+            else:
+                end = self.at(column, (inward, self.step.rail_y[way]))
+                points = [(start, y), *line((start, y), end)]
+            self.scene.pieces.append(
+                Piece(f"{self.lane}{s}-in-{way}", way, points, reads, way.startswith("spine:"), classes,
+                      order=2.0 if way.startswith("spine:") else 2.5 if way in self.drops else 1.0, halo=way not in self.drops)
+            )
+            if state not in done:
+                done.add(state)
+                self._outgoing(column, state, lag, classes, way)
+
+    def _start(self, column: int, s: int, state: str, lag: int) -> float:
+        """x where the neighbour's line begins: its state node, a new boundary node, or the dots."""
+        box = self.step.boxes[state]
+        neighbour = column + (1 if lag > 0 else -1)
+        if not 0 <= s + lag < self.length:
+            x = self.x[column] - self.gap - box.width / 2 if lag < 0 else self.x[column] + self.panel_width + self.gap + box.width / 2
+            _, y = self.at(column, (0, box.y))
+            mark_id = f"{self.lane}{s + lag}:{state}"
+            if all(m.id != mark_id for m in self.scene.marks):
+                node = self.step.graph.nodes[state]
+                title = theme.name(node.stream or state, self.label(s + lag))
+                self.scene.marks.append(
+                    Mark(mark_id, node, s + lag, x, y, box.width, box.height, title, [self.role(state), "state", "boundary"], [], f"{state}[{s + lag + self.first}]")
+                )
+            return x - lag * box.width / 2
+        if self.steps[neighbour] is None:
+            return self.x[neighbour] - lag * 20
+        return self.at(neighbour, (box.x - lag * box.width / 2, 0))[0]
+
+    def _outgoing(self, column: int, state: str, lag: int, classes: list[str], way: str) -> None:
+        """A stub from a state into the steps left out."""
+        after = column + (1 if lag < 0 else -1)
+        if not 0 <= after < len(self.steps) or self.steps[after] is not None:
+            return
+        box = self.step.boxes[state]
+        start = self.at(column, (box.x - lag * box.width / 2, box.y))
+        end = (self.x[after] + lag * 20, start[1])
+        self.scene.pieces.append(Piece(f"{self.lane}{self.steps[column]}-out-{state}", way, [start, *line(start, end)], (), False, classes))
+
+    # -- lags below the steps
+
+    def _arcs(self) -> None:
+        spans: list[tuple[float, float, str, int, int]] = []
+        column_of = {s: c for c, s in enumerate(self.steps) if s is not None}
+        holes = [c for c, s in enumerate(self.steps) if s is None]
+        for key, wires in self.far.items():
+            lag = wires[0].lag
+            seen: set[int] = set()
+            for s in [*column_of, *(c - lag for c in column_of)]:
+                if s in seen or not (0 <= s < self.length and 0 <= s + lag < self.length):
+                    continue
+                seen.add(s)
+                source, target = column_of.get(s + lag), column_of.get(s)
+                if source is None and target is None:
+                    continue
+                a = self._leg(source, key, lag) if source is not None else self._hole(holes, s + lag)
+                b = self._foot(target, key) if target is not None else self._hole(holes, s)
+                spans.append((a, b, key, s, lag))
+        lanes: list[list[tuple[float, float]]] = []
+        for a, b, key, s, lag in sorted(spans, key=lambda v: (min(v[0], v[1]), max(v[0], v[1]))):
+            low, high = min(a, b), max(a, b)
+            for n, lane in enumerate(lanes):
+                if all(high < x or low > y for x, y in lane):
+                    break
+            else:
+                lanes.append([])
+                n = len(lanes) - 1
+            lanes[n].append((low - 10, high + 10))
+            self._arc(a, b, key, s, lag, n, column_of)
+        self.bottom += LANE * len(lanes) + (12 if lanes else 0)
+
+    def _hole(self, holes: list[int], s: int) -> float:
+        """The x of the elision that hides step s."""
+        for c in holes:
+            before = max(v for v in self.steps[:c] if v is not None)
+            after = min(v for v in self.steps[c:] if v is not None)
+            if before < s < after:
+                return self.x[c]
+        raise AssertionError(f"step {s} is shown")
+
+    def _leg(self, column: int, key: str, lag: int) -> float:
+        n = self.legs[key]
+        return self.at(column, (self.step.width + PAD + 12 + 10 * n if lag < 0 else -PAD - 12 - 10 * n, 0))[0]
+
+    def _foot(self, column: int, key: str) -> float:
+        return self.at(column, (self.step.boxes[key].x, 0))[0]
+
+    def _arc(self, a: float, b: float, key: str, s: int, lag: int, lane: int, column_of: dict[int, int]) -> None:
+        wires = self.far[key]
+        deep = self.bottom + 14 + LANE * lane
+        points: list[Point] = []
+        source, target = column_of.get(s + lag), column_of.get(s)
+        if source is not None:
+            box = self.step.boxes[wires[0].source]
+            edge = self.at(source, (box.x - box.width / 2 * (1 if lag > 0 else -1), box.y))
+            near = any(st == wires[0].source for st, _, _ in self.near.values()) and self._continues(source, lag)
+            points += [(a - 14 * (-1 if lag > 0 else 1), edge[1]) if near else edge, (a, edge[1])]
+        points.append((a, deep))
+        points.append((b, deep))
+        if target is not None:
+            points.append(self.at(target, (self.step.boxes[key].x, self.step.boxes[key].y)))
+        reads = tuple(Read(w, s + lag, s) for w in wires)
+        self.scene.pieces.append(
+            Piece(f"{self.lane}{s}-arc-{key}", key, polyline(points, 13.0), reads, False, ["net", "skip", "arc"], order=-1.0)
+        )
+
+    def _continues(self, column: int, lag: int) -> bool:
+        return 0 <= column + (1 if lag < 0 else -1) < len(self.steps)

@@ -1,0 +1,85 @@
+"""The layout engine, kept at arm's length: Graphviz runs in a process of its own with a time limit.
+
+An abort or a hang inside it must not take a notebook's kernel with it. The bundled engine of the
+pygraphviz wheel is used first; `dot` on PATH only when it is version 14 or newer, or when the
+environment variable TGSEQ_DOT names one. This file is also the worker's main program, and for that
+imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+LIMIT = 10.0  # seconds
+OLDEST_DOT = 14
+_NO_ENGINE = (
+    "no layout engine: `pip install pygraphviz` (its wheel carries Graphviz), put Graphviz "
+    f"{OLDEST_DOT} or newer on PATH, or name one in TGSEQ_DOT"
+)
+
+
+class LayoutError(RuntimeError):
+    """Graphviz is missing, failed, or did not end in time."""
+
+
+def layout(dot: str, program: str = "dot", form: str = "plain", limit: float = LIMIT) -> str:
+    """Lay out a graph in DOT and return it in Graphviz's format `form`; raises LayoutError.
+
+    Pinned graphs (every node and edge with its `pos`) want program "nop2".
+    """
+    return _layout(dot, program, form, limit, os.environ.get("TGSEQ_DOT", ""))
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(dot: str, program: str, form: str, limit: float, forced: str) -> str:
+    command = _command(program, form, forced)
+    try:
+        done = subprocess.run(command, input=dot.encode(), capture_output=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        raise LayoutError(f"Graphviz did not finish within {limit:g} s; the graph is too tangled to draw") from None
+    except OSError as error:
+        raise LayoutError(f"Graphviz could not be started: {command[0]}: {error.strerror}") from None
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise LayoutError(f"Graphviz failed (exit {done.returncode}): {lines[-1] if lines else 'no message'}")
+    return done.stdout.decode()
+
+
+def _command(program: str, form: str, forced: str) -> list[str]:
+    if not forced and importlib.util.find_spec("pygraphviz") is not None:
+        return [sys.executable, "-I", __file__, program, form]
+    path = forced or _recent_dot()
+    if path is None:
+        raise LayoutError(_NO_ENGINE)
+    return [path, *(["-Kneato", "-n2"] if program == "nop2" else [f"-K{program}"]), f"-T{form}"]
+
+
+@functools.lru_cache(maxsize=1)
+def _recent_dot() -> str | None:
+    path = shutil.which("dot")
+    if path is None:
+        return None
+    try:
+        said = subprocess.run([path, "-V"], capture_output=True, timeout=LIMIT, check=False).stderr.decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"version (\d+)", said)
+    return path if found and int(found[1]) >= OLDEST_DOT else None
+
+
+def _main(program: str, form: str) -> None:
+    """Read DOT on stdin, write it laid out on stdout."""
+    import pygraphviz
+
+    graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
+    sys.stdout.buffer.write(graph.draw(format=form, prog=program))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:3])
