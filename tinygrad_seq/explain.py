@@ -27,6 +27,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "logsumexp": {"axis": -1},
     "getitem": {"key": "key"},
     "scatter_add": {"key": "key"},
+    "fill": {"dims": (3,)},
     "astype": {"dtype": "float32"},
 }
 

@@ -78,7 +78,7 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (REGISTRY.__getitem__, (self.name,))
+        return (named, (self.name,))
 
     def partials(self, function: Rule) -> Rule:
         """Decorator: the partial derivatives of an elementwise primitive."""
@@ -103,6 +103,11 @@ class Primitive:
         mul, conj = REGISTRY["mul"], REGISTRY["conj"]
         parts = self.partials_rule(y, *inputs, **static)
         return tuple(None if p is None else mul(g, conj(p)) for p in parts)
+
+
+def named(name: str) -> Primitive:
+    """The primitive of that name (a function, so that primitives are pickled by name)."""
+    return REGISTRY[name]
 
 
 def broadcast_shapes(*shapes: Any, **static: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from tinygrad_seq.primitive import REGISTRY, Arithmetic, Primitive
 
 _table: weakref.WeakValueDictionary[Any, Symbol] = weakref.WeakValueDictionary()
 _serial = itertools.count()
+_lock = threading.RLock()  # two threads must not make two nodes of one expression
 
 
 class Symbol(Arithmetic):
@@ -43,10 +45,13 @@ class Symbol(Arithmetic):
         key = (op.name if op else None, tuple(a.serial for a in args), static, type(leaf), leaf)
         found = _table.get(key)
         if found is None:
-            found = object.__new__(cls)
-            found.op, found.args, found.static, found.leaf = op, args, static, leaf
-            found.serial = next(_serial)
-            _table[key] = found
+            with _lock:
+                found = _table.get(key)
+                if found is None:
+                    found = object.__new__(cls)
+                    found.op, found.args, found.static, found.leaf = op, args, static, leaf
+                    found.serial = next(_serial)
+                    _table[key] = found
         return found
 
     @classmethod
@@ -71,13 +76,22 @@ class Symbol(Arithmetic):
         return f"<symbol {text(self)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Symbol.make, (self.op, self.args, self.static, self.leaf))
+        order = postorder([self])  # flat, so that deep expressions pickle
+        at = {n: i for i, n in enumerate(order)}
+        return (_unpickle, ([(n.op, tuple(at[a] for a in n.args), n.static, n.leaf) for n in order],))
 
     def __copy__(self) -> Symbol:
         return self
 
     def __deepcopy__(self, memo: Any) -> Symbol:
         return self
+
+
+def _unpickle(parts: list[tuple[Any, tuple[int, ...], Any, Any]]) -> Symbol:
+    made: list[Symbol] = []
+    for op, args, static, leaf in parts:
+        made.append(Symbol.make(op, tuple(made[i] for i in args), static, leaf))
+    return made[-1]
 
 
 def lift(value: Any) -> Symbol:

@@ -28,6 +28,7 @@ BATCHLESS = {
 }  # fmt: skip
 
 names = pytest.mark.parametrize("name", sorted(RECORDS))
+with_derivative = pytest.mark.parametrize("name", sorted(set(RECORDS) - CONSTANT - FLAT))
 
 
 def cases(name: str, kinks: bool = False) -> Iterator[tuple[Record, Sample]]:
@@ -59,10 +60,8 @@ def test_every_primitive_has_a_record_of_eight_samples() -> None:
         assert len(found.samples()) >= 8, name
 
 
-@names
+@with_derivative
 def test_gradients_of_both_orders(name: str) -> None:
-    if name in CONSTANT | FLAT:
-        pytest.skip("has no derivative")
     checked = 0
     for found, sample in cases(name):
         f, xs = closed(found, sample)
@@ -72,21 +71,17 @@ def test_gradients_of_both_orders(name: str) -> None:
     assert checked >= 8
 
 
-@names
+@pytest.mark.parametrize("name", sorted(CONSTANT | FLAT))
 def test_what_has_no_derivative_records_nothing(name: str) -> None:
-    if name not in CONSTANT | FLAT:
-        pytest.skip("has a derivative")
     for found, sample in cases(name):
         f, xs = closed(found, sample)
         y = f(*(tg.tensor(x, requires_grad=True) for x in xs))
         assert not isinstance(y, tg.Tensor) or not y.requires_grad
 
 
-@names
+@pytest.mark.parametrize("name", sorted(set(RECORDS) - {"astype"}))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_and_shape_are_kept(name: str, dtype: str) -> None:
-    if name == "astype":
-        pytest.skip("changes the dtype")
     for found, sample in cases(name, kinks=True):
         f, xs = closed(found, sample)
         tensors = [tg.tensor(x, requires_grad=True, dtype=dtype) for x in xs]
@@ -119,7 +114,7 @@ def test_closure(name: str) -> None:
     assert len(argument_names(op, len(sample.args))) == len(sample.args)
 
 
-@names
+@with_derivative
 def test_poison(name: str) -> None:
     """After the forward pass all but the declared residuals is overwritten; gradients do not move."""
     for found, sample in cases(name, kinks=True):
@@ -142,7 +137,7 @@ def test_poison(name: str) -> None:
             np.testing.assert_array_equal(clean, poisoned)
 
 
-@names
+@with_derivative
 def test_the_rule_on_arrays_agrees_with_the_tape(name: str) -> None:
     for found, sample in cases(name, kinks=True):
         op = REGISTRY[name]
@@ -153,7 +148,8 @@ def test_the_rule_on_arrays_agrees_with_the_tape(name: str) -> None:
             continue
         g = np.random.default_rng(1).standard_normal(y.shape)
         y.backward(g)
-        direct = op.pullback(g, y.data, sample.args, sample.static)
+        with np.errstate(all="ignore"):
+            direct = op.pullback(g, y.data, sample.args, sample.static)
         for i, t in zip(found.variables(sample), tensors, strict=True):
             if direct[i] is None:
                 assert t.grad is None
