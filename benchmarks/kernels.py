@@ -22,6 +22,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tinygrad_seq.kernels.cache import load_source
+from tinygrad_seq.kernels.memory import arena
 from tinygrad_seq.kernels.product import backend, packed_size, padded
 from tinygrad_seq.kernels.target import host
 
@@ -34,6 +35,7 @@ SOURCE = '''"""Kernels to be measured."""
 from tinygrad_seq.kernels import math as K
 from tinygrad_seq.kernels.cache import kernel
 from tinygrad_seq.kernels.memory import slots
+from tinygrad_seq.kernels.memory import arena
 from tinygrad_seq.kernels.product import pack, product_set
 (load_x, store_x), (load_y, store_y) = slots(2, "benchmark")
 
@@ -76,7 +78,7 @@ def products(dtype: str) -> list[dict[str, Any]]:
     for M, N, K in SHAPES:
         rng = np.random.default_rng(0)
         A, W = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((N, K)).astype(dtype)
-        P, C = np.zeros(packed_size(N, K, dtype), dtype), np.empty((M, padded(N, dtype)), dtype)
+        P, C = arena(packed_size(N, K, dtype), dtype), np.empty((M, padded(N, dtype)), dtype)
         k.pack_weights(W, N, K, P)
         times = max(1, int(3e8 / (2 * M * N * K)))
         out, WT = np.empty((M, N), dtype), np.ascontiguousarray(W.T)

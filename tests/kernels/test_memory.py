@@ -7,6 +7,7 @@ import pytest
 from numba.core.errors import TypingError
 
 from tinygrad_seq.kernels.cache import load_source
+from tinygrad_seq.kernels.memory import arena
 
 SOURCE = '''"""Memory functions, callable from Python."""
 from tinygrad_seq.kernels import memory as M
@@ -72,3 +73,12 @@ def test_arrays_that_have_no_flat_order() -> None:
     a.flags.writeable = False
     with pytest.raises(TypingError, match="read-only"):
         k.plain(a, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+def test_arenas_are_aligned_zeros(dtype: str) -> None:
+    assert arena(0, dtype).shape == (0,)
+    for n in (1, 100, 4099):
+        a = arena(n, dtype)
+        assert a.ctypes.data % 64 == 0 and a.shape == (n,) and a.dtype == dtype and not a.any()
+        assert a.flags.c_contiguous and a.flags.writeable

@@ -17,7 +17,7 @@ from tinygrad_seq.kernels.product import cut_of, tile_of
 
 DTYPE = "float32"
 CUT = cut_of(DTYPE)
-PANEL, TAIL, ROWS, LANES = CUT.panel, CUT.tail, CUT.rows, CUT.lanes
+PANEL, TAIL, ROWS, LANES, STRIP = CUT.panel, CUT.tail, CUT.rows, CUT.lanes, CUT.strip
 BLOCK = 12 * ROWS  # rows of A (and their K elements each) that stay in the second-level cache
 tile = tile_of(DTYPE)
 
@@ -36,10 +36,16 @@ def multiply(a, tm, sm, sk, b, bp, bk, c, ldc, m, n, k, beta):  # type: ignore[n
     memory, tm == k, sm == 1, sk == ROWS for a packed left operand (whose tiles start at multiples of ROWS).
     B panels bp apart, their rows bk apart; bk == 0: as wide as the panel.
     """
+    first = 0
+    if m == 1:
+        stride = bk if bk != 0 else PANEL
+        while (first + STRIP) * PANEL <= n:
+            tile(2 * ROWS, a, 0, sm, sk, b, first * bp, bp, stride, c, first * PANEL, ldc, k, beta)
+            first += STRIP
     for m0 in range(0, m, BLOCK):
         m1 = min(m, m0 + BLOCK)
         count = (m1 - m0 + ROWS - 1) // ROWS
-        for p in range((n + PANEL - 1) // PANEL):
+        for p in range(first, (n + PANEL - 1) // PANEL):
             width = min(PANEL, n - p * PANEL)
             stride = bk if bk != 0 else width
             column = 0
@@ -54,7 +60,8 @@ def multiply(a, tm, sm, sk, b, bp, bk, c, ldc, m, n, k, beta):  # type: ignore[n
                         high = min(m1, low + ROWS)
                     choice = (vectors - 1) * ROWS + high - low - 1
                     right = p * bp + column
-                    tile(choice, a, low * tm, sm, sk, b, right, stride, c, low * ldc + p * PANEL + column, ldc, k, beta)
+                    into = low * ldc + p * PANEL + column
+                    tile(choice, a, low * tm, sm, sk, b, right, bp, stride, c, into, ldc, k, beta)
                 column += vectors * LANES
 
 

@@ -39,6 +39,11 @@ class Shape:
     def tail(self) -> int:
         return self.panel // 2
 
+    @property
+    def strip(self) -> int:
+        """Panels that a single row is multiplied with at once: eight vectors."""
+        return 8 * self.lanes // self.panel
+
 
 def shape(target: Target, dtype: str) -> Shape:
     """The tile that fills the target's registers: sums, two vectors of B, one element of A."""
@@ -50,17 +55,17 @@ def _const(value: int) -> ir.Constant:
 
 
 def tile_type(dtype: str) -> ir.FunctionType:
-    """void tile(choice, A, sm, sk, B, bk, C, ldc, K, beta): see `tiles`."""
+    """void tile(choice, A, sm, sk, B, bp, bk, C, ldc, K, beta): see `tiles`."""
     p = real(dtype).as_pointer()
-    return ir.FunctionType(ir.VoidType(), [_I, p, _I, _I, p, _I, p, _I, _I, _I])
+    return ir.FunctionType(ir.VoidType(), [_I, p, _I, _I, p, _I, _I, p, _I, _I, _I])
 
 
 def tiles(module: ir.Module, cut: Shape) -> ir.Function:
     """A function that runs the register tile of a chosen size.
 
-    Its arguments: choice = (vectors - 1) * cut.rows + rows - 1; A with the element (m, k) at A[m*sm + k*sk]; B with
-    row k at B[k*bk], vectors * lanes columns; C with rows ldc apart, set when beta is 0, added to
-    when it is 1; K. All strides in elements.
+    Its arguments: choice = (vectors - 1) * cut.rows + rows - 1, or 2 * cut.rows for one row and cut.strip panels;
+    A with the element (m, k) at A[m*sm + k*sk]; B with row k at B[k*bk], vectors * lanes columns (strips: panels bp apart);
+    C with rows ldc apart, set when beta is 0, added to when it is 1; K. All strides in elements.
     """
     name = f"tgseq_tile_{cut.dtype}"
     known = module.globals.get(name)
@@ -71,13 +76,13 @@ def tiles(module: ir.Module, cut: Shape) -> ir.Function:
     builder = ir.IRBuilder(chooser.append_basic_block("choose"))
     end = chooser.append_basic_block("end")
     switch = builder.switch(chooser.args[0], end)
-    for vectors in (1, 2):
-        for rows in range(1, cut.rows + 1):
-            block = chooser.append_basic_block(f"rows_{rows}_vectors_{vectors}")
-            switch.add_case(_const((vectors - 1) * cut.rows + rows - 1), block)
-            builder.position_at_end(block)
-            builder.call(_tile(module, cut, rows, vectors), chooser.args[1:])
-            builder.branch(end)
+    sizes = [(rows, vectors) for vectors in (1, 2) for rows in range(1, cut.rows + 1)] + [(1, 8)]
+    for choice, (rows, vectors) in enumerate(sizes):
+        block = chooser.append_basic_block(f"rows_{rows}_vectors_{vectors}")
+        switch.add_case(_const(choice), block)
+        builder.position_at_end(block)
+        builder.call(_tile(module, cut, rows, vectors), chooser.args[1:])
+        builder.branch(end)
     builder.position_at_end(end)
     builder.ret_void()
     return chooser
@@ -103,13 +108,16 @@ class _Tile:
     """The body of one register tile, being written."""
 
     def __init__(self, function: ir.Function, cut: Shape, rows: int, vectors: int) -> None:
-        a, sm, sk, b, bk, c, ldc, depth, beta = function.args
+        a, sm, sk, b, bp, bk, c, ldc, depth, beta = function.args
         self.function, self.rows, self.vectors, self.lanes = function, rows, vectors, cut.lanes
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.vector = ir.VectorType(real(cut.dtype), cut.lanes)
         self.align = itemsize(cut.dtype)
         self.sums = rows * vectors
-        self.b, self.bk, self.sk, self.depth, self.beta = b, bk, sk, depth, beta
+        self.bk, self.sk, self.depth, self.beta = bk, sk, depth, beta
+        each = cut.panel // cut.lanes  # vectors of a panel
+        panels = [self.at(b, self.builder.mul(bp, _const(p))) for p in range((vectors + each - 1) // each)]
+        self.right = [self.at(panels[v // each], _const(v % each * cut.lanes)) for v in range(vectors)]
         self.left = [self.at(a, self.builder.mul(sm, _const(m))) for m in range(rows)]
         lines = [self.at(c, self.builder.mul(ldc, _const(m))) for m in range(rows)]
         self.into = [self.at(line, _const(v * cut.lanes)) for line in lines for v in range(vectors)]
@@ -136,9 +144,8 @@ class _Tile:
     def step(self, k: Any, before: list[Any]) -> list[Any]:
         """The sums after row k of B."""
         builder = self.builder
-        row = self.at(self.b, builder.mul(k, self.bk))
-        places = [self.wide(self.at(row, _const(v * self.lanes))) for v in range(self.vectors)]
-        right = [builder.load(place, align=self.align) for place in places]
+        down = builder.mul(k, self.bk)
+        right = [builder.load(self.wide(self.at(start, down)), align=self.align) for start in self.right]
         along, after = builder.mul(k, self.sk), []
         for m in range(self.rows):
             x = _splat(builder, builder.load(self.at(self.left[m], along)), self.vector)

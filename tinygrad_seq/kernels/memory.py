@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 Pair = tuple[Callable[..., Any], Callable[..., Any]]
 
@@ -37,6 +39,18 @@ def check_flat(*arrays: Any) -> None:
 def _bytes(context: Any, dtype: Any) -> int:
     """The size of an element; also its alignment, all that a place in an arena promises."""
     return int(context.get_abi_sizeof(context.get_data_type(dtype)))
+
+
+def arena(n: int, dtype: str) -> NDArray[Any]:
+    """n zeros that begin at a multiple of 64 bytes: a vector then never crosses a cache line.
+
+    Products by one row run at half speed on packed weights that are not aligned; keep offsets of buffers
+    multiples of 64 bytes too.
+    """
+    size = np.dtype(dtype).itemsize
+    flat = np.zeros(n + 64 // size, dtype)
+    start = -flat.ctypes.data % 64 // size
+    return flat[start : start + n]
 
 
 def slots(n: int, uid: str) -> list[Pair]:

@@ -27,7 +27,7 @@ from numba.extending import intrinsic
 
 from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels.emit import Shape, shape, tiles
-from tinygrad_seq.kernels.memory import check_flat, element, load, store
+from tinygrad_seq.kernels.memory import check_flat, element, slots
 from tinygrad_seq.kernels.target import host
 
 _I = ir.IntType(64)
@@ -92,6 +92,7 @@ def tile_of(dtype: str) -> Callable[..., None]:
         sk: Any,
         b: Any,
         bo: Any,
+        bp: Any,
         bk: Any,
         c: Any,
         co: Any,
@@ -100,33 +101,38 @@ def tile_of(dtype: str) -> Callable[..., None]:
         beta: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            choice, a, ao, sm, sk, b, bo, bk, c, co, ldc, k, beta = args
+            choice, a, ao, sm, sk, b, bo, bp, bk, c, co, ldc, k, beta = args
             a, b, c = (builder.gep(p, [o], inbounds=True) for p, o in ((a, ao), (b, bo), (c, co)))
-            builder.call(tiles(builder.module, cut), [choice, a, sm, sk, b, bk, c, ldc, k, beta])
+            builder.call(tiles(builder.module, cut), [choice, a, sm, sk, b, bp, bk, c, ldc, k, beta])
             return context.get_dummy_value()
 
         n = types.intp
-        return types.void(n, a, n, n, n, b, n, n, c, n, n, n, n), generate
+        return types.void(n, a, n, n, n, b, n, n, n, c, n, n, n, n), generate
 
     return tile  # type: ignore[no-any-return]
 
 
 def _plain_tile(cut: Shape) -> Callable[..., None]:
     """The tile as plain loops, for a target that the register tiles cannot be built for."""
-    rows, lanes = cut.rows, cut.lanes
+    rows, lanes, panel_width = cut.rows, cut.lanes, cut.panel
+    (load_a, _), (load_b, _), (load_c, store_c) = slots(3, "tile")
 
     @njit(**disk.OPTIONS)
-    def tile(choice, a, ao, sm, sk, b, bo, bk, c, co, ldc, k, beta):  # type: ignore[no-untyped-def]
-        width = (choice // rows + 1) * lanes
-        for m in range(choice % rows + 1):
-            if beta == 0:
-                for j in range(width):
-                    store(c, co + m * ldc + j, 0.0)
-            for q in range(k):
-                x = load(a, ao + m * sm + q * sk)
-                for j in range(width):
-                    place = co + m * ldc + j
-                    store(c, place, load(c, place) + x * load(b, bo + q * bk + j))
+    def tile(choice, a, ao, sm, sk, b, bo, bp, bk, c, co, ldc, k, beta):  # type: ignore[no-untyped-def]
+        strip = choice == 2 * rows
+        count = 1 if strip else choice % rows + 1
+        width = 8 * lanes if strip else (choice // rows + 1) * lanes
+        for m in range(count):
+            for low in range(0, width, panel_width):
+                high = min(width, low + panel_width)
+                right, into = bo + low // panel_width * bp, co + m * ldc + low
+                if beta == 0:
+                    for j in range(high - low):
+                        store_c(c, into + j, 0.0)
+                for q in range(k):
+                    x = load_a(a, ao + m * sm + q * sk)
+                    for j in range(high - low):
+                        store_c(c, into + j, load_c(c, into + j) + x * load_b(b, right + q * bk + j))
 
     return tile  # type: ignore[no-any-return]
 
