@@ -57,9 +57,11 @@ def settle(graph: Graph, rows: Rows, boxes: dict, trunks: list[dict[int, float]]
         core = [b for k, b in boxes.items() if k not in column and k not in read_outs and rows.row[k] and (k not in every or k not in column)]
         width = max(boxes[k].width for k in column)
         out = -sign
-        edges = [b.x + out * b.width / 2 + (b.right if sign < 0 else -b.left) for b in core]
+        edges = [b.x + out * (b.width / 2 + SPACE) + (b.right if sign < 0 else -b.left) for b in core]
+        ways = [k for s in rows.spines.values() if s.state in states for k in s.path if k != s.state and k in boxes]
+        edges += [boxes[k].x + out * (boxes[k].width / 2 + SPACE + 20) for k in ways]
         old = boxes[states[0]].x
-        at = old if not edges else (max(edges) + SPACE + width / 2 if sign < 0 else min(edges) - SPACE - width / 2)
+        at = old if not edges else (max(edges) + width / 2 if sign < 0 else min(edges) - width / 2)
         at = round(at, 1)
         for k in column:
             boxes[k].x = at

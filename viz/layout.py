@@ -23,11 +23,12 @@ SMALL = 10.5
 BOX = 28.0  # height of a box
 ROUND = 26.0  # diameter of × and +
 PILL = 16.0  # height of a parameter's pill
-PILL_GAP = 5.0
+PILL_GAP = 4.0
 DUMMY = 10.0
 SEPARATION = 16.0  # between neighbours in a row
 CHANNEL = 30.0  # least height between rows
 TRACK = 11.0
+NUMBER = 20.0  # room on a highway's wires for a number
 
 
 @dataclass
@@ -64,12 +65,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Path:
-    """A piece of a wire: cubic points (3n+1), the wires that share it, whether an arrowhead ends it."""
+    """A piece of a wire: cubic points (3n+1), the wires that share it, whether it ends and begins at a node."""
 
     net: str
     wires: tuple[Wire, ...]
     points: tuple[tuple[float, float], ...]
     head: bool
+    tail: bool = False
 
 
 @dataclass
@@ -228,6 +230,7 @@ def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
     `ordered` are pairs of neighbours in a row whose order is settled already.
     """
     r = step.rows
+    highways = {k for s in r.spines.values() for k in s.path}
     dot = graphviz.Digraph("step", graph_attr={"nodesep": f"{SEPARATION / 72:.3f}", "ranksep": "0.5", "splines": "line"})
     dot.attr("node", shape="box", fixedsize="true", label="", height="0.3")
     ids: dict[str, str] = {}
@@ -242,7 +245,8 @@ def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
             for key, box in step.boxes.items():
                 if r.row[key] == row:
                     group = {"group": f"column{r.block.get(key, 0)}"} if key in r.down or is_state(step.graph, key) else {}
-                    rank.node(ident(key), width=f"{(box.width + box.left + box.right) / 72:.3f}", **group)
+                    room = NUMBER if key in highways and not is_state(step.graph, key) else 0.0
+                    rank.node(ident(key), width=f"{(box.width + box.left + box.right + room) / 72:.3f}", **group)
             for net in step.nets.values():
                 if row in net.trunk:
                     rank.node(ident(_dummy(net, row)), width=f"{DUMMY / 72:.3f}", group=net.key)

@@ -228,7 +228,7 @@ def _along_spines(step: Step) -> None:
             box = step.boxes[a]
             port = step.ports[b, wires[0].socket]
             x = box.x - spine.sign * (box.width / 2)
-            step.paths.append(Path(f"spine:{spine.state}", wires, tuple([(x, box.y), *line((x, box.y), (port.x, port.y))]), True))
+            step.paths.append(Path(f"spine:{spine.state}", wires, tuple([(x, box.y), *line((x, box.y), (port.x, port.y))]), True, True))
 
 
 def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
@@ -246,6 +246,7 @@ def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
             continue
         start_y = _leave(step, net, near, up)
         lead: list[Point] = []
+        first = near == row[net.key] and net.kind == "out"
         if near == row[net.key] and _sideways(step, net, up):
             box = step.boxes[net.source]
             start_y = box.top - 4 if up else box.bottom + 4
@@ -267,12 +268,12 @@ def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
                 points += swing((source, edge), (x, into))
                 if abs(into - end_y) > 0.1:
                     points += line(points[-1], (x, end_y))
-            step.paths.append(Path(net.key, tuple(wires), tuple(points), port is not None))
+            step.paths.append(Path(net.key, tuple(wires), tuple(points), port is not None, first))
             continue
         y = tracks[net.key, channel]
         everyone = tuple(w for _, wires, _ in goes for w in wires)
         stem = lead or [(source, start_y)]
-        step.paths.append(Path(net.key, everyone, tuple([*stem, *line((source, start_y), (source, y))]), False))
+        step.paths.append(Path(net.key, everyone, tuple([*stem, *line((source, start_y), (source, y))]), False, first))
         _branches(step, net, source, y, goes, far)
 
 
@@ -332,4 +333,4 @@ def _level(step: Step, net: Net, wire: Wire) -> None:
         x = box.x - 6 if a.x < box.x else box.x + 6
         step.ports[wire.target, wire.socket] = Port(x, box.top, "above")
         points = polyline([(a.x, a.top), (a.x, y), (x, y), (x, box.top)])
-    step.paths.append(Path(net.key, (wire,), tuple(points), True))
+    step.paths.append(Path(net.key, (wire,), tuple(points), True, True))

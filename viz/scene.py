@@ -50,6 +50,10 @@ class Mark:
     pills: list[Pill] = field(default_factory=list)
     hint: str = ""
 
+    @property
+    def point(self) -> tuple[str, int | None]:
+        return (self.node.key, self.step)
+
 
 @dataclass(frozen=True)
 class Read:
@@ -76,6 +80,8 @@ class Piece:
     anchor: str = "middle"
     order: float = 0.0
     halo: bool = False
+    tail: bool = False  # begins at its source's node: where a gradient's arrow ends
+    backward: bool = False  # drawn against its direction, as gradients flow
 
 
 @dataclass

@@ -95,7 +95,9 @@ def default_width(classes: Sequence[str]) -> float:
 
 def piece(p: Piece, halo: bool) -> str:
     width = p.width if p.width is not None else default_width(p.classes)
-    points = shorten(p.points, 4.0 + width) if p.head else p.points
+    arrow = p.tail if p.backward else p.head
+    way = list(reversed(p.points)) if p.backward else p.points
+    points = shorten(way, 4.0 + width) if arrow else way
     data = curve(points)
     style = f' style="stroke-width:{coordinate(width)}"' if p.width is not None else ""
     dash = " dashed" if "skip" in p.classes else ""
@@ -103,8 +105,8 @@ def piece(p: Piece, halo: bool) -> str:
     if halo:
         out.append(f'<path class="halo" d="{data}"/>')
     out.append(f'<path class="wire{dash}" d="{data}"{style}/>')
-    if p.head:
-        out.append(head(p.points, width))
+    if arrow:
+        out.append(head(way, width))
     out.append("</g>")
     return "".join(out)
 
@@ -177,7 +179,7 @@ def write(scene: Scene) -> str:
     out += [mark(m) for m in scene.marks]
     for p in scene.pieces:
         if p.number and p.number_at:
-            out.append(text(*p.number_at, (theme.Span(p.number),), 9.5, p.anchor, "number"))
+            out.append(text(*p.number_at, (theme.Span(p.number),), 10.5, p.anchor, "number"))
     for t in scene.texts:
         out.append(text(t.x, t.y, t.label, t.size, t.anchor, t.classes))
     out += scene.extra

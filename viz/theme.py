@@ -130,8 +130,9 @@ def css() -> str:
         ".tg .output>.body{stroke-width:2.2}",
         f".tg .faded .wire{{{paint('stroke', 'faint')};stroke-width:1.2}}",
         f".tg .faded .head{{{paint('fill', 'faint')}}}",
-        f".tg text.number{{font-size:9.5px;{paint('stroke', 'panel')};stroke-width:3px;paint-order:stroke;stroke-linejoin:round}}",
-        ".tg a{text-decoration:none}",
+        f".tg text.number{{{paint('stroke', 'panel')};stroke-width:3px;paint-order:stroke;stroke-linejoin:round}}",
+        ".tg .node.dim,.tg .faded{opacity:.45}",
+        f".tg .chosen>.body{{stroke-width:3.2;{paint('stroke', 'ramp-4')}}}",
     ]
     for role in ("gate", "loss", "skip"):
         rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:1.5}}")

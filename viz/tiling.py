@@ -140,7 +140,8 @@ class Tiles:
             reads = tuple(Read(w, s + w.lag if w.relation == "step" else None, s) for w in path.wires)
             self.scene.pieces.append(
                 Piece(f"{self.lane}{s}-p{n}", path.net, [self.at(column, p) for p in path.points], reads, path.head,
-                      self._classes(path.wires[0], path.net), order=1.0 if rail else 2.0 if path.net.startswith("spine") else 0.0, halo=rail or path.net.startswith("spine"))
+                      self._classes(path.wires[0], path.net), order=1.0 if rail else 2.0 if path.net.startswith("spine") else 0.0, halo=rail or path.net.startswith("spine"),
+                      tail=path.tail)
             )  # fmt: skip
 
     def _mark(self, column: int, s: int, key: str, x: float, y: float) -> None:
@@ -197,12 +198,12 @@ class Tiles:
             reads = tuple(Read(w, s + lag, s) for w in wires)
             classes = self._classes(wires[0], way)
             inward = 0.0 if lag < 0 else self.step.width
+            alone = f"spine:{state}" not in self.near
             if way in self.drops:
                 n = self.drops[way]
                 turn = -PAD - 10 - 10 * n if lag < 0 else self.step.width + PAD + 10 + 10 * n
                 tx, ty = self.at(column, (turn, self.step.rail_y[way]))
                 ex, _ = self.at(column, (inward, 0))
-                alone = f"spine:{state}" not in self.near
                 bx = start if alone else tx + BEND * lag
                 points = polyline([(bx, y), (tx, y), (tx, ty), (ex, ty)])
             elif way.startswith("spine:"):
@@ -214,7 +215,8 @@ class Tiles:
                 points = [(start, y), *line((start, y), end)]
             self.scene.pieces.append(
                 Piece(f"{self.lane}{s}-in-{way}", way, points, reads, way.startswith("spine:"), classes,
-                      order=2.0 if way.startswith("spine:") else 2.5 if way in self.drops else 1.0, halo=way not in self.drops)
+                      order=2.0 if way.startswith("spine:") else 2.5 if way in self.drops else 1.0, halo=way not in self.drops,
+                      tail=way not in self.drops or alone)
             )
             if state not in done:
                 done.add(state)
@@ -247,7 +249,11 @@ class Tiles:
         box = self.step.boxes[state]
         start = self.at(column, (box.x - lag * box.width / 2, box.y))
         end = (self.x[after] + lag * 20, start[1])
-        self.scene.pieces.append(Piece(f"{self.lane}{self.steps[column]}-out-{state}", way, [start, *line(start, end)], (), False, classes))
+        s = self.steps[column] or 0
+        reads = tuple(Read(w, s, s - lag) for st, _, wires in self.near.values() if st == state for w in wires)
+        self.scene.pieces.append(
+            Piece(f"{self.lane}{s}-out-{state}", way, [start, *line(start, end)], reads, False, classes, order=2.0, tail=True)
+        )
 
     # -- lags below the steps
 
@@ -313,7 +319,7 @@ class Tiles:
             points.append(self.at(target, (self.step.boxes[key].x, self.step.boxes[key].y)))
         reads = tuple(Read(w, s + lag, s) for w in wires)
         self.scene.pieces.append(
-            Piece(f"{self.lane}{s}-arc-{key}", key, polyline(points, 13.0), reads, False, ["net", "skip", "arc"], order=-1.0)
+            Piece(f"{self.lane}{s}-arc-{key}", key, polyline(points, 13.0), reads, False, ["net", "skip", "arc"], order=-1.0, tail=True)
         )
 
     def _continues(self, column: int, lag: int) -> bool:

@@ -1,0 +1,95 @@
+"""Printing numbers on wires: each beside the longest straight part of its piece, where nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from viz import theme
+from viz.layout import PILL
+from viz.scene import Piece, Point, Scene
+
+SIZE = 10.5
+Rect = tuple[float, float, float, float]  # x0, y0, x1, y1
+
+
+def place(scene: Scene) -> None:
+    """Choose `number_at` for every piece with a number; longer pieces choose last, they have more room."""
+    solid = [r for r in _boxes(scene)]
+    wires = np.array([p for piece in scene.pieces for p in samples(piece.points)] or [(0.0, 0.0)])
+    taken: list[Rect] = []
+    wanted = sorted((p for p in scene.pieces if p.number), key=lambda p: (_length(p), p.id))
+    for piece in wanted:
+        width = theme.text_width(piece.number, SIZE) + 2
+        best: tuple[float, int, Point, str, Rect] | None = None
+        for n, (at, anchor, rect) in enumerate(_candidates(piece, width)):
+            cost = 60.0 * sum(_overlap(rect, r) for r in solid) + 60.0 * sum(_overlap(rect, r) for r in taken)
+            inside = (wires[:, 0] > rect[0]) & (wires[:, 0] < rect[2]) & (wires[:, 1] > rect[1]) & (wires[:, 1] < rect[3])
+            cost += float(inside.sum()) * 3.0 + n * 0.4
+            if best is None or cost < best[0]:
+                best = (cost, n, at, anchor, rect)
+        if best is not None:
+            _, _, piece.number_at, piece.anchor, rect = best
+            taken.append(rect)
+
+
+def _boxes(scene: Scene) -> Iterable[Rect]:
+    for m in scene.marks:
+        yield (m.x - m.width / 2, m.y - m.height / 2, m.x + m.width / 2, m.y + m.height / 2)
+        for p in m.pills:
+            yield (p.x - p.width / 2, p.y - PILL / 2, p.x + p.width / 2, p.y + PILL / 2)
+    for p in scene.panels:
+        yield (p.x + 8, p.y + 4, p.x + 60, p.y + 20)
+
+
+def _overlap(a: Rect, b: Rect) -> float:
+    x = min(a[2], b[2]) - max(a[0], b[0])
+    y = min(a[3], b[3]) - max(a[1], b[1])
+    return x * y / 10 if x > 0 and y > 0 else 0.0
+
+
+def samples(points: list[Point], every: float = 4.0) -> list[Point]:
+    """Points along a chain of cubics."""
+    out: list[Point] = []
+    for k in range(0, len(points) - 3, 3):
+        a, b, c, d = points[k : k + 4]
+        n = max(2, int((abs(d[0] - a[0]) + abs(d[1] - a[1])) / every))
+        for i in range(n):
+            t = i / n
+            w = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+            out.append((sum(q * p[0] for q, p in zip(w, (a, b, c, d), strict=True)), sum(q * p[1] for q, p in zip(w, (a, b, c, d), strict=True))))
+    return out
+
+
+def _length(piece: Piece) -> float:
+    return max((abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in _straight(piece)), default=0.0)
+
+
+def _straight(piece: Piece) -> list[tuple[Point, Point]]:
+    """Its axis-parallel stretches, longest first; the whole curve's chord where it has none."""
+    found = []
+    p = piece.points
+    for k in range(0, len(p) - 3, 3):
+        a, d = p[k], p[k + 3]
+        if abs(a[0] - d[0]) < 0.6 or abs(a[1] - d[1]) < 0.6:
+            found.append((a, d))
+    found.sort(key=lambda s: -(abs(s[0][0] - s[1][0]) + abs(s[0][1] - s[1][1])))
+    return found or [(p[0], p[-1])]
+
+
+def _candidates(piece: Piece, width: float) -> Iterable[tuple[Point, str, Rect]]:
+    half = SIZE / 2 + 1
+    for a, b in _straight(piece)[:3]:
+        for t in (0.5, 0.35, 0.65, 0.2, 0.8):
+            x, y = a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t
+            if abs(a[1] - b[1]) < 0.6:
+                for dy in (-9.0, 10.0):
+                    yield (round(x, 1), round(y + dy, 1)), "middle", (x - width / 2, y + dy - half, x + width / 2, y + dy + half)
+            else:
+                right, left = x + 5.0, x - 5.0
+                yield (round(right, 1), round(y, 1)), "start", (right, y - half, right + width, y + half)
+                yield (round(left, 1), round(y, 1)), "end", (left - width, y - half, left, y + half)
+
+
