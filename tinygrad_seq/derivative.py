@@ -70,7 +70,7 @@ class Derivative:
 
 def _key(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool) -> Any:
     options = tuple((k, _fixed(v)) for k, v in static.items()) if static else ()
-    return (op.name, needs, options, constant, type(constant), real)
+    return (op, needs, options, constant, type(constant), real)
 
 
 def _fixed(value: Any) -> Any:

@@ -5,7 +5,6 @@ Everything takes arrays, tensors and plain numbers. No derivative is written her
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,40 @@ import numpy as np
 from tinygrad_seq.ops.index import Key
 from tinygrad_seq.ops.shape import axes_of
 from tinygrad_seq.primitive import REGISTRY
+
+__all__ = [
+    "broadcast_to",
+    "clip",
+    "concat",
+    "cross_entropy",
+    "cumsum",
+    "embedding",
+    "expand_dims",
+    "flip",
+    "log_softmax",
+    "logsumexp",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "maxout",
+    "mean",
+    "min",
+    "mse",
+    "norm",
+    "permute_dims",
+    "prod",
+    "reshape",
+    "scatter_add",
+    "softmax",
+    "split",
+    "squeeze",
+    "stack",
+    "std",
+    "sum",
+    "take",
+    "var",
+    "where",
+]
 
 _op = REGISTRY
 
@@ -226,6 +259,15 @@ def matmul(a: Any, b: Any, /) -> Any:
     return _op["matmul"](a, b)
 
 
+def maxout(x: Any, pieces: int, /) -> Any:
+    """The maximum of each group of `pieces` neighbouring features: (…, pieces*H) gives (…, H)
+    (Goodfellow et al. 2013)."""
+    x = _array(x)
+    if pieces < 1 or x.shape[-1] % pieces:
+        raise ValueError(f"{x.shape[-1]} features do not form groups of {pieces}")
+    return max(reshape(x, (*x.shape[:-1], x.shape[-1] // pieces, pieces)), axis=-1)
+
+
 # ---------------------------------------------------------------- losses
 
 
@@ -237,7 +279,3 @@ def cross_entropy(logits: Any, target: Any, /) -> Any:
 def mse(prediction: Any, target: Any, /) -> Any:
     """The mean of the squared differences."""
     return mean(_op["square"](_array(prediction) - target))
-
-
-__all__ = [n for n, v in list(globals().items()) if builtins.callable(v) and getattr(v, "__module__", "") == __name__]
-__all__ = [n for n in __all__ if not n.startswith("_")]

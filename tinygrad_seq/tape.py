@@ -122,7 +122,7 @@ class Leaf(Node):
 class Step(Node):
     """A primitive's call. `saved` holds the residuals: the inputs `derivative.saved`, then perhaps y."""
 
-    __slots__ = ("op", "static", "derivative", "saved", "shapes", "dtypes", "shape", "dtype")
+    __slots__ = ("op", "static", "derivative", "saved", "shapes", "shape", "dtype")
 
     def __init__(
         self,
@@ -139,8 +139,9 @@ class Step(Node):
         self.freed = False
         self.op, self.static, self.derivative = op, static, derivative
         self.shape, self.dtype = out.shape, out.dtype
-        self.shapes = tuple([v.shape if isinstance(v, np.ndarray) else () for v in values])
-        self.dtypes = tuple([None if e is None else v.dtype for v, e in zip(values, edges, strict=True)])
+        self.shapes: tuple[Any, ...] = ()
+        if derivative.shapes:
+            self.shapes = tuple([v.shape if isinstance(v, np.ndarray) else () for v in values])
         saved = [values[i] for i in derivative.saved]
         if derivative.saves_y:
             saved.append(out)
@@ -169,8 +170,8 @@ class Step(Node):
         function = rules.on_tensors if record else rules.on_values
         results = function(cotangents[0], y, values, self.shapes, self.static)
         return [
-            None if r is None or e is None else r if r.shape == s and r.dtype == d else fit(r, s, d)
-            for r, e, s, d in zip(results, self.edges, self.shapes, self.dtypes, strict=True)
+            None if r is None or e is None else fit(r, *e[0].meta(e[1]))
+            for r, e in zip(results, self.edges, strict=True)
         ]
 
     def _check_unchanged(self, saved: tuple[Any, ...]) -> None:
@@ -191,13 +192,12 @@ class Step(Node):
 class Custom(Node):
     """A client's node: a pullback over arrays (or over tensors, if it is differentiable itself)."""
 
-    __slots__ = ("label", "pullback", "differentiable", "inputs", "outputs", "count")
+    __slots__ = ("label", "pullback", "differentiable", "outputs", "count")
 
     def __init__(
         self,
         label: str,
         edges: tuple[Edge | None, ...],
-        inputs: tuple[Meta, ...],
         outputs: tuple[Meta, ...],
         pullback: Pullback,
         differentiable: bool,
@@ -205,7 +205,6 @@ class Custom(Node):
         super().__init__(edges)
         self.label = label
         self.outputs, self.count = outputs, len(outputs)
-        self.inputs = inputs
         self.pullback: Pullback | None = pullback
         self.differentiable = differentiable
 
@@ -225,8 +224,8 @@ class Custom(Node):
         if len(results) != len(self.edges):
             raise GradientError(f"{self.label} gave {len(results)} cotangents for {len(self.edges)} inputs")
         return [
-            None if r is None or e is None else fit(r, *meta)
-            for r, e, meta in zip(results, self.edges, self.inputs, strict=True)
+            None if r is None or e is None else fit(r, *e[0].meta(e[1]))
+            for r, e in zip(results, self.edges, strict=True)
         ]
 
     def free(self) -> None:
@@ -308,32 +307,32 @@ def fit(g: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 class Sums:
-    """Cotangents as they come in, node by node; a buffer is written to only if it was made here."""
+    """Cotangents as they come in, edge by edge; a buffer is written to only if it was made here."""
 
-    __slots__ = ("held", "record")
+    __slots__ = ("held", "made", "record")
 
     def __init__(self, record: bool) -> None:
-        self.held: dict[Node, list[Any]] = {}  # per output: None, or [value, made here]
+        self.held: dict[Edge, Any] = {}
+        self.made: set[Edge] = set()
         self.record = record
 
     def add(self, edge: Edge, value: Any) -> None:
-        node, slot = edge
-        slots = self.held.get(node)
-        if slots is None:
-            slots = self.held[node] = [None] * node.count
-        entry = slots[slot]
-        if entry is None:
-            slots[slot] = [value, False]
+        present = self.held.get(edge)
+        if present is None:
+            self.held[edge] = value
         elif self.record:
-            entry[0] = REGISTRY["add"](entry[0], value)
-        elif entry[1]:
-            np.add(entry[0], value, out=entry[0])
+            self.held[edge] = REGISTRY["add"](present, value)
+        elif edge in self.made:
+            np.add(present, value, out=present)
         else:
-            slots[slot] = [np.asarray(np.add(entry[0], value)), True]
+            self.held[edge] = np.asarray(np.add(present, value))
+            self.made.add(edge)
 
-    def take(self, node: Node) -> list[Any]:
-        """Per output [value, made here] or None; forgotten here."""
-        return self.held.pop(node, [None] * node.count)
+    def take(self, edge: Edge) -> tuple[Any, bool]:
+        """What arrived, and whether its buffer was made here; forgotten here."""
+        made = edge in self.made
+        self.made.discard(edge)
+        return self.held.pop(edge, None), made
 
 
 def reach(
@@ -394,21 +393,21 @@ def backward(
         if record and not isinstance(value, _tensor_type):
             value = _tensor_type(value)
         sums.add(edge, value)
+    wanted = frozenset(wrt or ())
     results: dict[Edge, Any] = {}
-    wanted: dict[Node, list[Edge]] = {}
-    for edge in wrt or ():
-        wanted.setdefault(edge[0], []).append(edge)
     with np.errstate(all="ignore"), changed(recording=record):
         for node in order:
-            entries = sums.take(node)
-            for edge in wanted.get(node, ()):
-                entry = entries[edge[1]]
-                if entry is not None:  # a buffer that may be another's is not handed out
-                    results[edge] = entry[0] if record or entry[1] else np.array(entry[0])
+            taken = [sums.take((node, slot)) for slot in range(node.count)]
+            if node in stops:
+                for slot, (value, made) in enumerate(taken):
+                    if value is not None and (node, slot) in wanted:  # no buffer is handed out that may be another's
+                        results[node, slot] = value if record or made else np.array(value)
             if wrt is None and isinstance(node, Leaf):
-                _deposit(node, entries[0])
-            elif node.edges and (leads is None or node in leads) and any(e is not None for e in entries):
-                _propagate(node, entries, sums, record, useful)
+                _deposit(node, *taken[0])
+            elif node.edges and (leads is None or node in leads):
+                incoming = [value for value, _ in taken]
+                if incoming[0] is not None or any(value is not None for value in incoming):
+                    _propagate(node, incoming, sums, record, useful)
                 if free:
                     node.free()
     return [results.get(edge) for edge in wrt or ()]
@@ -423,8 +422,7 @@ def _leading(order: Sequence[Node], stops: frozenset[Node]) -> set[Node]:
     return leads
 
 
-def _propagate(node: Node, entries: list[Any], sums: Sums, record: bool, useful: set[Node] | None) -> None:
-    incoming = [None if e is None else e[0] for e in entries]
+def _propagate(node: Node, incoming: list[Any], sums: Sums, record: bool, useful: set[Node] | None) -> None:
     try:
         outgoing = node.pull(incoming, record)
     except GradientError:
@@ -439,12 +437,11 @@ def _propagate(node: Node, entries: list[Any], sums: Sums, record: bool, useful:
             sums.add(edge, value)
 
 
-def _deposit(leaf: Leaf, entry: Any) -> None:
+def _deposit(leaf: Leaf, value: Any, made_here: bool) -> None:
     """Add to the tensor's `grad`, in a buffer of its own."""
     tensor = leaf.tensor()
-    if tensor is None or entry is None:
+    if tensor is None or value is None:
         return
-    value, made_here = entry
     if isinstance(value, _tensor_type):
         tensor.grad = value if tensor.grad is None else REGISTRY["add"](tensor.grad, value)
     elif tensor.grad is None:
@@ -488,8 +485,7 @@ def custom_node(
     current = _state.get()
     tensors: list[Any]
     if current.recording and any(e is not None for e in edges):
-        metas = tuple((t.shape, t.dtype) if e is not None else ((), None) for t, e in zip(inputs, edges, strict=True))
-        node = Custom(name, edges, metas, tuple((a.shape, a.dtype) for a in arrays), pullback, differentiable)
+        node = Custom(name, edges, tuple((a.shape, a.dtype) for a in arrays), pullback, differentiable)
         tensors = [
             _tensor_type.on_tape(a, (node, i)) if a.dtype.kind in "fc" else _tensor_type.wrap(a)
             for i, a in enumerate(arrays)

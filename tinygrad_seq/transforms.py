@@ -60,7 +60,7 @@ def _fresh(value: Any) -> Tensor:
         array = array.astype(np.float64)
     parent = value.edge if isinstance(value, Tensor) else None
     meta = (array.shape, array.dtype)
-    node: Node = Custom("variable", (parent,), (meta,), (meta,), lambda g: g, True)
+    node: Node = Custom("variable", (parent,), (meta,), lambda g: g, True)
     return Tensor.on_tape(array, (node, 0))
 
 
@@ -298,7 +298,6 @@ def remat(f: Function) -> Function:
         node = Custom(
             f"remat({getattr(f, '__name__', 'f')})",
             tuple(edges),
-            tuple(e[0].meta(e[1]) for e in edges),
             tuple((outputs[i].shape, outputs[i].dtype) for i in tracked),
             pullback,
             True,

@@ -29,8 +29,8 @@ def test_equal_expressions_are_one_object() -> None:
     [
         (x + 0, x), (0 + x, x), (x - 0, x), (0 - x, -x), (x * 1, x), (1 * x, x), (x * 0, lift(0)), (x / 1, x),
         (x**1, x), (x**0, lift(1)), (REGISTRY["neg"](-x), x), ((-x) * (-y), x * y), ((-x) * y, -(x * y)),
-        (x / (-y), -(x / y)), (x * -1, -x), (lift(2) + 3, lift(5)), (lift(2) * 3, lift(6)), (x * (1 / y), x / y), (where(x, y, y), y),
-        (where(REGISTRY["equal"](lift(2), 0), x, y), y), (g * where(x, 1, 0), where(x, g, 0)),
+        (x / (-y), -(x / y)), (x * -1, -x), (lift(2) + 3, lift(5)), (lift(2) * 3, lift(6)), (x * (1 / y), x / y),
+        (where(x, y, y), y), (where(REGISTRY["equal"](lift(2), 0), x, y), y), (g * where(x, 1, 0), where(x, g, 0)),
         (g * where(x, y, 0), where(x, g * y, 0)), (REGISTRY["conj"](lift(2.0)), lift(2.0)),
         (REGISTRY["transpose"](REGISTRY["transpose"](x)), x),
     ],

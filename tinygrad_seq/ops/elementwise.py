@@ -10,7 +10,6 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from tinygrad_seq.primitive import Primitive, elementwise
 
@@ -185,6 +184,13 @@ def re_rule(g: Any, y: Any, z: Any) -> Partials:
 
 # ---------------------------------------------------------------- elementary functions
 
+
+def _erf(x: Any) -> Any:
+    from scipy.special import erf  # a slow import that most programs do without
+
+    return erf(x)
+
+
 exp = elementwise("exp", np.exp, tex=r"\exp({0})", kernel="exp({0})", singular=True)
 expm1 = elementwise("expm1", np.expm1, tex=r"\operatorname{{expm1}}({0})", kernel="expm1({0})", singular=True)
 log = elementwise("log", np.log, tex=r"\log({0})", kernel="log({0})", singular=True)
@@ -197,7 +203,7 @@ tan = elementwise("tan", np.tan, tex=r"\tan({0})", kernel="tan({0})", singular=T
 arctan = elementwise("arctan", np.arctan, tex=r"\arctan({0})", kernel="arctan({0})")
 sinh = elementwise("sinh", np.sinh, tex=r"\sinh({0})", kernel="sinh({0})", singular=True)
 cosh = elementwise("cosh", np.cosh, tex=r"\cosh({0})", kernel="cosh({0})", singular=True)
-erf = elementwise("erf", scipy.special.erf, tex=r"\operatorname{{erf}}({0})", kernel="erf({0})")
+erf = elementwise("erf", _erf, tex=r"\operatorname{{erf}}({0})", kernel="erf({0})")
 logaddexp = elementwise("logaddexp", np.logaddexp, tex=r"\log(e^{{{0}}} + e^{{{1}}})", kernel="logaddexp({0}, {1})")
 
 
@@ -280,6 +286,12 @@ def _softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _sigmoid(x: Any) -> Any:
+    from scipy.special import expit  # right in both tails; a slow import that compiled cells do without
+
+    return expit(x)
+
+
 def _leaky_relu(x: Any, *, slope: float = 0.1) -> Any:
     return np.where(np.greater(x, 0), x, slope * x)
 
@@ -289,7 +301,7 @@ def _elu(x: Any, *, alpha: float = 1.0) -> Any:
 
 
 tanh = elementwise("tanh", np.tanh, tex=r"\tanh({0})", kernel="tanh({0})")
-sigmoid = elementwise("sigmoid", scipy.special.expit, tex=r"\sigma({0})", kernel="sigmoid({0})")
+sigmoid = elementwise("sigmoid", _sigmoid, tex=r"\sigma({0})", kernel="sigmoid({0})")
 relu = elementwise("relu", lambda x: np.maximum(x, 0), tex=r"\operatorname{{relu}}({0})", kernel="maximum({0}, 0)")
 softplus = elementwise("softplus", _softplus, tex=r"\operatorname{{softplus}}({0})", kernel="softplus({0})")
 leaky_relu = elementwise(
