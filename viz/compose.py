@@ -1,4 +1,8 @@
-"""A whole picture from a system: which steps of which lane are shown, and where the lanes stand."""
+"""A whole picture from a system: which steps of which lane are shown, and where the lanes stand.
+
+Independent axes stand side by side (encoder, decoder), a derived axis above the one it is counted from with
+each step over those it reads, what has no time axis to the right.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,15 @@ from dataclasses import dataclass
 
 from dsl.system.system import System
 from viz import svg
+from viz.cross import Crossing, above, length_of, source_steps
 from viz.graph import Graph, build
 from viz.layout import Step, lay_out
 from viz.scene import Scene
 from viz.tiling import Tiles, shown_steps
 
 DEFAULT_STEPS = 4
+BETWEEN = 56.0  # between lanes above one another
+BESIDE = 84.0  # and side by side
 
 
 @dataclass
@@ -35,18 +42,70 @@ def compose(
 ) -> Picture:
     """Lay out and tile every lane. `lengths` gives steps for the axes; `keep` steps are shown whatever is elided."""
     graph = build(system)
-    lanes = graph.lanes
     scene = Scene(system.name, title or f"{system.name} unrolled in time")
-    picture = Picture(graph, {}, {}, scene, {})
+    picture = Picture(graph, {}, {}, scene, _lengths(graph, lengths or {}))
+    lanes = graph.lanes
     for lane in lanes:
-        if not lane:
-            continue
-        length = dict(lengths or {}).get(lane) or min(8, max(DEFAULT_STEPS, longest_lag(graph, lane) + 2))
-        picture.lengths[lane] = length
-        step = lay_out(graph, lane)
-        picture.steps[lane] = step
-        tiles = Tiles(scene, step, shown_steps(length, keep), length, (0.0, 0.0), first)
-        picture.tiles[lane] = tiles
-        tiles.run()
+        picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
+    x = 0.0
+    for base in [a for a in lanes if above(system, a) is None]:
+        y, right = 0.0, x
+        stack = [base]
+        for lane in lanes:
+            if lane not in stack and above(system, lane) in stack:
+                stack.append(lane)
+        for lane in stack:
+            tiles = _place(picture, lane, (x, y), keep, first)
+            right = max(right, tiles.right)
+            reach = tiles.bottom - tiles.y
+            if lane is not base:
+                shift = -(reach + BETWEEN)
+                tiles.y += shift
+                tiles.bottom += shift
+            picture.tiles[lane] = tiles
+            tiles.run()
+            y = tiles.y
+        x = right + BESIDE
+    Crossing(scene, graph, picture.tiles, picture.lengths).run()
     svg.fit(scene)
     return picture
+
+
+def _lengths(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
+    system = graph.system
+    out: dict[str, int] = {}
+    for name, axis in system.axes.items():
+        if axis.length is None:
+            out[name] = given.get(name) or min(8, max(DEFAULT_STEPS, longest_lag(graph, name) + 2))
+    for name, axis in system.axes.items():
+        if axis.length is not None:
+            out[name] = length_of(system, name, out)
+    return out
+
+
+def _place(picture: Picture, lane: str, origin: tuple[float, float], keep: Sequence[int], first: int) -> Tiles:
+    step = picture.steps[lane]
+    length = picture.lengths[lane] if lane else 1
+    steps = shown_steps(length, keep)
+    tiles = Tiles(picture.scene, step, steps, length, origin, first)
+    base = above(picture.graph.system, lane) if lane else None
+    if base is None or base not in picture.tiles:
+        return tiles
+    columns = _over(picture, tiles, picture.tiles[base])
+    return tiles if columns is None else Tiles(picture.scene, step, steps, length, origin, first, columns)
+
+
+def _over(picture: Picture, tiles: Tiles, base: Tiles) -> list[float] | None:
+    """x of each panel so that it stands over the steps it reads; None when they would overlap."""
+    centre = {s: base.x[c] + base.panel_width / 2 for c, s in enumerate(base.steps) if s is not None}
+    wires = [w for n in tiles.step.nets.values() for w in n.wires if picture.graph.nodes[w.source].lane == base.lane and w.relation == "index"]
+    out: list[float] = []
+    for s in tiles.steps:
+        if s is None:
+            return None
+        reads = [centre[k] for w in wires for k in source_steps(w, s, base, picture.lengths, tiles.lane) if k in centre]
+        if not reads:
+            return None
+        out.append(round(sum(reads) / len(reads) - tiles.panel_width / 2, 1))
+    tight = any(b - a < tiles.panel_width + tiles.gap / 2 for a, b in zip(out, out[1:], strict=False))
+    return None if tight else out

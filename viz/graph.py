@@ -60,6 +60,7 @@ class Node:
     stream: str | None = None
     lag: int = 0
     output: bool = False
+    constant: bool = False  # the same value at every step
 
     @property
     def lane(self) -> str:
@@ -283,13 +284,19 @@ class _Builder:
         self.local(keys)
         return top
 
+    def join(self, source: str, target: str, socket: int) -> None:
+        """A wire between operators; into another lane it carries every step, or the one value there is."""
+        lane = self.graph.nodes[source].lane
+        relation = "step" if lane == self.graph.nodes[target].lane else "all" if lane else "once"
+        self.graph.wires.append(Wire(source, target, socket, relation))
+
     def local(self, keys: dict[Symbol, str]) -> None:
         """Wires between this equation's own nodes, now that all have keys."""
         mine = set(keys.values())
         rest: list[tuple[str, int, Symbol]] = []
         for target, socket, operand in self.pending:
             if target in mine and operand in keys:
-                self.graph.wires.append(Wire(keys[operand], target, socket))
+                self.join(keys[operand], target, socket)
             else:
                 rest.append((target, socket, operand))
         self.pending = rest
@@ -380,7 +387,7 @@ class _Builder:
 
     def connect(self, target: str, socket: int, operand: Symbol) -> None:
         if operand in self.shared and operand.op is not None:
-            self.graph.wires.append(Wire(self.shared[operand], target, socket))
+            self.join(self.shared[operand], target, socket)
             return
         read = operand.leaf
         if not isinstance(read, Read):
@@ -401,6 +408,9 @@ class _Builder:
         if stream.kind == "equation":
             self.graph.wires.append(Wire(self.graph.home[read.name], target, socket, relation, lag, read))
         else:
+            if relation == "once" and lane and not stream.axes:
+                self.graph.wires.append(Wire(self.constant(read.name, lane), target, socket, "step", 0, read))
+                return
             chip_lag = lag if relation == "step" else 0
             chip = self.chip(read.name, stream, chip_lag)
             self.graph.wires.append(Wire(chip, target, socket, relation, lag - chip_lag, read))
@@ -408,6 +418,14 @@ class _Builder:
     def reduced(self, target: str, axis: str) -> bool:
         symbol = self.graph.nodes[target].symbol
         return symbol is not None and symbol.op is not None and symbol.options.get("axis") == axis
+
+    def constant(self, name: str, lane: str) -> str:
+        """Data without a time axis stands at every step that reads it, like a parameter."""
+        key = f"{name}@{lane}"
+        if key not in self.graph.nodes:
+            self.graph.nodes[key] = Node(key, "chip", "input", theme.name(name), (lane,), stream=name, constant=True)
+        self.graph.home.setdefault(name, key)
+        return key
 
     def chip(self, name: str, stream: Stream, lag: int) -> str:
         """Data at a step: one chip for each step of it that an equation reads."""

@@ -127,7 +127,7 @@ def lay_out(graph: Graph, lane: str, stepped: bool = True) -> Step:
 def title_of(node: Node, at: str = "") -> theme.Label:
     """What is written in a node's box; `at` is the step's subscript, for states and data."""
     if node.kind in ("state", "chip") or node.role == "loss":
-        label = theme.name(node.stream or node.key, at)
+        label = theme.name(node.stream or node.key, "" if node.constant else at)
         return label
     if node.function and node.title:
         return (theme.Span(node.function + "\u2009"), *node.title)

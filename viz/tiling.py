@@ -39,8 +39,9 @@ class Tiles:
     """Places `steps` (None is an elision) of one lane in a scene, the first panel's corner at `origin`."""
 
     def __init__(
-        self, scene: Scene, step: Step, steps: Sequence[int | None], length: int, origin: Point = (0.0, 0.0), first: int = 0
-    ) -> None:
+        self, scene: Scene, step: Step, steps: Sequence[int | None], length: int, origin: Point = (0.0, 0.0), first: int = 0,
+        columns: Sequence[float] | None = None,
+    ) -> None:  # fmt: skip
         self.scene, self.step, self.steps, self.length, self.first = scene, step, list(steps), length, first
         self.lane = step.lane
         self.near = self._near()
@@ -66,6 +67,9 @@ class Tiles:
             x += self.panel_width + self.gap
             if k + 1 == len(self.steps):
                 x -= self.gap
+        if columns is not None:
+            self.x = list(columns)
+            x = self.x[-1] + self.panel_width
         self.right = x
         self.y = origin[1]
         self.bottom = self.y + HEADER + PAD + step.height
@@ -129,7 +133,7 @@ class Tiles:
 
     def _step(self, column: int, s: int) -> None:
         x, y = self.x[column], self.y
-        self.scene.panels.append(Panel(x, y, self.panel_width, self.panel_height, f"{self.lane} = {self.label(s)}"))
+        self.scene.panels.append(Panel(x, y, self.panel_width, self.panel_height, f"{self.lane} = {self.label(s)}" if self.lane else "once"))
         for key, box in self.step.boxes.items():
             if key in self.step.graph.nodes:
                 self._mark(column, s, key, *self.at(column, (box.x, box.y)))
@@ -161,9 +165,9 @@ class Tiles:
             if pill:
                 px, py = self.at(column, (pill[0], pill[1]))
                 pills.append(Pill(px, py, pill[2], socket.label, socket.parameter, socket.sign))
-        title = title_of(node, self.label(index))
+        title = title_of(node, self.label(index) if self.lane else "")
         self.scene.marks.append(
-            Mark(f"{self.lane}{s}:{key}", node, s, x, y, box.width, box.height, title, classes, pills, f"{node.stream or key}[{index + self.first}]")
+            Mark(f"{self.lane}{s}:{key}", node, s, x, y, box.width, box.height, title, classes, pills, f"{node.stream or key}[{index + self.first}]" if self.lane else node.stream or key)
         )
 
     def _port_chip(self, column: int, s: int, key: str) -> None:
