@@ -37,7 +37,7 @@ def test_nan_and_infinity_pass_through() -> None:
     assert np.isnan(C[0, :4]).all() and np.isposinf(C[1, :4]).all() and (C[2, :4] == 3).all()
 
 
-def test_equal_bits_from_run_to_run_and_row_by_row_position() -> None:
+def test_equal_bits_from_run_to_run() -> None:
     k = exercise.functions()
     rng = np.random.default_rng(0)
     A, W = exercise.normal(rng, "float32", 16, 70), exercise.normal(rng, "float32", 64, 70)
