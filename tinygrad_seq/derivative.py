@@ -138,8 +138,9 @@ def expressions(
         if expression is None or not wanted:
             result.append(None)
             continue
-        node = substitute(lift(expression), _without_conj if real else _shapes_only)
+        node = substitute(lift(expression), _without_conj) if real else lift(expression)
         if tape:
+            node = substitute(node, _shapes_only)
             node = _product_summed(node, i, names[i])
             if op.singular and node.op is not None:
                 node = REGISTRY["settle"](node, g)
@@ -157,7 +158,7 @@ def _shapes_only(node: Symbol) -> Symbol | None:
 
 
 def _without_conj(node: Symbol) -> Symbol | None:
-    return node.args[0] if node.is_op("conj", "re") else _shapes_only(node)
+    return node.args[0] if node.is_op("conj", "re") else None
 
 
 def _product_summed(node: Symbol, position: int, name: str) -> Symbol:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from tinygrad_seq.derivative import Slot, argument_names, expressions
 from tinygrad_seq.ops.elementwise import KINKS
 from tinygrad_seq.primitive import REGISTRY, Primitive
-from tinygrad_seq.symbol import Symbol, postorder, text
+from tinygrad_seq.symbol import Symbol, lift, postorder, text
 
 _RANK = {"add": 1, "sub": 1, "neg": 2, "mul": 3, "matvec": 4, "matmul": 4, "outer": 4, "power": 6}
 _EXAMPLES: dict[str, dict[str, Any]] = {
@@ -57,7 +56,7 @@ def explain(name: str | Primitive) -> Explanation:
     lines.append("LaTeX")
     for argument, c in zip(names, cotangents, strict=True):
         if c is not None:
-            lines.append(rf"  \bar{{{argument}}} = {latex(c)}")
+            lines.append(rf"  \bar{{{_leaf_tex(lift(Slot('input', 0, argument)))}}} = {latex(c)}")
     lines.append(f"keeps    {', '.join(residuals(cotangents)) or 'nothing'}")
     rule = op.vjp_rule or op.partials_rule
     if rule is not None and rule.__doc__:
@@ -76,11 +75,17 @@ def input_names(op: Primitive) -> list[str]:
 
 
 def residuals(cotangents: Sequence[Symbol | None]) -> list[str]:
-    """What the expressions read besides g, in the order y, inputs, shapes."""
-    order = postorder([c for c in cotangents if c is not None])
-    slots = {n.leaf for n in order if isinstance(n.leaf, Slot) and n.leaf.kind != "g"}
-    ranks = {"y": 0, "input": 1, "shape": 2}
-    return [str(s) for s in sorted(slots, key=lambda s: (ranks[s.kind], s.position))]
+    """What the expressions read besides g: y, then inputs, then shapes of inputs that are not kept whole."""
+    whole: set[Slot] = set()
+    shapes: set[Slot] = set()
+    for node in postorder([c for c in cotangents if c is not None]):
+        found = [a.leaf for a in node.args if isinstance(a.leaf, Slot)]
+        (shapes if node.is_op("shape_of", "size") else whole).update(found)
+        if node.op is None and any(node is c for c in cotangents) and isinstance(node.leaf, Slot):
+            whole.add(node.leaf)
+    kept = sorted((s for s in whole if s.kind != "g"), key=lambda s: (s.kind != "y", s.position))
+    only = sorted(shapes - whole, key=lambda s: s.position)
+    return [str(s) for s in kept] + [f"shape_of({s})" for s in only]
 
 
 def latex(root: Symbol) -> str:
@@ -102,19 +107,7 @@ def latex(root: Symbol) -> str:
 
 
 def _leaf_tex(node: Symbol) -> str:
-    if isinstance(node.leaf, Slot) and node.leaf.kind == "shape":
-        return rf"\operatorname{{shape}}({node.leaf.name})"
     if node.is_number and node.leaf in (float("inf"), float("-inf")):
         return r"\infty" if node.leaf == float("inf") else r"-\infty"
-    return str(node.leaf).replace("_", r"\_") if not isinstance(node.leaf, Slot) else str(node.leaf)
-
-
-def signature(op: Primitive) -> str:
-    """How a primitive is called, options with their defaults."""
-    rule = op.vjp_rule or op.partials_rule
-    options = (
-        []
-        if rule is None
-        else [str(p) for p in inspect.signature(rule).parameters.values() if p.kind == p.KEYWORD_ONLY]
-    )
-    return f"{op.name}({', '.join([*input_names(op), *options])})"
+    name = str(node.leaf).replace("_", r"\_")
+    return rf"\mathit{{{name}}}" if isinstance(node.leaf, Slot) and len(name) > 1 else name

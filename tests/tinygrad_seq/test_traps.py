@@ -658,6 +658,9 @@ def test_explain_says_the_rule_its_latex_and_what_it_keeps() -> None:
     assert r"\bar{x} = g \odot \left(1 + y\right) \odot \left(1 - y\right)" in said
     assert "w_bar = outer(g, x)" in tg.explain("matvec") and "keeps    w, x" in tg.explain("matvec")
     assert "keeps    shape_of(x)" in tg.explain("sum")
+    said = str(tg.explain("cross_entropy"))
+    assert "one_hot(target, size(logits, axis=-1))" in said and said.splitlines()[5] == "keeps    logits, target"
+    assert "keeps    nothing" in tg.explain("add")
     assert "0 at 0" in tg.explain("abs")
     for name in RECORDS:
         assert tg.explain(name)
