@@ -125,7 +125,7 @@ def fit(
     """
     started = time.monotonic()
     options = {"batch": batch, "chunk": chunk, "clip": clip, "valid": valid, "seed": seed}
-    name = loss if loss is not None else model.only_loss()
+    name = model.loss_name(loss)
     data = _data(model, streams, name)
     train, held = _batches(model, data, lengths, batch, chunk, valid, seed)
     optimizer = optimizer if optimizer is not None else Adam(model.params.trained, lr=2e-3)

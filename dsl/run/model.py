@@ -178,14 +178,14 @@ class Model:
             from dsl.run.compiled import compile_system
 
             names = needed(self.system, outside, {})
-            self._engines[outside] = compile_system(restrict(self.system, names), outside, self.dtype)
+            self._engines[outside] = compile_system(restrict(self.system, names), outside, self.dtype.name)
         return self._engines[outside]
 
     def stepper(self, system: System) -> Compiled:
         """A part of this model's system, compiled to run forward only."""
         from dsl.run.compiled import compile_system
 
-        return compile_system(system, (), self.dtype)
+        return compile_system(system, (), self.dtype.name)
 
     @cached_property
     def generator(self) -> Generator:
@@ -220,12 +220,12 @@ class Model:
     def evaluate(
         self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str, outside: tuple[str, ...]
     ) -> Run:
-        """Streams of checked data without a gradient, on the engine that is compiled for `outside`."""
+        """Streams of checked data, off the tape. Compiled, it is the program that `gradient` compiled for `outside`."""
         start, clock = (state.values, state.clock) if state is not None else (None, None)
         if engine == "compiled":
             compiled = self.compiled(outside)
             arrays, _ = compiled.forward(
-                self._plain(data), data.lengths, data.batch, names, start=start, clock=clock, record=False
+                self._plain(data), data.lengths, data.batch, names, start=start, clock=clock, record=True
             )
         else:
             literal = Unrolling(self.program, self._plain(data), data.lengths, data.batch, start, clock)
@@ -276,9 +276,7 @@ class Model:
 
         Gradients are arrays of the parameters' shape and dtype; `.grad` of the parameters stays untouched.
         """
-        loss = loss if loss is not None else self.only_loss()
-        if not callable(loss) and loss not in self.system.losses:
-            raise ValueError(f"{self.system.name} has no loss {loss}; it has {', '.join(self.system.losses) or 'none'}")
+        loss = loss if callable(loss) else self.loss_name(loss)
         data = self.arranged(args, streams, lengths, state)
         if callable(loss) or engine != "compiled":
             return self._by_tape(loss, data, state, engine, has_aux)
@@ -324,9 +322,13 @@ class Model:
         number = float(value.data)
         return ((number, run) if has_aux else number), {n: self._gradient_of(n, grads) for n in trained}
 
-    def only_loss(self) -> str:
-        """The cell's one loss. Errors: ValueError when it has none or several."""
+    def loss_name(self, name: str | None = None) -> str:
+        """A loss of the cell, which need not be named when it has one. Errors: ValueError otherwise."""
         losses = self.system.losses
+        if name is not None:
+            if name not in losses:
+                raise ValueError(f"{self.system.name} has no loss {name}; it has {', '.join(losses) or 'none'}")
+            return name
         if len(losses) != 1:
             kind = "several losses" if losses else "no loss"
             raise ValueError(f"{self.system.name} has {kind}: give loss=..., a name or a function of the run")

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,7 @@ def save(
         raise ValueError(f"{model.system.name} was built from a system, not from a text: there is no source to save")
     import dsl
 
-    tensors = {f"param/{n}": np.ascontiguousarray(t.data) for n, t in model.params.items()}
+    tensors = {f"param/{n}": np.asarray(t.data, order="C") for n, t in model.params.items()}
     about: dict[str, Any] = {
         "cell": asdict(model.origin),
         "dtype": model.dtype.name,
@@ -121,11 +122,11 @@ def save(
     }
     if optimizer is not None:
         about["optimizer"] = type(optimizer).__name__
-        tensors |= {f"optimizer/{n}": np.ascontiguousarray(a) for n, a in optimizer.state_dict().items()}
+        tensors |= {f"optimizer/{n}": np.asarray(a, order="C") for n, a in optimizer.state_dict().items()}
     if training is not None:
         about["training"] = dict(training)
     for name, array in (arrays or {}).items():
-        tensors[name] = np.ascontiguousarray(array)
+        tensors[name] = np.asarray(array, order="C")
     metadata = {"format": FORMAT, "version": str(VERSION), "about": json.dumps(about)}
     content = safetensors.numpy.save(tensors, metadata)
     return write(Path(path), content)
@@ -142,7 +143,8 @@ def write(path: Path, content: bytes) -> Path:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         kept = "; the file that was there is untouched" if path.exists() else ""
         raise OSError(error.errno, f"cannot write {path}: {error.strerror}{kept}") from None
     return path

@@ -38,7 +38,10 @@ def with_value(value: float, *at: int) -> np.ndarray:
         ({"x": [np.zeros((3, 2)), np.zeros((3, 1))]}, r"given \(3, 1\)"),
         ({"x": with_value(np.nan, 1, 0, 1)}, r"x: expected finite numbers, given nan in sequence 0, t=1"),
         ({"x": with_value(-np.inf, 3, 1, 0)}, r"x: expected finite numbers, given -inf in sequence 1, t=3"),
-        ({"x": np.zeros((4, 2, 2)), "lengths": [4, 5]}, "lengths of t: sequence 1 is given as 5 long, but x has 4 steps"),
+        (
+            {"x": np.zeros((4, 2, 2)), "lengths": [4, 5]},
+            "lengths of t: sequence 1 is given as 5 long, but x has 4 steps",
+        ),
         ({"x": np.zeros((4, 2, 2)), "lengths": [4]}, r"lengths of t: expected 2, one a sequence, given \(1,\)"),
         ({"x": np.zeros((4, 2, 2)), "lengths": [-1, 2]}, "lengths of t: expected 0 or more, given -1"),
         ({"x": np.zeros((4, 2, 2)), "lengths": [1.5, 2]}, "lengths of t: expected integers, given float64"),
@@ -58,7 +61,10 @@ def test_numbers(sequence: Model, given: dict[str, Any], message: str) -> None:
         (np.full((3, 2), 4), r"y: expected a category 0\.\.3; none \(-1\) is no target, given 4 in sequence 0, t=0"),
         (np.full((3, 2), -1), r"none \(-1\) is no target, given -1"),
         (np.zeros((3, 2)), r"y: expected \(T, B\) integers 0\.\.3, given float64 \(3, 2\)"),
-        (np.zeros((3, 2, 4), int), r"y: expected \(T, B\) integers 0\.\.3, or one sequence without B, given \(3, 2, 4\)"),
+        (
+            np.zeros((3, 2, 4), int),
+            r"y: expected \(T, B\) integers 0\.\.3, or one sequence without B, given \(3, 2, 4\)",
+        ),
     ],
 )
 def test_categories(letters: Model, given: Any, message: str) -> None:
@@ -74,7 +80,9 @@ def test_padding_may_hold_anything(sequence: Model, letters: Model) -> None:
 
 
 def test_none_is_an_input_category() -> None:
-    model = build("cell A(K, H):\n  input x[t]: one_hot K\n  param V: (H, K) ~ glorot\n  h[t] = V@x[t]\n  output h\n", K=3, H=2)
+    model = build(
+        "cell A(K, H):\n  input x[t]: one_hot K\n  param V: (H, K) ~ glorot\n  h[t] = V@x[t]\n  output h\n", K=3, H=2
+    )
     h = model(np.array([[0, -1]]).T, engine="tape").h.numpy()
     assert h[0].any() and not h[1].any()
 

@@ -30,7 +30,9 @@ def test_the_same_seed_gives_the_same_parameters_and_a_new_one_moves_no_other() 
     for name in one.params:
         np.testing.assert_array_equal(one.params[name].numpy(), two.params[name].numpy())
     assert not np.array_equal(one.params["V"].numpy(), other.params["V"].numpy())
-    more = build(SEQUENCE.replace("param V,", "param A: (H, H) ~ glorot\n  param V,").replace("V@x[t]", "A@(V@x[t])"), D=2, H=4)
+    more = build(
+        SEQUENCE.replace("param V,", "param A: (H, H) ~ glorot\n  param V,").replace("V@x[t]", "A@(V@x[t])"), D=2, H=4
+    )
     np.testing.assert_array_equal(more.params["W"].numpy(), one.params["W"].numpy())
 
 
@@ -198,7 +200,9 @@ def test_two_live_runs_and_a_second_backward(model: Model, engine: str) -> None:
     first.nll.backward()
     second.nll.backward()
     for name, tensor in model.params.items():
-        np.testing.assert_allclose(tensor.grad.numpy(), 2 * expected[0][name] + expected[1][name], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            tensor.grad.numpy(), 2 * expected[0][name] + expected[1][name], rtol=1e-9, atol=1e-12
+        )
         tensor.grad = None
     with pytest.raises(GradientError, match="freed"):
         first.nll.backward()
@@ -287,7 +291,9 @@ def test_truncation_cuts_the_gradient_not_the_influence(model: Model, engine: st
         model.params[name] = value
         assert (grads[name] * direction).sum() == pytest.approx((sides[0] - sides[1]) / 2e-6, rel=1e-5, abs=1e-9)
     other = model(x[:3] + 1, engine=engine).state
-    assert float(model(x[3:], state=other, engine=engine).nll.numpy()) != float(model(x[3:], state=state, engine=engine).nll.numpy())
+    assert float(model(x[3:], state=other, engine=engine).nll.numpy()) != float(
+        model(x[3:], state=state, engine=engine).nll.numpy()
+    )
 
 
 @pytest.mark.parametrize(
