@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from dsl.run.data import Text
     from dsl.run.storage import restore
     from dsl.spec import AdjointSpec, Spec, cells, load, parse
-    from dsl.text.diagnostics import CellError, explain
+    from dsl.system.explanations import explain
+    from dsl.text.diagnostics import CellError
     from dsl.text.format import format
 
 # name -> module: imported on first use, so that a command that only parses does not load a compiler
@@ -23,7 +24,7 @@ _HOMES = {
     "Spec": "dsl.spec",
     "Text": "dsl.run.data",
     "cells": "dsl.spec",
-    "explain": "dsl.text.diagnostics",
+    "explain": "dsl.system.explanations",
     "format": "dsl.text.format",
     "load": "dsl.spec",
     "parse": "dsl.spec",

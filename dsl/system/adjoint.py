@@ -19,7 +19,7 @@ from dsl.system.messages import Irreversible, add_all, follows, inverse, move, s
 from dsl.system.messages import outside as misses
 from dsl.system.residuals import Residuals
 from dsl.system.rules import cotangents
-from dsl.system.system import Extent, Index, Read, Stream, System, here
+from dsl.system.system import Extent, Index, Position, Read, Stream, System, here
 from dsl.text.diagnostics import CellError, Diagnostic
 from dsl.text.tree import Ref, Source
 from tinygrad_seq.symbol import Symbol, apply, leaves, lift, postorder, replace, substitute
@@ -373,18 +373,20 @@ class Derivation:
             boundary = stream.boundary
             if boundary is None or not index or not any(n in self.active for n in _names(boundary)):
                 continue
-            conditions: list[Symbol] = []
-            for one, axis in zip(index, stream.axes, strict=True):
-                conditions += misses(one, axis, *inside(one, axis, self.system.axes, self.values))
-            if not conditions:
-                continue
             axes = tuple(dict.fromkeys(i.axis for i in index if i.axis is not None))
+            outside, home = Kind(axes, stream.shape, "real", False), Kind((), stream.shape, "real", False)
+            counted: list[Symbol] = []  # a read that misses on two axes is one read
             parts: list[Symbol] = []
-            for condition in conditions:
-                missed = apply("where", condition, message.value, ZERO)
-                parts.append(
-                    self.fit(missed, Kind(axes, stream.shape, "real", False), Kind((), stream.shape, "real", False))
-                )
+            for one, axis in zip(index, stream.axes, strict=True):
+                conditions = misses(one, axis, *inside(one, axis, self.system.axes, self.values))
+                for condition in conditions:
+                    missed = apply("where", condition, message.value, ZERO)
+                    for earlier in counted:
+                        missed = apply("where", earlier, ZERO, missed)
+                    parts.append(self.fit(missed, outside, home))
+                counted += conditions
+            if not parts:
+                continue
             total = self._named_start(name, add_all(parts), stream)
             sinks = self._sinks(postorder([boundary]))
             if boundary.op is None:
@@ -489,6 +491,8 @@ class Derivation:
         """The equation of one bar; a shared value's bar is a total over the sequences."""
         stream = self.system.streams[name]
         if not parts:
+            if name in self.system.equations:  # active by a boundary that no read can reach
+                self.equations[bar] = ZERO
             return
         if not stream.shared:
             self.equations[bar] = add_all(parts)
@@ -575,6 +579,7 @@ class Derivation:
             notes[True] = notes[True] if boundary is None else ""
         axes = {a: x for a, x in self.system.axes.items()}
         ordered = {n: equations[n] for n in self._reading_order(equations)}
+        streams = {**self._axis_holders(streams, ordered), **streams}
         return System(
             f"{self.system.name}_adjoint",
             self.system.arguments,
@@ -589,6 +594,26 @@ class Derivation:
             None,
             {},
         )
+
+    def _axis_holders(self, streams: Mapping[str, Stream], equations: Mapping[str, Symbol]) -> dict[str, Stream]:
+        """A forward stream for each axis that the data gives and nothing else that is fed lives on."""
+        used = [a for s in streams.values() for a in s.axes]
+        used += [a for v in equations.values() for a in _named_axes(v)]
+        for axis in used:  # grows by what lengths are computed from
+            length = self.system.axes[axis].length
+            used += [] if length is None else [a for a in _named_axes(length) if a not in used]
+        held = {a for s in streams.values() if s.kind == "input" for a in s.axes}
+        missing = [a for a in dict.fromkeys(used) if self.system.axes[a].length is None and a not in held]
+        found: dict[str, Stream] = {}
+        for axis in missing:
+            rank = {"input": 0, "draw": 1}
+            on_it = [s for s in self.system.streams.values() if axis in s.axes]
+            stream = min(on_it, key=lambda s: (rank.get(s.kind, 2), len(s.axes)))
+            note = f"its length is len({axis})"
+            found[stream.name] = dataclasses.replace(
+                stream, kind="input", boundary=None, initializer=None, state=False, total=False, comment="", note=note
+            )
+        return found
 
     def _reading_order(self, equations: Mapping[str, Symbol]) -> list[str]:
         """Residuals, then each stream's cotangent with its intermediates behind it, totals last."""
@@ -705,6 +730,19 @@ def _ordered_names(root: Symbol | None) -> list[str]:
         if root is None
         else list(dict.fromkeys(leaf.leaf.name for leaf in leaves(root) if isinstance(leaf.leaf, Read)))
     )
+
+
+def _named_axes(root: Symbol) -> list[str]:
+    """Axes whose steps or length enter an expression other than through what it reads at its own steps."""
+    found: list[str] = []
+    for node in postorder([root]):
+        axis = named_axis(node)
+        found += [axis] if axis is not None else []
+        if isinstance(node.leaf, Extent | Position):
+            found.append(node.leaf.axis)
+        if isinstance(node.leaf, Read):
+            found += [i.length for i in node.leaf.index if i.length is not None]
+    return list(dict.fromkeys(found))
 
 
 def _head(name: str) -> str:

@@ -17,7 +17,7 @@ from dsl.system.indices import inside
 from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.kinds import Kinds
 from dsl.system.scope import open_scope
-from dsl.system.system import Axis, Draw, Initializer, Instance, Read, Size, Stream, System, here
+from dsl.system.system import Axis, Draw, Extent, Initializer, Instance, Read, Size, Stream, System, here
 from dsl.system.terms import Reader, Term, constant_leaf
 from dsl.system.unify import show
 from dsl.text.diagnostics import CellError, Diagnostic, Label, suggest
@@ -29,6 +29,7 @@ DISTRIBUTIONS = {"categorical": ("logits",)}
 LATER_DISTRIBUTIONS = ("bernoulli", "normal", "mdn2d")
 INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary")
 NO_CATEGORY = -1
+LENGTHS = ("number", "extent", "size", "add", "sub", "mul", "floordiv", "neg")  # what a derived axis is made of
 
 
 def resolve(
@@ -105,21 +106,17 @@ class Resolver:
                 axes[name] = Axis(name)
                 continue
             expr, copy, span = given
+            before = len(self.problems)
             term = reader.read(expr, copy)
-            if term.op == "hole":
-                axes[name] = Axis(name)
-                continue
-            pending = reader.made
-            if any(t.op not in ("number", "extent", "size", "add", "sub", "mul", "floordiv", "neg") for t in pending):
+            whole = all(t.op in LENGTHS for t in reader.made)
+            axes[name] = Axis(name, self._lower(term) if whole else lift(Extent(next(iter(axes), name))))
+            if not whole and len(self.problems) == before:
                 self._problem(
-                    "E412",
+                    "E419",
                     f"the length of `{name}` is an integer expression of other lengths",
                     copy.place(span),
                     "as in `time u: len(t)//2`",
                 )
-                axes[name] = Axis(name)
-            else:
-                axes[name] = Axis(name, self._lower(term))
             reader.made = []
         return axes
 
@@ -265,7 +262,7 @@ class Resolver:
                             if near
                             else f"add it to the header: `cell {d.copy.cell.name}(..., {expression(expr)})`",
                         )
-                shape = tuple(x for x in dims if x is not None)
+                shape = None if None in dims else tuple(x for x in dims if x is not None)
             category = d.type.qualifier == "one_hot" if d.type is not None else name in self.drawn
             slots[name] = Slot(
                 name, shape, shape is None, name in self.flat.defined, category, d.span if shape is not None else None
@@ -291,7 +288,7 @@ class Resolver:
             only_number = statement.value.op in ("number", "size") or (
                 statement.value.op == "neg" and statement.value.args[0].op == "number"
             )
-            if only_number and (slot.shape is not None or slot.category):
+            if only_number:
                 statement.wanted = ()
 
     def _open_shapes(self) -> None:
@@ -349,11 +346,8 @@ class Resolver:
             return lift(term.payload)
         if term.op == "logprob":
             logits = self._lower(self.drawn[term.payload].value)
-            return -apply(
-                "cross_entropy",
-                self._vector(logits),
-                lift(Read(term.payload, tuple(here(a) for a in self.flat.defined[term.payload].axes))),
-            )
+            home = tuple(here(a) for a in self.flat.defined[term.payload].axes)
+            return apply("neg", apply("cross_entropy", self._vector(logits), lift(Read(term.payload, home))))
         if term.op == "zeros":
             return apply("fill", lift(0), dims=self.inference.unifier.shape(term.payload))
         if term.op == "product":

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dsl.system.dims import Dim
-from dsl.system.kinds import Kinds
+from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import Extent, Read, Size
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import Symbol, apply, lift, substitute
@@ -22,11 +22,12 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
     """What each argument of `node` receives when `node` receives `g`, before any un-broadcast.
 
     A `where(c, a, 0)` in g stays outside: `where(c, rule(a), 0)`, so that a singular rule beside a
-    branch not taken cannot make a NaN.
+    branch not taken cannot make a NaN. Only where c is one truth for all that the rule mixes: a
+    condition by unit stays with its units under a product, one by step with its steps under a softmax.
     """
     assert node.op is not None
     zero = lift(0)
-    if g.is_op("where") and (g.args[1] is zero or g.args[2] is zero) and not node.is_op("where"):
+    if g.is_op("where") and (g.args[1] is zero or g.args[2] is zero) and _stays_outside(g.args[0], node, kinds):
         condition, yes, no = g.args
         taken = no if yes is zero else yes
         inner = cotangents(node, taken, y, inputs, kinds)
@@ -37,6 +38,13 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
         ]
     results = node.op.pullback(g, y, inputs, node.options)
     return [None if r is None else _left(lower(lift(r), kinds), g) for r in results]
+
+
+def _stays_outside(condition: Symbol, node: Symbol, kinds: Kinds) -> bool:
+    assert node.op is not None
+    kind = kinds.of(condition)
+    apart = kind.shape == () or node.op.elementwise
+    return apart and named_axis(node) not in kind.axes and not node.is_op("where")
 
 
 def _left(result: Symbol, g: Symbol) -> Symbol:

@@ -180,7 +180,7 @@ class Reader:
                 f"`{ref.name}` has not one output but: {outputs}",
                 ref.span,
                 copy,
-                f"name the one you mean: `{ref.name}.h[t]`",
+                f"name the one you mean: `{outputs.split(', ')[0]}[t]`",
             )
         if ref.name in REGISTRY or copy.scope.cell(ref.name):
             kind = "a function" if ref.name in REGISTRY else "a cell"
@@ -219,7 +219,7 @@ class Reader:
             where = ", ".join(self._local_axis(copy, a) for a in axes)
             return self.problem(
                 "E416",
-                f"`{ref.name}` has {len(axes)} time axes, not {len(ref.index)}",
+                f"`{ref.name}` has {len(axes)} time ax{'es' if len(axes) > 1 else 'is'}, not {len(ref.index)}",
                 ref.span,
                 copy,
                 f"write `{ref.name}[{where}]`",
@@ -362,6 +362,8 @@ class Reader:
             return self._reduction(call, values, copy, env)
         primitive = REGISTRY.get(name)
         if primitive is None or not primitive.elementwise or name in HIDDEN:
+            for value in values:  # its arguments may hold mistakes of their own
+                self.read(value, copy, env)
             return self._unknown_function(call, copy)
         args = tuple(self.read(v, copy, env) for v in values)
         arity = len(inspect_arity(primitive.kernel or "")) or 1

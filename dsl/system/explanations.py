@@ -1,0 +1,475 @@
+"""The catalogue's pages on meaning: names, shapes, time, order, copies. Importing this module registers them."""
+
+from __future__ import annotations
+
+import dsl.text.explanations  # noqa: F401  the pages on syntax
+from dsl.text.diagnostics import explain, register
+
+PAGES: dict[str, tuple[str, str]] = {
+    "E201": (
+        "a name that nothing defines",
+        """
+Every name is an input, a param, a const, an equation, a copy (`use`), a time axis or an argument of
+the cell's header. Sizes come from the header: in `cell A(D, H):` both D and H are known, other
+letters are not.
+
+  cell A(D, H):
+    input x[t]: D
+    h[t] = tanh(V@x[t])      # V is unknown: add `param V: (H, D) ~ glorot`
+""",
+    ),
+    "E202": (
+        "a function, distribution or initialiser that does not exist",
+        """
+Functions are those that `tgseq explain NAME` knows (tanh, sigmoid, softmax, concat ...) and your
+own macros:
+
+  def gate(z) = 1/(1 + exp(-z))
+
+Distributions: categorical(logits = ...). Initialisers: glorot, orthogonal, identity, normal,
+uniform, ...
+""",
+    ),
+    "E203": (
+        "a file to import that is not there",
+        """
+`from lstm import LSTM` looks for lstm.cell beside the file, then in the library. An imported file
+must itself be free of mistakes.
+""",
+    ),
+    "E204": (
+        "imports in a circle",
+        """
+a.cell imports b.cell and b.cell imports a.cell. Move what both need to a third file.
+""",
+    ),
+    "E205": (
+        "a name that the imported file does not define",
+        """
+Cells and macros can be imported, nothing else. `tgseq cells` lists the library's cells and their
+files.
+""",
+    ),
+    "E206": (
+        "two cells or macros of one name in a file",
+        """
+A later one would hide the earlier. Rename one of them.
+""",
+    ),
+    "E207": (
+        "a name declared twice",
+        """
+A name has one declaration: one type, one boundary, one initialiser. Keep the one you mean.
+""",
+    ),
+    "E208": (
+        "a stream defined twice",
+        """
+Equations define, they do not update: there is one equation a stream, and their order does not
+matter.
+
+  y[t] = a[t]
+  y[t] = y[t] + b[t]      # wrong
+  y[t] = a[t] + b[t]      # right
+""",
+    ),
+    "E209": (
+        "an equation for something that is given",
+        """
+Inputs, params and consts come from outside; a state or an ordinary stream has an equation. Drop the
+declaration or the equation.
+""",
+    ),
+    "E210": (
+        "a state without an equation",
+        """
+`state c[t]: H = 0` announces a stream that is read at another time; some equation must define it:
+
+  c[t] = f[t]*c[t-1] + i[t]*g[t]
+""",
+    ),
+    "E211": (
+        "time on something constant",
+        """
+Params, consts and values without index are the same at every step.
+
+  W[t]@x[t]      # wrong
+  W@x[t]         # right
+""",
+    ),
+    "E212": (
+        "a function or a cell where a value belongs",
+        """
+A function is called, `tanh(x[t])`. A cell is copied, then its streams are read:
+
+  use rnn = LSTM(x=x, H=H)
+  y[t] = U@rnn[t]
+""",
+    ),
+    "E214": (
+        "time written into the name",
+        """
+h_t is a name like any other; time is an index.
+
+  h_t      # wrong
+  h[t]     # right
+""",
+    ),
+    "E215": (
+        "a macro that reads something else than its arguments",
+        """
+`def` is pure: nothing fresh, no parameters of its own, no hidden state. Pass what it needs, or
+write a cell and `use` it.
+""",
+    ),
+    "E216": (
+        "logprob of something that is not drawn",
+        """
+`logprob(y[t])` is the log-density of the distribution in `y[t] ~ ...`, at the same step:
+
+  y[t] ~ categorical(logits = U@h[t])
+  loss nll = -mean[t](logprob(y[t]))
+""",
+    ),
+    "E301": (
+        "sizes that do not fit in a product",
+        """
+`W@x[t]` needs as many columns of W as x has units. An undeclared param gets its shape from its
+first use, so one wrong use elsewhere may have fixed it: the message shows where each shape comes
+from.
+""",
+    ),
+    "E302": (
+        "sizes that do not fit elementwise",
+        """
+Only scalars broadcast. A vector and a matrix, or vectors of different sizes, never do: NumPy's
+silent broadcasting would compute another cell.
+""",
+    ),
+    "E303": (
+        "a vector left of a matrix",
+        """
+Vectors are columns here: a matrix stands left.
+
+  x[t]@W       # wrong
+  W@x[t]       # or
+  W.T@x[t]
+""",
+    ),
+    "E304": (
+        "a product with two readings",
+        """
+`@` binds tighter than `*`, so `r[t] * U@h[t-1]` is r*(U@h): the reset gate acts after the product.
+NumPy reads it the other way, (r*U)@h. Both are known cells, so say which:
+
+  r[t]*(U@h[t-1])      # reset after the product (cuDNN, PyTorch)
+  U@(r[t]*h[t-1])      # reset before it (Cho et al. 2014, v3)
+""",
+    ),
+    "E305": (
+        "a shape that nothing fixes",
+        """
+Shapes are inferred from use: left of `@` a name is a matrix, beside a vector it has that vector's
+shape. Where use leaves it open, declare it:
+
+  param q: H = 0
+  param V: (H, D) ~ glorot
+""",
+    ),
+    "E306": (
+        "an equation that gives another shape than declared",
+        """
+The right-hand side has a shape of its own, and the declaration says another. A vector all of one
+value is `zeros(H) + s[t]`.
+""",
+    ),
+    "E308": (
+        "a function called with the wrong arguments",
+        """
+The message shows what the function takes. Reductions run over the features, or over one time axis
+in brackets: `sum[s](...)`.
+""",
+    ),
+    "E309": (
+        "a boundary or an initialiser that is no value",
+        """
+A boundary is a number, a param, an input without index, or `last(...)` of another stream; `none` is
+for one_hot streams. An initialiser takes numbers.
+""",
+    ),
+    "E401": (
+        "an unknown time axis",
+        """
+Axes are named by the inputs and states (`input x[t]`), slower ones are declared:
+
+  time u: len(t)//2
+  z[u] = concat(x[2*u], x[2*u+1])
+""",
+    ),
+    "E402": (
+        "a stream read without a step",
+        """
+h has a value at every step; say which: `h[t]`, `h[t-1]`, `last(h)`, `mean[t](h[t])`. In a
+recurrence it is most often `h[t-1]`.
+""",
+    ),
+    "E403": (
+        "an axis that is free on the right",
+        """
+Every axis on the right stands on the left too, or is bound by a reduction:
+
+  c[t] = a[t,s]*enc[s]            # wrong: which s?
+  c[t] = sum[s](a[t,s]*enc[s])    # right
+""",
+    ),
+    "E404": (
+        "a step of another axis",
+        """
+A stream on s has steps s; t counts something else. Inside `sum[s](...)` or an equation on [t,s]
+both exist.
+""",
+    ),
+    "E405": (
+        "an equation for some steps only",
+        """
+The left side names a plain step: `h[t] = ...` holds for every t. The value before the first step is
+the boundary: `state h[t]: H = 0`.
+""",
+    ),
+    "E406": (
+        "a time axis declared twice",
+        """
+Axes of inputs exist already. Give the derived axis another name.
+""",
+    ),
+    "E407": (
+        "an axis that stands twice",
+        """
+`c[t,t]` would be a diagonal. Give the second axis a name of its own.
+""",
+    ),
+    "E408": (
+        "a negative constant index",
+        """
+`h[-1]` is the value before step 0 (the boundary), not the last one as in Python. The last one is
+`last(h)`.
+""",
+    ),
+    "E409": (
+        "an index at the length",
+        """
+Steps run from 0 to len(t)-1. The last value is `last(h)` or `h[len(t)-1]`.
+""",
+    ),
+    "E410": (
+        "an offset that varies",
+        """
+`h[t-k]` needs a k that is the same at every step: an integer argument of the cell, `cell Skip(D, H,
+k=4):`. Reading at a computed step is attention: a softmax over the axis.
+""",
+    ),
+    "E411": (
+        "an index the language does not have",
+        """
+Indices are `a*t+c`, `(t+c)//k`, `len(t)-1-t`, `len(t)-c` or a constant, on one axis. Offsets may
+use integer arguments.
+""",
+    ),
+    "E412": (
+        "a read before the first step",
+        """
+At t = 0, `z[t-1]` has no value unless a boundary is declared:
+
+  state z[t]: H = 0
+
+The boundary holds outside on both sides; it may be a param (a learned start).
+""",
+    ),
+    "E413": (
+        "an input read outside its steps",
+        """
+There is no padding in the language. Declare what stands there: `input x[t]: D = 0`.
+""",
+    ),
+    "E414": (
+        "a read past the last step",
+        """
+An index must lie inside for every length, or the stream needs a boundary. `y[2*u+1]` with `time u:
+len(t)//2` is inside; `y[2*u+2]` is not when len(t) is even.
+""",
+    ),
+    "E415": (
+        "a boundary that varies with time",
+        """
+The value outside the steps is one value: a number, a param, an input without index, `last(...)`.
+Inside the steps an equation says everything.
+""",
+    ),
+    "E416": (
+        "a different number of axes",
+        """
+A stream has the axes of its declaration, in that order, wherever it is read or defined. The message
+shows them.
+""",
+    ),
+    "E417": (
+        "`last` of something else than one-axis stream",
+        """
+`last(h)` takes the name of a stream with one axis; with two, name the axis:
+
+  last[t](e[t,s])
+""",
+    ),
+    "E418": (
+        "a total of something shared",
+        """
+`total` adds up over the sequences of a batch; a value that is the same for all has nothing to add
+up. Drop `total`.
+""",
+    ),
+    "E419": (
+        "a length that is no integer expression",
+        """
+The length of a derived axis is made of other lengths and integers: `time u: len(t)//2`, `time v:
+2*len(u)+1`.
+""",
+    ),
+    "E480": (
+        "a cell that cannot carry on",
+        """
+A carried state holds the last steps of what is read backwards. A cell that reads ahead, has a
+derived axis, uses len(t) or reduces over the whole axis needs the whole sequence at once.
+""",
+    ),
+    "E501": (
+        "a value that needs itself",
+        """
+At a step, a stream cannot depend on its own value of the same step. Read an earlier one: `h[t-1]`.
+""",
+    ),
+    "E502": (
+        "a cycle within one step",
+        """
+Streams that need each other at the same step have no order of computation. Read one of them at an
+earlier step.
+""",
+    ),
+    "E503": (
+        "the whole axis inside its own recurrence",
+        """
+`last(h)`, `sum[t](h[t])`, `h[2*t]`, `h[t//2]` and `h[len(t)-1-t]` look along the whole axis, and h
+is still being computed on it. Put the reader on a slower axis, or outside the recurrence.
+""",
+    ),
+    "E504": (
+        "own past and own future",
+        """
+A stream that reads both its own past and its own future has no order of steps. Use two states, one
+for each direction, and join them: a bidirectional cell.
+""",
+    ),
+    "E601": (
+        "an argument that the cell does not have",
+        """
+A `use` may give sizes, inputs, boundaries of states, params and cells, all by the names in the
+cell. The message lists them.
+""",
+    ),
+    "E602": (
+        "a cell that is not there",
+        """
+A cell is defined in the file, imported, an argument of the header, or in the library. `tgseq cells`
+lists the library.
+""",
+    ),
+    "E603": (
+        "something that contains itself",
+        """
+A copy is inlined, so a cell cannot `use` itself, and a macro cannot call itself. Depth is written
+`stack L of Cell(...)`.
+""",
+    ),
+    "E604": (
+        "an argument that should be a cell",
+        """
+`Cell=GRU` passes a cell by its name. The header's default shows the kind: `cell CharRNN(K, H,
+Cell=LSTM):`.
+""",
+    ),
+    "E605": (
+        "a stack of unknown height",
+        """
+The copies of `stack L of ...` are written out, so L must be known. Give it in the header (`L=2`) or
+when loading: `dsl.load("CharRNN", L=3)`.
+""",
+    ),
+    "E606": (
+        "two things of one name",
+        """
+A copy needs a name of its own. Rename it.
+""",
+    ),
+    "E607": (
+        "an argument of the wrong kind",
+        """
+Sizes are integer expressions, inputs and params are names of streams of this cell. Define a stream
+first: `z[t] = ...`, then `use a = Cell(x=z)`.
+""",
+    ),
+    "E608": (
+        "an input that is not given",
+        """
+Every input of a copied cell without a boundary must be given. `use rnn = LSTM(x=x, H=H)`
+""",
+    ),
+    "E701": (
+        "not compiled yet",
+        """
+This is in the language but no engine runs it yet; nothing is computed rather than something wrong.
+The message names the part.
+""",
+    ),
+    "E702": (
+        "noise is not compiled yet",
+        """
+Dropout, variational dropout and zoneout parse, and are refused. Nothing is silently left out.
+""",
+    ),
+    "E703": (
+        "kept is not held yet",
+        """
+`kept` asks the optimizer to stay on the constraint; no optimizer does so yet. The initialiser
+works.
+""",
+    ),
+    "E704": (
+        "a distribution that is not compiled yet",
+        """
+`categorical(logits = ...)` is compiled; others parse and are refused. Nothing is silently left out.
+""",
+    ),
+    "E705": (
+        "a read whose adjoint is not compiled yet",
+        """
+The cotangents of this index cannot be collected by one index of the language. Read it in two steps,
+through a stream between.
+""",
+    ),
+    "W901": (
+        "a state that nobody reads at another step",
+        """
+`state` is for streams read at another time. An ordinary stream needs no declaration.
+""",
+    ),
+    "W902": (
+        "a parameter that is never used",
+        """
+It would be drawn, saved and never trained. Drop it.
+""",
+    ),
+}
+
+for _code, (_title, _text) in PAGES.items():
+    register(_code, _title, _text)
+
+__all__ = ["PAGES", "explain"]

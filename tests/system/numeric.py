@@ -1,0 +1,93 @@
+"""Systems with small random data, evaluated literally: what the tests of derivations share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dsl.run.unroll import unroll
+from dsl.system.system import System
+
+SIZES = {"D": 3, "H": 4, "K": 5, "K_in": 3, "A": 2}
+BATCH = 3
+
+
+def bound(system: System) -> System:
+    """With small distinct numbers for its open sizes."""
+    return system.bind({n: SIZES.get(n, 3) for n, v in system.arguments.items() if v is None})
+
+
+def lengths(system: System, batch: int = BATCH) -> dict[str, Any]:
+    """Ragged lengths for the axes that the data gives."""
+    given = [a for a, axis in system.axes.items() if axis.length is None]
+    kinds = [np.array([5, 3, 6]), np.array([4, 6, 3])]
+    return {a: kinds[k % 2][:batch] for k, a in enumerate(given)}
+
+
+def steps(system: System, axis: str, given: dict[str, Any]) -> Any:
+    """Lengths (B,) of any axis: only len(t)//2 occurs among the derived ones here."""
+    return given[axis] if axis in given else next(iter(given.values())) // 2
+
+
+def data(system: System, rng: np.random.Generator, given: dict[str, Any], batch: int = BATCH) -> dict[str, Any]:
+    """Random values of everything that a bound system is given."""
+    values: dict[str, Any] = {}
+    for name, stream in system.streams.items():
+        if stream.kind in ("input", "param", "const", "draw"):
+            lead = () if stream.shared else (*(int(max(steps(system, a, given))) for a in stream.axes), batch)
+            if stream.dtype == "category":
+                values[name] = rng.integers(0, int(stream.categories or 1), lead)
+            else:
+                values[name] = 0.7 * rng.normal(size=lead + tuple(int(d) for d in stream.shape))
+    return values
+
+
+def direction(
+    system: System, name: str, value: Any, rng: np.random.Generator, given: dict[str, Any], batch: int = BATCH
+) -> Any:
+    """A random direction that stays within every sequence's own steps."""
+    d = rng.normal(size=value.shape)
+    stream = system.streams[name]
+    for k, axis in enumerate(stream.axes):
+        mask = np.arange(d.shape[k])[:, None] < steps(system, axis, given)[None, :]
+        shape = [1] * d.ndim
+        shape[k], shape[len(stream.axes)] = d.shape[k], batch
+        d = d * mask.reshape(shape)
+    return d
+
+
+def worst_error(
+    forward: System,
+    derived: System,
+    cotangents: dict[str, str],
+    gradients: dict[str, str],
+    *,
+    batch: int = BATCH,
+    seed: int = 1,
+    step: float = 1e-6,
+) -> float:
+    """The largest relative error of `derived`'s gradients against central differences of `forward`."""
+    rng = np.random.default_rng(seed)
+    given = lengths(forward, batch)
+    values = data(forward, rng, given, batch)
+    observed = list(cotangents)
+    found = unroll(forward, values, given, batch, observed)
+    weights = {name: rng.normal(size=found[name].shape) for name in observed}
+
+    def loss(v: dict[str, Any]) -> float:
+        result = unroll(forward, v, given, batch, observed)
+        return float(sum((weights[n] * result[n]).sum() for n in observed))
+
+    wanted = [n for n, s in derived.streams.items() if s.kind in ("input", "param", "const")]
+    kept = unroll(forward, values, given, batch, [n for n in wanted if n in forward.equations])
+    given_name = {v: k for k, v in cotangents.items()}
+    inputs = {n: values[n] if n in values else kept[n] if n in kept else weights[given_name[n]] for n in wanted}
+    bars = unroll(derived, inputs, given, batch, list(gradients.values()))
+    worst = 0.0
+    for name, bar in gradients.items():
+        d = direction(forward, name, values[name], rng, given, batch)
+        plus, minus = ({**values, name: values[name] + sign * step * d} for sign in (1, -1))
+        difference = (loss(plus) - loss(minus)) / (2 * step)
+        worst = max(worst, abs(float((bars[bar] * d).sum()) - difference) / max(1e-3, abs(difference)))
+    return worst

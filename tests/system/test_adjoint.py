@@ -1,0 +1,155 @@
+"""The derived adjoint of every library cell, in all the forms it is used in, against finite differences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import dsl
+from dsl.system.adjoint import Adjoint, adjoint, joined
+from dsl.system.printing import to_tree
+from dsl.system.recurrence import with_residuals
+from dsl.system.resolve import resolve
+from dsl.system.system import System
+from dsl.text.format import format
+from dsl.text.parse import parse
+from tests.system.numeric import bound, worst_error
+
+TOLERANCE = 2e-6  # of central differences with step 1e-6 in float64
+ADJOINTS = Path(__file__).parent / "adjoints"
+
+
+def reread(derived: Adjoint) -> System:
+    """The system that the printed text means."""
+    return resolve(parse(format(to_tree(derived.system))))[0]
+
+
+@pytest.mark.parametrize("cell", dsl.cells())
+def test_derived_adjoint(cell: str) -> None:
+    system = dsl.load(cell).system
+    derived = adjoint(system)
+    assert (
+        worst_error(bound(system), bound(derived.system), dict(derived.cotangents), dict(derived.gradients)) < TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("cell", dsl.cells())
+def test_printed_adjoint_parses_and_means_the_same(cell: str) -> None:
+    system = dsl.load(cell).system
+    derived = adjoint(system)
+    assert (
+        worst_error(bound(system), bound(reread(derived)), dict(derived.cotangents), dict(derived.gradients))
+        < TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("cell", dsl.cells())
+def test_with_residuals_named_in_the_forward_system(cell: str) -> None:
+    system = with_residuals(dsl.load(cell).system)
+    derived = adjoint(system)
+    assert not derived.residuals, "nothing costly is left to compute again"
+    assert (
+        worst_error(bound(system), bound(derived.system), dict(derived.cotangents), dict(derived.gradients)) < TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("cell", dsl.cells())
+def test_adjoint_of_the_joined_adjoint(cell: str) -> None:
+    """Second order: differences of the gradients themselves."""
+    first = joined(dsl.load(cell).system).system
+    second = adjoint(first)
+    error = worst_error(bound(first), bound(reread(second)), dict(second.cotangents), dict(second.gradients), batch=2)
+    assert error < 2e-5
+
+
+@pytest.mark.parametrize("cell", ["Elman", "LSTM", "Skip", "GRU", "BiRNN", "Pyramid", "Translate", "CharRNN"])
+def test_printed_text_is_as_agreed(cell: str, golden: object) -> None:
+    assert golden(ADJOINTS / f"{cell}.cell", str(dsl.load(cell).adjoint()) + "\n")  # type: ignore[operator]
+
+
+BOUNDARIES = """
+cell Learned(D, H):
+  input x[t]: D
+  input c0: H
+  param h0: H ~ uniform(-1, 1)
+  state h[t]: H = h0
+  state c[t]: H = c0
+  state g[t]: H = 0.5
+  param V, W, U ~ glorot
+  h[t] = tanh(V@x[t] + W@h[t-2] + c[t+1])
+  c[t] = sigmoid(U@x[t])*c[t+3]
+  g[t] = g[t-1]*h[t] + last(h)
+  output g, c
+"""
+SHARED = """
+cell Antisymmetric(D, H):
+  input x[t]: D
+  state h[t]: H = 0
+  param V, W ~ glorot
+  S = W - W.T
+  h[t] = h[t-1] + 0.1*tanh(S@h[t-1] + V@x[t])
+  output h
+"""
+STRIDES = """
+cell Strided(D):
+  input x[t]: D
+  time u: (len(t) + 2)//3
+  state y[t]: D = 0
+  state z[u]: D = 0
+  y[t] = sigmoid(x[t])
+  z[u] = y[3*u+1]*y[3*u]
+  w[t] = z[(t+1)//3]*y[len(t)-1-t] + y[0]
+  output w
+"""
+AXES = """
+cell Pairs(D):
+  input x[s]: D
+  input q[t]: D
+  state m[t]: D = 0
+  e[t,s] = q[t]@x[s] + sum(m[t-1])
+  a[t,s] = softmax[s](e[t,s])
+  top[t] = max[s](a[t,s]) + logsumexp[s](e[t,s])
+  m[t] = sum[s](a[t,s]*x[s]) + top[t]*q[t]
+  r = mean[t](m[t])
+  output m, r
+"""
+GUARDS = """
+cell Guarded(D):
+  input x[t]: D
+  state h[t]: D = 0
+  r[t] = where(x[t] > 0, log(maximum(x[t], 0) + where(x[t] > 0, 0, 1)), 0.3*x[t])
+  h[t] = r[t] + where(t%2==0, h[t-1], 0) + t*x[t]/len(t)
+  output h
+"""
+
+
+@pytest.mark.parametrize("text", [BOUNDARIES, SHARED, AXES, GUARDS], ids=["boundaries", "shared", "axes", "guards"])
+def test_constructs(text: str) -> None:
+    system = dsl.parse(text).system
+    derived = adjoint(system)
+    for form in (derived.system, reread(derived)):
+        assert worst_error(bound(system), bound(form), dict(derived.cotangents), dict(derived.gradients)) < TOLERANCE
+
+
+def test_strides_floors_and_flips() -> None:
+    system = dsl.parse(STRIDES).system
+    derived = adjoint(system)
+    assert (
+        worst_error(bound(system), bound(reread(derived)), dict(derived.cotangents), dict(derived.gradients))
+        < TOLERANCE
+    )
+
+
+def test_only_what_is_asked_for() -> None:
+    derived = adjoint(dsl.load("LSTM").system, wrt=("V_f",))
+    assert list(derived.gradients) == ["V_f"]
+    assert "x_bar" not in derived.system.equations
+    assert "W_f_bar" not in derived.system.equations
+    twice = adjoint(dsl.load("LSTM").system, outside=("c",))
+    assert dict(twice.cotangents) == {"c": "dc"}
+
+
+def test_stop_gradient_sends_nothing() -> None:
+    text = "cell A(D):\n  input x[t]: D\n  input w: D\n  y[t] = stop_gradient(w*x[t]) + x[t]\n"
+    assert list(adjoint(dsl.parse(text).system).gradients) == ["x"]
