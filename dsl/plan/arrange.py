@@ -186,23 +186,25 @@ class _Arranger:
         place: dict[str, int] = {}
         for name in names:
             domain = self.definitions[name].domain
-            low, joined = 0, None
-            for i in range(len(nests)):
+            low = 0
+            for i, nest in enumerate(nests):
                 deps = [(s, r) for s, r in self.needs[name] if place.get(s) == i]
-                axis = nests[i].axis
-                fits = all(axis is None and r is not None or self._aligned(name, s, r, axis, 1) for s, r in deps)
-                if deps and not fits:
-                    low, joined = i + 1, None
-                elif fits and (axis in domain if axis is not None else not domain) and joined is None and i >= low:
-                    joined = i
-                elif deps and joined is None:
-                    low = i + 1
+                if deps:
+                    low = i if self._hosts(nest, name, deps) else i + 1
+            joined = next((i for i in range(low, len(nests)) if self._hosts(nests[i], name, ())), None)
             if joined is None:
                 nests.append(Nest(domain[0] if domain else None, 1, [], frozenset()))
                 joined = len(nests) - 1
             nests[joined].members.append(name)
             place[name] = joined
         return nests
+
+    def _hosts(self, nest: Nest, name: str, needs: Iterable[tuple[str, Read | None]]) -> bool:
+        """Whether a loop without recurrence may compute `name` beside what it needs there."""
+        domain = self.definitions[name].domain
+        if nest.axis is None:
+            return not domain and all(read is not None for _, read in needs)
+        return nest.axis in domain and all(self._aligned(name, s, r, nest.axis, 1) for s, r in needs)
 
     # ------------------------------------------------------------ which section
 

@@ -46,6 +46,7 @@ class Place:
 class Layout:
     places: dict[str, Place]
     slabs: dict[str, list[str]]  # slab -> its definitions in column order
+    kept: frozenset[str] = frozenset()  # definitions that a backward run will read
 
 
 def identifier(name: str, taken: Mapping[str, str]) -> str:
@@ -103,7 +104,7 @@ class _Builder:
             pads = {a: p for a, p in self.pads[name].items() if a in axes}
             places[name] = Place(name, ident, "I" if category else "A", axes, pads, d.shape, name, name in local, name)
         slabs = self._slabs(places)
-        return Layout(places, slabs)
+        return Layout(places, slabs, self.keep)
 
     def _local(self) -> set[str]:
         """Definitions that live within one step of their nest."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Nest, Outers, Products, Transfer
 from dsl.plan.buffers import Layout, Place, identifier
-from dsl.plan.normal import Term, unsupported
+from dsl.plan.normal import Term, is_home, unsupported
 from dsl.plan.rows import REDUCTIONS, Address, Context, Output, RowProgram
 from dsl.plan.schedule import offset_value, show_index
 from dsl.system.dims import Dim
@@ -409,7 +409,7 @@ class _Writer:
                 continue
             if d.kind == "reduce" and nest.axis in d.over:
                 self._fill_all(place, d.shape, REDUCTIONS[d.reduction][0])
-            if any(f or b for f, b in place.pads.values()):
+            if any(f or b for f, b in place.pads.values()) or (name in self.layout.kept and place.axes):
                 self._boundary(name)
 
     def _fill_all(self, place: Place, shape: tuple[Dim, ...], value: str) -> None:
@@ -422,15 +422,22 @@ class _Writer:
         d, place = self.definitions[name], self.places[name]
         depth = 1
         self.put(depth, f"# outside its steps {name} is its boundary")
-        for a in place.axes:
-            front, back = place.pads[a]
-            self.put(depth, f"for {a} in range({-front}, T_{a} + {back}):")
-            depth += 1
         self.put(depth, "for b in range(nb):")
         depth += 1
-        inside = " and ".join(f"0 <= {a} < {self.extent(a)}" for a in place.axes)
-        self.put(depth, f"if {inside}:")
-        self.put(depth + 1, "continue")
+        if len(place.axes) == 1:
+            (a,) = place.axes
+            front, back = place.pads[a]
+            self.put(depth, f"for k in range({front} + T_{a} + {back} - {self.extent(a)}):")
+            self.put(depth + 1, f"{a} = k - {front} if k < {front} else k - {front} + {self.extent(a)}")
+            depth += 1
+        else:
+            for a in place.axes:
+                front, back = place.pads[a]
+                self.put(depth, f"for {a} in range({-front}, T_{a} + {back}):")
+                depth += 1
+            inside = " and ".join(f"0 <= {a} < {self.extent(a)}" for a in place.axes)
+            self.put(depth, f"if {inside}:")
+            self.put(depth + 1, "continue")
         here = self._at(place, self.row(place, {a: a for a in place.axes}))
         if place.array == "I":
             value = "-1" if d.boundary is None or isinstance(d.boundary, float) and d.boundary < 0 else str(int(d.boundary))  # type: ignore[arg-type]
@@ -689,7 +696,7 @@ class _Writer:
         along = inner or walk
         bounds = f"0, T_{inner}" if inner else "t0, t1" if walk else "0, 1"
         counts = f"C, c_{along}" if along else "C, c_once"
-        self._silence(depth, [left, right], along, bounds)
+        self._silence(depth, [(left, m), (right, n)], along, bounds)
         texts = []
         for read, target, call, columns in ((left, "rows", "pack_rows", m), (right, "panels", "pack_panels", n)):
             place = self.places[read.name]
@@ -705,7 +712,7 @@ class _Writer:
             self.put(depth, text)
         self.put(depth, f"weight_gradient(A, o_rows, A, o_panels, A, o_{head.ident}, w_{head.ident}, {m}, {n}, rows)  # {', '.join(names)}")
 
-    def _silence(self, depth: int, operands: Sequence[Read], along: str | None, bounds: str) -> None:
+    def _silence(self, depth: int, operands: Sequence[tuple[Read, str]], along: str | None, bounds: str) -> None:
         """Rows inside the active range whose sequence has ended (only when rows are not sorted along this axis) add nothing."""
         if along is None:
             return
@@ -713,12 +720,11 @@ class _Writer:
         self.put(depth + 1, f"for {along} in range({bounds}):")
         self.put(depth + 2, "for b in range(nb):")
         self.put(depth + 3, f"if {along} >= {self.extent(along)}:")
-        for read in operands:
+        for read, columns in operands:
             place = self.places[read.name]
             steps = {a: self.index(i, a)[0] for a, i in zip(self.definitions[read.name].axes, read.index, strict=True)}
-            if place.array != "A":
-                continue
-            self.put(depth + 4, f"zero(A, {self.row(place, steps)}, {self.size(place.shape[0])})")
+            if place.array == "A" and is_home(read, self.definitions[read.name].axes):
+                self.put(depth + 4, f"zero(A, {self.row(place, steps)}, {columns})")
 
 
 __all__ = ["Pack", "Source", "generate"]

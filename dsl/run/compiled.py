@@ -124,7 +124,9 @@ class Executable:
 
     # ------------------------------------------------------------ shared values
 
-    def shared(self, inputs: Mapping[str, Array], equations: Mapping[str, Symbol], known: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    def shared(
+        self, inputs: Mapping[str, Array], equations: Mapping[str, Symbol], known: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
         """Values of shared equations, by NumPy, in order of dependence."""
         values: dict[str, Array] = dict(known or {})
         pending = dict(equations)
@@ -209,7 +211,11 @@ class Compiled:
         """What the adjoint reads of the forward run, and how far past its ends."""
         back = self.derived.system
         wanted = list(self.derived.gradients.values())
-        names = [n for n, s in back.streams.items() if n in self.recording.equations and n not in back.equations and not s.shared]
+        names = [
+            n
+            for n, s in back.streams.items()
+            if n in self.recording.equations and n not in back.equations and not s.shared
+        ]
         normal = normalise(back, wanted, names)
         arrangement = arrange(normal)
         pads = paddings(normal.definitions, back)
@@ -264,7 +270,11 @@ class Compiled:
         for name, given in derived.cotangents.items():
             value = cotangents.get(name)
             stream = derived.system.streams[given]
-            shape = (*(dict(saved.steps)[a] for a in stream.axes), saved.batch, *(int(d.bind(self._dims)) for d in stream.shape))
+            shape = (
+                *(dict(saved.steps)[a] for a in stream.axes),
+                saved.batch,
+                *(int(d.bind(self._dims)) for d in stream.shape),
+            )
             inputs[given] = np.zeros(shape, self.dtype) if value is None else np.asarray(value, self.dtype)
         run = _Run(self, program, inputs, saved.lengths, saved.steps, saved.batch, saved.start, saved.clock)
         values = run.execute(run.parts(saved), saved)
@@ -313,7 +323,9 @@ class _Run:
         self.dtype = program.dtype
         shapes = {n: np.shape(v) for n, v in self.inputs.items()}
         self.sizer = program.sizer(shapes)
-        self.ragged = any(len(v) and (v != n).any() for (_, n), v in zip(steps, (lengths[a] for a, _ in steps), strict=True))
+        self.ragged = any(
+            len(v) and (v != n).any() for (_, n), v in zip(steps, (lengths[a] for a, _ in steps), strict=True)
+        )
 
     # ------------------------------------------------------------ parts
 
@@ -389,7 +401,18 @@ class _Run:
             run = program.module.run
             for k, p in enumerate(parts):
                 old = saved.parts[k] if saved is not None else p
-                run(p.reals, p.categories, old.reals, old.categories, room, p.sizes.table, p.lengths, p.counts, p.rows, *named)
+                run(
+                    p.reals,
+                    p.categories,
+                    old.reals,
+                    old.categories,
+                    room,
+                    p.sizes.table,
+                    p.lengths,
+                    p.counts,
+                    p.rows,
+                    *named,
+                )
             self.arena.give(room)
         values = self._collect(results, parts)
         if saved is not None:
