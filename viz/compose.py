@@ -44,7 +44,7 @@ def compose(
     graph = build(system)
     scene = Scene(system.name, title or f"{system.name} unrolled in time")
     picture = Picture(graph, {}, {}, scene, _lengths(graph, lengths or {}))
-    lanes = graph.lanes
+    lanes = [a for a in graph.lanes if not a or picture.lengths[a]]
     for lane in lanes:
         picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
     x = 0.0

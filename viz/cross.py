@@ -82,8 +82,13 @@ class Crossing:
         for lane, tiles in self.tiles.items():
             self._boundaries(lane, tiles)
 
+    def steps_of(self, wire: Wire, step: int, tiles: Tiles, reader: str) -> list[int]:
+        return source_steps(wire, step, tiles, self.lengths, reader)
+
     def _net(self, lane: str, tiles: Tiles, key: str, wires: Sequence[Wire]) -> None:
         node = self.graph.nodes[wires[0].source]
+        if node.lane not in self.tiles:
+            return
         source = self.tiles[node.lane]
         columns = {s: c for c, s in enumerate(source.steps) if s is not None}
         feet: list[tuple[Point, tuple[Read, ...]]] = []
@@ -94,7 +99,7 @@ class Crossing:
                 continue
             box = tiles.step.boxes[key]
             foot = tiles.at(column, (box.x, box.y))
-            steps = [(w, k) for w in wires for k in source_steps(w, s, source, self.lengths, lane)]
+            steps = [(w, k) for w in wires for k in self.steps_of(w, s, source, lane)]
             reads = tuple(Read(w, k if source.lane else 0, s) for w, k in steps)
             for p in self.scene.pieces:
                 if p.net == key and p.id.startswith(f"{lane}{s}-p"):
@@ -179,6 +184,8 @@ class Crossing:
 
     def _start(self, read: SystemRead, mark: Mark, name: str) -> None:
         key = self.graph.home[read.name]
+        if self.graph.nodes[key].lane not in self.tiles:
+            return
         source = self.tiles[self.graph.nodes[key].lane]
         at = int(read.index[0].at(0, self.lengths))
         column = next((c for c, s in enumerate(source.steps) if s == at), None)

@@ -396,7 +396,7 @@ class _Builder:
         lane = self.graph.nodes[target].lane
         own = read.index[0] if read.index else None
         if own is None:
-            relation, lag = "once", 0
+            relation, lag = "once" if lane else "step", 0
         elif stream.axes[0] == lane and own.is_shift and own.axis == lane:
             relation, lag = "step", offset(own, self.system.arguments)
         elif own.axis is not None and own.axis != lane and own.is_shift:

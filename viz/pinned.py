@@ -11,7 +11,7 @@ import graphviz
 from viz import theme
 from viz.scene import Mark, Piece, Point, Scene
 
-_SHAPES = {"state": "box", "chip": "box", "card": "box", "capsule": "box", "round": "circle"}
+_SHAPES = {"state": "box", "chip": "box", "card": "box", "capsule": "box", "round": "circle", "delay": "square"}
 
 
 def write(scene: Scene) -> str:

@@ -239,6 +239,7 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
     _raise(found, nodes, group, constraints, level)
     for key in group:
         found.row[key] = level[group[key]]
+    _clear_highways(found, nodes, wires)
     _targets_up(found, nodes, wires)
 
 
@@ -304,6 +305,23 @@ def _raise(
         if nodes[key].kind == "card":
             room = min(room, top[found.block[key]])
         level[key] = max(level[key], room)
+
+
+def _clear_highways(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    """Read-outs beside a recurrence stand between the rows along which states run on to the next step."""
+    if not found.recurrent:
+        return
+    busy = {found.row[s.state] for s in found.spines.values()} | {found.row[r] for r in found.rails}
+    after = [k for k, n in nodes.items() if n.kind != "chip" and found.block[k] > max(found.recurrent)]
+    into: dict[str, list[str]] = {k: [] for k in after}
+    for wire in wires:
+        if wire.target in into and wire.relation == "step" and not wire.lag:
+            into[wire.target].append(wire.source)
+    for key in sorted(after, key=lambda k: (found.block[k], found.row[k])):
+        row = max((found.row[s] + 1 for s in into[key] if nodes[s].kind != "chip"), default=found.row[key])
+        while row in busy:
+            row += 1
+        found.row[key] = row
 
 
 def _targets_up(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:

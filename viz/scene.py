@@ -107,6 +107,7 @@ class Scene:
     gaps: list[tuple[Point, Point]] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)  # ready-made SVG (legends)
     bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    links: dict[str, str] = field(default_factory=dict)  # equation -> the id a click on its marks leads to
 
     def mark(self, key: str, step: int | None) -> Mark:
         for m in self.marks:

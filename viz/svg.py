@@ -138,6 +138,8 @@ def mark(m: Mark) -> str:
     match m.node.kind:
         case "round":
             out.append(f'<circle class="body" cx="{coordinate(m.x)}" cy="{coordinate(m.y)}" r="{coordinate(h / 2)}"/>')
+        case "delay":
+            out.append(f'<rect class="body" {box} rx="2"/>')
         case "chip":
             out.append(f'<rect class="body" {box} rx="4"/>')
         case "state":
@@ -175,8 +177,10 @@ def write(scene: Scene) -> str:
     for a, b in scene.gaps:
         out.append(f'<path class="gap" d="M{coordinate(a[0])} {coordinate(a[1])}L{coordinate(b[0])} {coordinate(b[1])}"/>')
     pieces = sorted(enumerate(scene.pieces), key=lambda v: (v[1].order, v[0]))
-    out += [piece(p, halo=p.halo) for _, p in pieces]
-    out += [mark(m) for m in scene.marks]
+    equation = {m.node.key: m.node.equation for m in scene.marks}
+    for _, p in pieces:
+        out.append(_linked(scene, equation.get(p.reads[0].wire.target) if p.reads else None, piece(p, halo=p.halo)))
+    out += [_linked(scene, m.node.equation, mark(m)) for m in scene.marks]
     for p in scene.pieces:
         if p.number and p.number_at:
             out.append(text(*p.number_at, (theme.Span(p.number),), 10.5, p.anchor, "number"))
@@ -185,6 +189,11 @@ def write(scene: Scene) -> str:
     out += scene.extra
     out.append("</svg>")
     return "\n".join(out) + "\n"
+
+
+def _linked(scene: Scene, equation: str | None, body: str) -> str:
+    target = scene.links.get(equation or "")
+    return f'<a href="#{escape(target)}">{body}</a>' if target else body
 
 
 def fit(scene: Scene) -> None:

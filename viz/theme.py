@@ -131,6 +131,8 @@ def css() -> str:
         f".tg .faded .wire{{{paint('stroke', 'faint')};stroke-width:1.2}}",
         f".tg .faded .head{{{paint('fill', 'faint')}}}",
         f".tg text.number{{{paint('stroke', 'panel')};stroke-width:3px;paint-order:stroke;stroke-linejoin:round}}",
+        ".tg text.code{font-family:'DejaVu Sans Mono',Consolas,Menlo,monospace;white-space:pre}",
+        f".tg .equation .mark{{fill:none}}.tg .equation:target .mark{{{paint('fill', 'gate-fill')};{paint('stroke', 'gate')}}}",
         ".tg .node.dim,.tg .faded{opacity:.45}",
         f".tg .chosen>.body{{stroke-width:3.2;{paint('stroke', 'ramp-4')}}}",
     ]

@@ -133,7 +133,7 @@ class Tiles:
 
     def _step(self, column: int, s: int) -> None:
         x, y = self.x[column], self.y
-        self.scene.panels.append(Panel(x, y, self.panel_width, self.panel_height, f"{self.lane} = {self.label(s)}" if self.lane else "once"))
+        self.scene.panels.append(Panel(x, y, self.panel_width, self.panel_height, f"{self.lane} = {self.label(s)}" if self.lane else "per sequence"))
         for key, box in self.step.boxes.items():
             if key in self.step.graph.nodes:
                 self._mark(column, s, key, *self.at(column, (box.x, box.y)))
