@@ -1,0 +1,40 @@
+"""Pictures of cells and of their gradients. Views take a cell (its name, spec, model) or a run and return a `Drawing`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from viz.drawing import Drawing
+    from viz.views.bptt import bptt
+    from viz.views.cell import cell
+    from viz.views.curves import curves
+    from viz.views.folded import folded
+    from viz.views.gradient_flow import gradient_flow
+    from viz.views.tape import tape
+    from viz.views.unrolled import unrolled
+    from viz.worker import LayoutError
+
+# name -> module: imported on first use
+_HOMES = {
+    "Drawing": "viz.drawing",
+    "LayoutError": "viz.worker",
+    "bptt": "viz.views.bptt",
+    "cell": "viz.views.cell",
+    "curves": "viz.views.curves",
+    "folded": "viz.views.folded",
+    "gradient_flow": "viz.views.gradient_flow",
+    "tape": "viz.views.tape",
+    "unrolled": "viz.views.unrolled",
+}
+
+__all__ = ["Drawing", "LayoutError", "bptt", "cell", "curves", "folded", "gradient_flow", "tape", "unrolled"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'viz' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -41,8 +41,8 @@ def falling(graph: Graph, rows: Rows) -> dict[str, int]:
     return found
 
 
-def settle(graph: Graph, rows: Rows, boxes: dict, trunks: list[dict[int, float]]) -> None:  # type: ignore[type-arg]
-    """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (row -> x) are changed."""
+def settle(graph: Graph, rows: Rows, boxes: dict, trunks: list[tuple[str, dict[int, float]]]) -> None:  # type: ignore[type-arg]
+    """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (source, row -> x) change."""
     falls = falling(graph, rows)
     _centre(graph, rows, boxes)
     _flush(graph, rows, boxes, trunks, {*falls, *(k for k in boxes if is_state(graph, k))})
@@ -96,7 +96,7 @@ def _free(rows: Rows, boxes: dict, key: str, x: float) -> bool:  # type: ignore[
     )
 
 
-def _flush(graph: Graph, rows: Rows, boxes: dict, trunks: list[dict[int, float]], rim: set[str]) -> None:  # type: ignore[type-arg]
+def _flush(graph: Graph, rows: Rows, boxes: dict, trunks: list[tuple[str, dict[int, float]]], rim: set[str]) -> None:  # type: ignore[type-arg]
     """The storeys of a stack begin at the same x."""
     if len(rows.recurrent) < 2:
         return
@@ -110,7 +110,7 @@ def _flush(graph: Graph, rows: Rows, boxes: dict, trunks: list[dict[int, float]]
         for k in core:
             boxes[k].x = round(boxes[k].x - left, 1)
         span = [rows.row[k] for k in core]
-        for trunk in trunks:
+        for _, trunk in trunks:
             for r in trunk:
                 if min(span) <= r <= max(span):
                     trunk[r] = round(trunk[r] - left, 1)
@@ -128,7 +128,7 @@ def _alone(rows: Rows, falls: dict[str, int], key: str) -> bool:
 
 
 def _beyond(
-    rows: Rows, boxes: dict, trunks: list[dict[int, float]], read_outs: list[str], states: list[str], at: float, moved: float, width: float  # type: ignore[type-arg]
+    rows: Rows, boxes: dict, trunks: list[tuple[str, dict[int, float]]], read_outs: list[str], states: list[str], at: float, moved: float, width: float  # type: ignore[type-arg]
 ) -> None:
     top = max(rows.row[k] for k in rows.block if rows.block[k] in rows.recurrent and k in boxes)
     beside = any(rows.row[k] <= top for k in read_outs)
@@ -136,7 +136,7 @@ def _beyond(
     shift = at + width / 2 + 2 * SPACE - left if beside else moved
     for k in read_outs:
         boxes[k].x = round(boxes[k].x + shift, 1)
-    for trunk in trunks:  # risers between read-outs
+    for source, trunk in trunks:  # risers between read-outs
         for r in trunk:
-            if r > top:
+            if r > top or source in read_outs:
                 trunk[r] = round(trunk[r] + shift, 1)

@@ -48,6 +48,7 @@ class Folded(Tiles):
 
     def run(self) -> None:
         self._step(0, self.steps[0] or 0)
+        self.scene.panels[-1].label = f"step {self.lane}" if self.lane else "per sequence"
         deep = self.bottom
         for n, (state, lag) in enumerate(self.over):
             self._loop(state, lag, n, self.y - 18 - LOOP * n)

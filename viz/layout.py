@@ -368,7 +368,7 @@ def _flat(step: Step) -> Iterable[tuple[str, str, bool]]:
 def _levels(step: Step) -> None:
     """Rows and channels from top to bottom; also the common column of the states."""
     r = step.rows
-    settle(step.graph, r, step.boxes, [n.trunk for n in step.nets.values()])
+    settle(step.graph, r, step.boxes, [(n.source, n.trunk) for n in step.nets.values()])
     left = min(b.x - b.width / 2 - b.left for b in step.boxes.values())
     for net in step.nets.values():
         if net.trunk:

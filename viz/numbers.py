@@ -132,8 +132,12 @@ class Backward:
                 readers[source] += 1
         return readers
 
-    def run(self, seeds: Mapping[Point, Array], parameters: bool = False) -> Sweep:
-        """Send the seeds' cotangents back; each has the same leading axis (or none)."""
+    def run(self, seeds: Mapping[Point, Array], parameters: bool = False, keep: str | None = None) -> Sweep:
+        """Send the seeds' cotangents back; each has the same leading axis (or none).
+
+        With `keep`, only that node's cotangents are kept, and no messages: memory is then linear in the
+        steps, not in steps times nodes.
+        """
         sweep = Sweep()
         waiting = self.reach(seeds)
         lead = 1 if any(np.ndim(g) > np.ndim(self.node_value(*p)) for p, g in seeds.items()) else 0
@@ -142,16 +146,16 @@ class Backward:
         ready = [p for p, n in waiting.items() if not n]
         while ready:
             key, step = point = ready.pop()
-            g = sweep.cotangents.get(point)
+            g = sweep.cotangents.get(point) if keep in (None, key) else sweep.cotangents.pop(point, None)
             messages = self.through(self.graph.nodes[key], step, g, lead, sweep if parameters else None) if g is not None else {}
             for wire in self.incoming.get(key, ()):
                 if wire.relation != "step":
                     continue
                 message = messages.get(wire.socket)
-                if message is not None:
+                if message is not None and keep is None:
                     sweep.messages[wire, step] = message
                 source = (wire.source, step + wire.lag)
-                if message is not None:
+                if message is not None and (keep is None or source in waiting):
                     old = sweep.cotangents.get(source)
                     sweep.cotangents[source] = message if old is None else old + message
                 if source in waiting and self.graph.nodes[wire.source].kind != "chip":
@@ -225,8 +229,19 @@ class Backward:
             return [None, REGISTRY["matvec"](REGISTRY["transpose"](inputs[0]), g)]
         if not lead:
             return list(symbol.op.pullback(g, y, inputs, symbol.options))
-        rows = [symbol.op.pullback(row, y, inputs, symbol.options) for row in g]
-        return [None if rows[0][k] is None else np.stack([np.asarray(r[k]) for r in rows]) for k in range(len(inputs))]
+        some = [n for n, row in enumerate(g) if np.any(row)]  # most losses have not come this far back
+        if not some:
+            return [None] * len(inputs)
+        rows = [symbol.op.pullback(g[n], y, inputs, symbol.options) for n in some]
+        out: list[Any] = []
+        for k in range(len(inputs)):
+            if rows[0][k] is None:
+                out.append(None)
+                continue
+            whole = np.zeros((len(g), *np.shape(rows[0][k])), np.asarray(rows[0][k]).dtype)
+            whole[some] = [r[k] for r in rows]
+            out.append(whole)
+        return out
 
     def _parameter(self, sweep: Sweep, name: str, term: Symbol, step: int, g: Array, lead: int) -> None:
         if lead:

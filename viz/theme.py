@@ -147,6 +147,8 @@ def css() -> str:
     rules.append(".tg .wire.dashed{stroke-dasharray:6 4}")
     for k in range(RAMP):
         rules.append(f".tg .hot.r{k} .wire{{{paint('stroke', f'ramp-{k}')}}}.tg .hot.r{k} .head{{{paint('fill', f'ramp-{k}')}}}")
+        rules.append(f".tg .cell.r{k}{{{paint('fill', f'ramp-{k}')};stroke:none}}")
+    rules.append(f".tg text.on.r4,.tg text.on.r5{{{paint('fill', 'surface')}}}")
     return "\n".join(rules)
 
 

@@ -1,0 +1,115 @@
+"""Small plots on the drawings' own emitter: axes, lines, cells. Everything is placed in px."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from viz import theme
+from viz.svg import coordinate, text
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round values between low and high, at most about `most`."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / max(1, most)
+    size = 10.0 ** math.floor(math.log10(raw))
+    step = next(size * m for m in (1, 2, 5, 10) if size * m >= raw)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+@dataclass
+class Frame:
+    """A plotting area with its scales; y grows upward, `log` takes log10 of y."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    xs: tuple[float, float]
+    ys: tuple[float, float]
+    log: bool = False
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        value = math.log10(y) if self.log else y
+        across = (x - self.xs[0]) / ((self.xs[1] - self.xs[0]) or 1.0)
+        up = (value - self.ys[0]) / ((self.ys[1] - self.ys[0]) or 1.0)
+        return (self.x + across * self.width, self.y + self.height * (1 - up))
+
+    def box(self) -> str:
+        return (
+            f'<rect class="panel" x="{coordinate(self.x)}" y="{coordinate(self.y)}" width="{coordinate(self.width)}" '
+            f'height="{coordinate(self.height)}" rx="3"/>'
+        )
+
+    def axes(self, xlabel: str, ylabel: str, whole: bool = True) -> list[str]:
+        """Frame, ticks and labels; with `log`, ticks are powers of ten. `whole` keeps x ticks integers."""
+        out = [self.box()]
+        for v in ticks(*self.xs):
+            if whole and v != int(v):
+                continue
+            px = self.x + (v - self.xs[0]) / ((self.xs[1] - self.xs[0]) or 1.0) * self.width
+            out.append(self._tick(px, self.y + self.height, 0, 4))
+            out.append(text(px, self.y + self.height + 13, theme.label(f"{v:g}"), 10.5, "middle", "muted"))
+        for v in ticks(*self.ys):
+            if self.log and v != int(v):
+                continue
+            py = self.y + self.height * (1 - (v - self.ys[0]) / ((self.ys[1] - self.ys[0]) or 1.0))
+            out.append(self._tick(self.x, py, -4, 0))
+            shown = theme.label("10", sup=f"{v:g}".replace("-", "−")) if self.log else theme.label(f"{v:g}")
+            out.append(text(self.x - 7, py, shown, 10.5, "end", "muted"))
+        out.append(text(self.x + self.width / 2, self.y + self.height + 29, theme.label(xlabel), 11.5, "middle"))
+        out.append(text(self.x, self.y - 11, theme.label(ylabel), 11.5, "start"))
+        return out
+
+    def _tick(self, x: float, y: float, dx: float, dy: float) -> str:
+        return f'<path class="wire" style="stroke-width:1" d="M{coordinate(x)} {coordinate(y)}l{coordinate(dx)} {coordinate(dy)}"/>'
+
+    def line(self, xs: Sequence[float], ys: Sequence[float], classes: str, width: float = 1.6, dash: str = "") -> str:
+        """A line through the points with finite (and, on a log scale, positive) y; gaps elsewhere."""
+        data, pen = [], False
+        for x, y in zip(xs, ys, strict=True):
+            if not math.isfinite(y) or (self.log and y <= 0):
+                pen = False
+                continue
+            px, py = self.at(x, y)
+            data.append(f"{'L' if pen else 'M'}{coordinate(px)} {coordinate(py)}")
+            pen = True
+        style = f"stroke-width:{width}" + (f";stroke-dasharray:{dash}" if dash else "")
+        return f'<g class="{classes}"><path class="wire" style="{style}" d="{"".join(data)}"/></g>'
+
+    def dots(self, xs: Sequence[float], ys: Sequence[float], classes: str, radius: float = 3.0) -> str:
+        marks = "".join(
+            f'<circle class="body" cx="{coordinate(px)}" cy="{coordinate(py)}" r="{coordinate(radius)}"/>'
+            for px, py in (self.at(x, y) for x, y in zip(xs, ys, strict=True))
+        )
+        return f'<g class="{classes}">{marks}</g>'
+
+
+def thinned(xs: np.ndarray, ys: np.ndarray, most: int = 900) -> tuple[list[float], list[float]]:  # type: ignore[type-arg]
+    """At most about `most` points of a long curve: each bin's first, least and greatest, so no peak is lost."""
+    if len(xs) <= most:
+        return [float(x) for x in xs], [float(y) for y in ys]
+    edges = np.linspace(0, len(xs), most // 3 + 1).astype(int)
+    keep: list[int] = []
+    for a, b in zip(edges, edges[1:], strict=False):
+        part = ys[a:b]
+        keep += sorted({int(a), int(a + np.argmin(part)), int(a + np.argmax(part))})
+    return [float(xs[k]) for k in keep], [float(ys[k]) for k in keep]
+
+
+def span(values: np.ndarray, log: bool = False) -> tuple[float, float]:  # type: ignore[type-arg]
+    """The range of the finite values with some air; of their log10 with `log`."""
+    good = values[np.isfinite(values)]
+    if log:
+        good = np.log10(good[good > 0])
+    if not len(good):
+        return (0.0, 1.0)
+    low, high = float(good.min()), float(good.max())
+    air = 0.05 * (high - low) or 0.5
+    return (low - air, high + air)

@@ -1,0 +1,66 @@
+"""What training left behind: loss and gradient norm over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from viz import theme
+from viz.drawing import Drawing
+from viz.plot import Frame, span, thinned
+from viz.scene import Scene
+from viz.svg import coordinate, text
+
+
+def curves(history: Any, title: str = "Training") -> Drawing:
+    """`history` has `loss` and `gradient_norm`, one value a step from 1, and `valid`, pairs of step and loss
+    (a `Curves`, or a mapping like curves.json). Long curves are drawn by the extremes of each stretch; `.data`
+    has every value.
+
+    Errors: ValueError when there is no loss yet.
+    """
+    pick = (lambda k: history.get(k)) if isinstance(history, Mapping) else (lambda k: getattr(history, k, None))
+    loss = np.asarray(pick("loss") if pick("loss") is not None else [], dtype=float)
+    norm = np.asarray(pick("gradient_norm") if pick("gradient_norm") is not None else [], dtype=float)
+    valid = np.asarray(pick("valid") if pick("valid") is not None else [], dtype=float).reshape(-1, 2)
+    if not len(loss):
+        raise ValueError("no training step has been taken yet: nothing to draw")
+    steps = np.arange(1, len(loss) + 1)
+    data = {"step": steps, "loss": loss, "gradient_norm": norm, "valid_step": valid[:, 0], "valid": valid[:, 1]}
+    scene = Scene("curves", title)
+    out = scene.extra
+    out.append(text(64, 20, theme.label(title), 13.5, "start"))
+    across = (0.0, float(max(len(loss), valid[:, 0].max() if len(valid) else 0)))
+    top = Frame(64, 54, 560, 220, across, span(np.concatenate([loss, valid[:, 1]])))
+    out += top.axes("", "loss")
+    xs, ys = thinned(steps, loss)
+    out.append(top.line(xs, ys, "net state-b", 1.4))
+    if len(valid):
+        good = valid[np.isfinite(valid[:, 1])]
+        out.append(top.line(list(good[:, 0]), list(good[:, 1]), "net loss", 2.0))
+        out.append(top.dots(list(good[:, 0]), list(good[:, 1]), "loss"))
+        _name(out, top, good[-1, 1], "validation", "loss")
+    _name(out, top, float(loss[np.isfinite(loss)][-1]) if np.isfinite(loss).any() else 0.0, "training", "state-b", lift=14 if len(valid) else 0)
+    bottom = top.y + top.height
+    if len(norm):
+        log = bool((norm > 0).any())
+        below = Frame(64, bottom + 56, 560, 120, across, span(norm, log), log)
+        out += below.axes("step", "gradient norm")
+        xs, ys = thinned(np.arange(1, len(norm) + 1), norm)
+        out.append(below.line(xs, ys, "net state-a", 1.2))
+        bottom = below.y + below.height
+    else:
+        out.append(text(top.x + top.width / 2, bottom + 29, theme.label("step"), 11.5))
+    scene.bounds = (0.0, 0.0, 730.0, bottom + 44)
+    return Drawing(scene, data)
+
+
+def _name(out: list[str], frame: Frame, value: float, said: str, role: str, lift: float = 0.0) -> None:
+    """A line's name and last value at its right end."""
+    _, y = frame.at(frame.xs[1], value)
+    y = min(max(y - lift, frame.y + 6), frame.y + frame.height - 6)
+    x = frame.x + frame.width + 6
+    out.append(f'<g class="net {role}"><path class="wire" style="stroke-width:2" d="M{coordinate(x)} {coordinate(y)}h10"/></g>')
+    out.append(text(x + 14, y, theme.label(f"{said} {value:.3g}"), 10.5, "start"))

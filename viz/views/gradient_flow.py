@@ -1,0 +1,136 @@
+"""How far gradients reach: ‖∂L_t/∂h_k‖ for every pair of steps, as a map and as lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from viz import theme
+from viz.drawing import Drawing
+from viz.graph import build
+from viz.numbers import Backward, Point, Values, loss_point
+from viz.plot import Frame, span
+from viz.scene import Scene
+from viz.svg import coordinate, text
+from viz.views.subject import base_axes, is_run, system_of
+
+MOST_LOSSES = 64
+MOST_CELLS = 128  # columns drawn; .data always has all
+SIDE = 420.0
+
+
+def gradient_flow(run: Any, stream: str | None = None, loss: str | None = None, *, sequence: int = 0, first: int = 0) -> Drawing:
+    """The map of log₁₀‖∂L_t/∂h_k‖ over loss steps t and state steps k, and below it the lines of three losses.
+
+    stream  the state whose gradient is shown (default: the last state, the top copy of a stack)
+    loss    a loss with a term at each step; a cell without one takes the sum of its output at step t
+
+    `.data`: `norm` (losses, T), `t` the loss steps (all of them up to 64, else 64 spread evenly), `k`, `log10`.
+    Errors: ValueError for a spec (give a run), an unknown stream, a cell over several time axes.
+    """
+    system = system_of(run)
+    if not is_run(run):
+        raise ValueError(f"gradient_flow needs a run: viz.gradient_flow(model(...)); {system.name} has no numbers yet")
+    graph = build(system)
+    values = Values(run, system, sequence)
+    backward = Backward(graph, values)
+    length = values.lengths[base_axes(system)[0]]
+    name = system.aliases.get(stream, stream) if stream else None
+    states = [k for k, n in graph.nodes.items() if n.kind == "state"]
+    if name is not None and name not in graph.home:
+        raise ValueError(f"{system.name} has no stream {stream}; it has {', '.join(states)}")
+    if name is None and not states:
+        raise ValueError(f"{system.name} has no state; name a stream: gradient_flow(run, 'x')")
+    key = graph.home[name] if name is not None else states[-1]
+    steps = sorted({int(t) for t in np.linspace(0, length - 1, min(length, MOST_LOSSES)).round()})
+    seeds, label = _seeds(backward, steps, loss)
+    sweep = backward.run(seeds, keep=key)
+    norm = np.zeros((len(steps), length))
+    for k in range(length):
+        g = sweep.cotangents.get((key, k))
+        if g is not None:
+            norm[:, k] = np.linalg.norm(g.reshape(len(steps), -1), axis=1)
+    with np.errstate(divide="ignore"):
+        data = {"norm": norm, "t": np.array(steps), "k": np.arange(length), "log10": np.log10(norm)}
+    return Drawing(_draw(system.name, graph.nodes[key].stream or key, label, data, first), data)
+
+
+def _seeds(backward: Backward, steps: list[int], loss: str | None) -> tuple[dict[Point, Any], str]:
+    graph, system = backward.graph, backward.graph.system
+    seeds: dict[Point, Any] = {}
+    if loss is not None or any(n.role == "loss" and n.axes for n in graph.nodes.values()):
+        key, label = loss_point(graph, loss, 0)[0], ""
+        label = key
+    else:
+        output = next((system.aliases.get(o, o) for o in system.outputs), list(system.equations)[-1])
+        key, label = graph.home[output], f"Σ {output}"
+    for n, t in enumerate(steps):
+        one = np.ones(np.shape(backward.node_value(key, t)))
+        g = np.zeros((len(steps), *one.shape))
+        g[n] = one
+        seeds[key, t] = g
+    return seeds, label
+
+
+def _draw(cell: str, stream: str, loss: str, data: dict[str, Any], first: int) -> Scene:
+    norm, steps, length = data["norm"], data["t"], len(data["k"])
+    title = f"{cell}: ‖∂{loss}[t] / ∂{stream}[k]‖"
+    scene = Scene(cell, title)
+    out = scene.extra
+    good = norm[norm > 0]
+    low, high = (float(good.min()), float(good.max())) if len(good) else (1.0, 1.0)
+    low = max(low, high * 1e-12)
+    x0, y0 = 64.0, 54.0
+    out.append(text(x0, 20, theme.label(title), 13.5, "start"))
+    grid = Frame(x0, y0, SIDE, SIDE * 0.62, (first - 0.5, first + length - 0.5), (first - 0.5, first + float(steps[-1]) + 0.5))
+    out += grid.axes("", "loss step t")
+    _cells(out, grid, norm, steps, low, high, first)
+    _scale(out, x0 + SIDE + 22, y0, low, high)
+    lines = Frame(x0, y0 + SIDE * 0.62 + 56, SIDE, 150.0, grid.xs, span(np.array([low, high]), True), True)
+    out += lines.axes("state step k", "‖∂L_t/∂·_k‖ for three losses")
+    k = [float(v) + first for v in data["k"]]
+    chosen = sorted({len(steps) - 1, len(steps) // 2, len(steps) // 4})
+    for n, row in enumerate(chosen):
+        ys = [v if v >= low else 0.0 for v in norm[row]]
+        shade = ("net loss", "net state-b", "net state-a")[len(chosen) - 1 - n]
+        out.append(lines.line(k, ys, shade, 2.0, ("", "6 3", "2 2")[len(chosen) - 1 - n]))
+        out.append(_key(x0 + SIDE + 22, lines.y + 12 + 20 * (len(chosen) - 1 - n), shade, ("", "6 3", "2 2")[len(chosen) - 1 - n], f"t = {int(steps[row]) + first}"))
+    scene.bounds = (0.0, 0.0, x0 + SIDE + 110, lines.y + lines.height + 44)
+    return scene
+
+
+def _cells(out: list[str], grid: Frame, norm: Any, steps: Any, low: float, high: float, first: int) -> None:
+    rows, length = norm.shape
+    stride = -(-length // MOST_CELLS)
+    height = grid.height / max(1, rows)
+    width = grid.width / length * stride
+    exact = length <= 10
+    for r in range(rows):
+        y = grid.y + grid.height - (r + 1) * height
+        for k in range(0, length, stride):
+            value = float(norm[r, k : k + stride].max())
+            if not value > 0:
+                continue
+            x = grid.x + k * grid.width / length
+            shade = theme.ramp_class(theme.ramp_position(value, low, high))
+            said = f"<title>t={int(steps[r]) + first} k={k + first}: {value:.3g}</title>"
+            out.append(
+                f'<rect class="cell {shade}" x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(width)}" height="{coordinate(height)}">{said}</rect>'
+            )
+            if exact:
+                out.append(text(x + width / 2, y + height / 2, theme.label(theme.number(value)), 9.5, "middle", f"on {shade}"))
+
+
+def _scale(out: list[str], x: float, y: float, low: float, high: float) -> None:
+    """The colour scale, each class with the size at which it begins."""
+    for n in range(theme.RAMP):
+        at = low * (high / low) ** (n / theme.RAMP)
+        top = y + (theme.RAMP - 1 - n) * 18
+        out.append(f'<rect class="cell r{n}" x="{coordinate(x)}" y="{coordinate(top)}" width="16" height="18"/>')
+        out.append(text(x + 22, top + 9, theme.label(f"≥ {theme.number(at)}"), 10.5, "start", "muted"))
+
+
+def _key(x: float, y: float, classes: str, dash: str, said: str) -> str:
+    style = "stroke-width:2" + (f";stroke-dasharray:{dash}" if dash else "")
+    return f'<g class="{classes}"><path class="wire" style="{style}" d="M{coordinate(x)} {coordinate(y)}h22"/></g>' + text(x + 28, y, theme.label(said), 10.5, "start", "muted")
