@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import dsl.text.explanations  # noqa: F401  the pages on syntax
-from dsl.text.diagnostics import explain, register
+
+from dsl.text import diagnostics
+from dsl.text.diagnostics import register
 
 PAGES: dict[str, tuple[str, str]] = {
     "E201": (
@@ -334,13 +338,6 @@ The length of a derived axis is made of other lengths and integers: `time u: len
 2*len(u)+1`.
 """,
     ),
-    "E480": (
-        "a cell that cannot carry on",
-        """
-A carried state holds the last steps of what is read backwards. A cell that reads ahead, has a
-derived axis, uses len(t) or reduces over the whole axis needs the whole sequence at once.
-""",
-    ),
     "E501": (
         "a value that needs itself",
         """
@@ -472,4 +469,9 @@ It would be drawn, saved and never trained. Drop it.
 for _code, (_title, _text) in PAGES.items():
     register(_code, _title, _text)
 
-__all__ = ["PAGES", "explain"]
+
+def explain(code: str) -> str:
+    """The page on a code of any part of the language; ValueError for one that does not exist."""
+    for module in ("dsl.run.carry", "dsl.run.generate"):  # they register the codes of running a cell
+        import_module(module)
+    return diagnostics.explain(code)

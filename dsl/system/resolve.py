@@ -284,7 +284,6 @@ class Resolver:
                     f"declare `state {_tail(name)}[t]: one_hot K = none`",
                 )
         for name, statement in list(self.boundaries.items()):
-            slot = self.inference.slots[name]
             only_number = statement.value.op in ("number", "size") or (
                 statement.value.op == "neg" and statement.value.args[0].op == "number"
             )
