@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numba.core.errors import TypingError
+from scipy import special
 
 from tinygrad_seq.kernels.cache import load_source
 
 UNARY = ("exp", "expm1", "log", "log1p", "sqrt", "abs", "sign", "tanh", "sigmoid", "softplus", "relu", "sin", "cos")
+LIBRARY = ("tan", "arctan", "sinh", "cosh", "erf", "conj", "re")
 BINARY = ("maximum", "minimum", "logaddexp", "power", "floordiv", "mod", "leaky_relu", "elu")
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 
@@ -38,7 +40,7 @@ def where(c, a, b, y):
 @pytest.fixture(scope="module")
 def k() -> ModuleType:
     text = HEAD
-    for name in UNARY:
+    for name in UNARY + LIBRARY:
         text += f"\n{name}_ = K.{name}\n@kernel\ndef {name}(x, y):\n"
         text += f"    for i in range(x.size):\n        store_y(y, i, {name}_(load_x(x, i)))\n"
     for name in BINARY + COMPARISONS:
@@ -156,6 +158,18 @@ def test_binary(k: ModuleType, name: str, dtype: str) -> None:
             np.testing.assert_array_equal(y, exact(name, a, b))
     else:
         assert ulps(y, wanted, dtype) <= (1 if name == "power" else 4)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+def test_functions_of_the_library(k: ModuleType, dtype: str) -> None:
+    x = np.concatenate([np.linspace(-30, 30, 1001), [0, np.inf, -np.inf, np.nan]]).astype(dtype)
+    wanted: dict[str, Any] = {"erf": special.erf, "re": np.real}
+    for name in LIBRARY:
+        y = np.full_like(x, 7)
+        getattr(k, name)(x, y)
+        with np.errstate(all="ignore"):
+            exact_value = (wanted.get(name) or getattr(np, name))(x.astype(float))
+        np.testing.assert_allclose(y, exact_value, rtol=8 * float(np.finfo(dtype).eps), err_msg=name)
 
 
 @pytest.mark.parametrize("name", COMPARISONS)

@@ -29,7 +29,8 @@ memory   arena(n, dtype) -> n zeros, aligned to 64 bytes (plain Python); let off
          copy(target, offset, source, offset, n)  the two do not overlap
 
 math     scalar functions of float32 or float64; NaN and infinities propagate, loops become vector code:
-         exp expm1 log log1p sqrt abs sign tanh sigmoid softplus relu leaky_relu(x, slope) elu(x, alpha) sin cos
+         exp expm1 log log1p sqrt abs sign tanh sigmoid softplus relu leaky_relu(x, slope) elu(x, alpha)
+         by the C library, not vector code: sin cos tan arctan sinh cosh erf; of two or three arguments:
          maximum minimum clip(x, low, high) power logaddexp floordiv mod where(c, a, b)
          equal not_equal less less_equal greater greater_equal    booleans; `where` takes them, or numbers
          Write constants in arithmetic as `np.float32(0.5)`: a bare 0.5 makes Numba compute in float64.

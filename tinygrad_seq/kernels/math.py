@@ -7,6 +7,7 @@ narrowest of their types (so that a bare constant does not widen a float32 kerne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,31 @@ def _unary(name: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
+def _library(function: Callable[..., float]) -> Callable[..., Any]:
+    """A function of the C library, by Numba's own lowering: right, but not vector code."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def call(typing: Any, x: Any) -> Any:
+        kind = _common(function.__name__, x)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return context.get_function(function, signature)(builder, args)
+
+        return kind(kind), generate
+
+    return call  # type: ignore[no-any-return]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def conj(typing: Any, x: Any) -> Any:
+    """The conjugate of a real number: itself."""
+    kind = _common("conj", x)
+    return kind(kind), lambda context, builder, signature, args: args[0]
+
+
+re = conj
+
+
 def _binary(name: str) -> Callable[..., Any]:
     @intrinsic  # type: ignore[untyped-decorator]
     def function(typing: Any, a: Any, b: Any) -> Any:
@@ -67,6 +93,11 @@ softplus = _unary("softplus")
 relu = _unary("relu")
 sin = _unary("sin")
 cos = _unary("cos")
+tan = _library(math.tan)
+arctan = _library(math.atan)
+sinh = _library(math.sinh)
+cosh = _library(math.cosh)
+erf = _library(math.erf)
 leaky_relu = _binary("leaky_relu")
 elu = _binary("elu")
 maximum = _binary("maximum")
@@ -126,3 +157,9 @@ less = _comparison("less", "<")
 less_equal = _comparison("less_equal", "<=")
 greater = _comparison("greater", ">")
 greater_equal = _comparison("greater_equal", ">=")
+
+__all__ = [  # what a generated source may import by *
+    *("abs", "arctan", "clip", "conj", "cos", "cosh", "elu", "equal", "erf", "exp", "expm1", "floordiv", "greater"),
+    *("greater_equal", "leaky_relu", "less", "less_equal", "log", "log1p", "logaddexp", "maximum", "minimum", "mod"),
+    *("not_equal", "power", "re", "relu", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "tan", "tanh", "where"),
+]
