@@ -35,7 +35,9 @@ def falling(graph: Graph, rows: Rows) -> dict[str, int]:
         if is_state(graph, key):
             continue
         if any(
-            w.source == key and rows.row.get(w.target, 99) < rows.row[key] for w in graph.wires if w.relation == "step" and not w.lag
+            w.source == key and rows.row.get(w.target, 99) < rows.row[key]
+            for w in graph.wires
+            if w.relation == "step" and not w.lag
         ):
             found[key] = direction_of(rows, key)
     return found
@@ -54,7 +56,11 @@ def settle(graph: Graph, rows: Rows, boxes: dict, trunks: list[tuple[str, dict[i
         alone = [k for k, d in falls.items() if d == sign and _alone(rows, falls, k)]
         column = [*states, *alone]
         every = [k for k in boxes if is_state(graph, k)] + [*falls]
-        core = [b for k, b in boxes.items() if k not in column and k not in read_outs and rows.row[k] and (k not in every or k not in column)]
+        core = [
+            b
+            for k, b in boxes.items()
+            if k not in column and k not in read_outs and rows.row[k] and (k not in every or k not in column)
+        ]
         width = max(boxes[k].width for k in column)
         out = -sign
         edges = [b.x + out * (b.width / 2 + SPACE) + (b.right if sign < 0 else -b.left) for b in core]
@@ -116,7 +122,9 @@ def _flush(graph: Graph, rows: Rows, boxes: dict, trunks: list[tuple[str, dict[i
                     trunk[r] = round(trunk[r] - left, 1)
     for k in boxes:
         if rows.block.get(k) not in moved and not reads_out(rows, k):
-            reader = next((rows.block[w.target] for w in graph.wires if w.source == k and rows.block.get(w.target) in moved), None)
+            reader = next(
+                (rows.block[w.target] for w in graph.wires if w.source == k and rows.block.get(w.target) in moved), None
+            )
             if reader is None and moved:
                 reader = min(moved)
             if reader is not None:
@@ -128,7 +136,14 @@ def _alone(rows: Rows, falls: dict[str, int], key: str) -> bool:
 
 
 def _beyond(
-    rows: Rows, boxes: dict, trunks: list[tuple[str, dict[int, float]]], read_outs: list[str], states: list[str], at: float, moved: float, width: float  # type: ignore[type-arg]
+    rows: Rows,
+    boxes: dict,
+    trunks: list[tuple[str, dict[int, float]]],
+    read_outs: list[str],
+    states: list[str],
+    at: float,
+    moved: float,
+    width: float,  # type: ignore[type-arg]
 ) -> None:
     top = max(rows.row[k] for k in rows.block if rows.block[k] in rows.recurrent and k in boxes)
     beside = any(rows.row[k] <= top for k in read_outs)

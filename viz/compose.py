@@ -34,7 +34,9 @@ class Picture:
 
 
 def longest_lag(graph: Graph, lane: str) -> int:
-    return max((abs(w.lag) for w in graph.wires if w.relation == "step" and graph.nodes[w.target].lane == lane), default=1)
+    return max(
+        (abs(w.lag) for w in graph.wires if w.relation == "step" and graph.nodes[w.target].lane == lane), default=1
+    )
 
 
 def compose(
@@ -98,7 +100,12 @@ def _place(picture: Picture, lane: str, origin: tuple[float, float], keep: Seque
 def _over(picture: Picture, tiles: Tiles, base: Tiles) -> list[float] | None:
     """x of each panel so that it stands over the steps it reads; None when they would overlap."""
     centre = {s: base.x[c] + base.panel_width / 2 for c, s in enumerate(base.steps) if s is not None}
-    wires = [w for n in tiles.step.nets.values() for w in n.wires if picture.graph.nodes[w.source].lane == base.lane and w.relation == "index"]
+    wires = [
+        w
+        for n in tiles.step.nets.values()
+        for w in n.wires
+        if picture.graph.nodes[w.source].lane == base.lane and w.relation == "index"
+    ]
     out: list[float] = []
     for s in tiles.steps:
         if s is None:

@@ -44,7 +44,9 @@ def _integer(root: Symbol, lengths: Mapping[str, int]) -> Any:
     for node in postorder([root]):
         if node.op is None:
             leaf: Any = node.leaf
-            done[node] = np.asarray(lengths[leaf.axis] if hasattr(leaf, "axis") else int(leaf.dim) if hasattr(leaf, "dim") else leaf)
+            done[node] = np.asarray(
+                lengths[leaf.axis] if hasattr(leaf, "axis") else int(leaf.dim) if hasattr(leaf, "dim") else leaf
+            )
         else:
             done[node] = node.op(*(done[a] for a in node.args), **node.options)
     return done[root]
@@ -107,7 +109,14 @@ class Crossing:
             shown = sorted({k for _, k in steps if k in columns})
             if stacked:
                 for k in shown:
-                    self._climb(source, columns[k], node.key, foot, tuple(r for r in reads if r.source_step == k), f"{lane}{s}-up-{key}-{k}")
+                    self._climb(
+                        source,
+                        columns[k],
+                        node.key,
+                        foot,
+                        tuple(r for r in reads if r.source_step == k),
+                        f"{lane}{s}-up-{key}-{k}",
+                    )
             else:
                 seen.update(shown)
                 feet.append((foot, reads))
@@ -126,9 +135,17 @@ class Crossing:
             points = [(x, y), *line((x, y), (x, top)), *swing((x, top), foot)]
         else:
             side = self._side(source, column, key)
-            points = polyline([(source.at(column, (box.x + box.width / 2, 0))[0], source.at(column, (0, box.y))[1]), (side, source.at(column, (0, box.y))[1]), (side, top)])
+            points = polyline(
+                [
+                    (source.at(column, (box.x + box.width / 2, 0))[0], source.at(column, (0, box.y))[1]),
+                    (side, source.at(column, (0, box.y))[1]),
+                    (side, top),
+                ]
+            )
             points += swing((side, top), foot)
-        self.scene.pieces.append(Piece(name, "cross", points, reads, False, ["net", *self._colour(key)], order=0.5, tail=True))
+        self.scene.pieces.append(
+            Piece(name, "cross", points, reads, False, ["net", *self._colour(key)], order=0.5, tail=True)
+        )
 
     def _colour(self, key: str) -> list[str]:
         node = self.graph.nodes[key]
@@ -138,7 +155,15 @@ class Crossing:
         n = self.legs.setdefault(key, len(self.legs))
         return source.at(column, (source.step.width + PAD + 8 + 5 * (n % 4), 0))[0]
 
-    def _bus(self, source: Tiles, columns: Sequence[int], key: str, feet: list[tuple[Point, tuple[Read, ...]]], net: str, name: str) -> None:
+    def _bus(
+        self,
+        source: Tiles,
+        columns: Sequence[int],
+        key: str,
+        feet: list[tuple[Point, tuple[Read, ...]]],
+        net: str,
+        name: str,
+    ) -> None:
         deep = self.floor + 16 + BUS * self.used
         self.used += 1
         box = source.step.boxes[key]
@@ -162,12 +187,26 @@ class Crossing:
                 points = polyline([(edge, y), (side, y), (side, deep)])
             starts.append(side)
             reads = tuple(r for r in everything if r.source_step == source.steps[column] or not source.lane)
-            self.scene.pieces.append(Piece(f"{name}-from{column}", net, points, reads, False, classes, order=-1.0, tail=True))
+            self.scene.pieces.append(
+                Piece(f"{name}-from{column}", net, points, reads, False, classes, order=-1.0, tail=True)
+            )
         ends = [foot[0] for foot, _ in feet]
         low, high = min([*starts, *ends]), max([*starts, *ends])
-        self.scene.pieces.append(Piece(name, net, [(low, deep), *line((low, deep), (high, deep))], everything, False, classes, order=-1.0))
+        self.scene.pieces.append(
+            Piece(name, net, [(low, deep), *line((low, deep), (high, deep))], everything, False, classes, order=-1.0)
+        )
         for n, (foot, reads) in enumerate(feet):
-            self.scene.pieces.append(Piece(f"{name}-to{n}", net, [(foot[0], deep), *line((foot[0], deep), foot)], reads, False, classes, order=-1.0))
+            self.scene.pieces.append(
+                Piece(
+                    f"{name}-to{n}",
+                    net,
+                    [(foot[0], deep), *line((foot[0], deep), foot)],
+                    reads,
+                    False,
+                    classes,
+                    order=-1.0,
+                )
+            )
 
     # -- boundaries
 
@@ -175,7 +214,17 @@ class Crossing:
         """A state that starts from another lane's last value gets a wire from there."""
         for state in [k for k in tiles.step.boxes if k in self.graph.nodes and self.graph.nodes[k].kind == "state"]:
             boundary = self.graph.system.streams[state].boundary
-            mark = next((m for m in self.scene.marks if m.node.key == state and "boundary" in m.classes and m.step in (-1, tiles.length) and m.node.lane == lane), None)
+            mark = next(
+                (
+                    m
+                    for m in self.scene.marks
+                    if m.node.key == state
+                    and "boundary" in m.classes
+                    and m.step in (-1, tiles.length)
+                    and m.node.lane == lane
+                ),
+                None,
+            )
             if boundary is None or mark is None:
                 continue
             for leaf in leaves(boundary):
@@ -199,4 +248,15 @@ class Crossing:
             middle = round((source.x[column] + source.panel_width + mark.x - mark.width / 2) / 2, 1)
             points = polyline([edge, (middle, edge[1]), (middle, mark.y), (mark.x - mark.width / 2, mark.y)])
         wire = Wire(key, mark.node.key, 0, "index", 0, read)
-        self.scene.pieces.append(Piece(name, "boundary", points, (Read(wire, at, mark.step),), True, ["net", *self._colour(key)], order=0.5, tail=True))
+        self.scene.pieces.append(
+            Piece(
+                name,
+                "boundary",
+                points,
+                (Read(wire, at, mark.step),),
+                True,
+                ["net", *self._colour(key)],
+                order=0.5,
+                tail=True,
+            )
+        )

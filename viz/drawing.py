@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from viz import pinned, svg
+from viz import pinned, svg, worker
 from viz.scene import Scene
 
 _PAGE = """<!doctype html>
@@ -32,7 +32,9 @@ class Drawing:
     .data             every number that is drawn, as arrays
     """
 
-    def __init__(self, scene: Scene, data: Mapping[str, Any] | None = None, dot: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, scene: Scene, data: Mapping[str, Any] | None = None, dot: Callable[[], str] | None = None
+    ) -> None:
         self.scene = scene
         self.data: dict[str, Any] = dict(data or {})
         self._dot = dot
@@ -54,15 +56,21 @@ class Drawing:
         return _PAGE.format(title=escape(self.title), svg=self.svg)
 
     def save(self, path: str | Path) -> Path:
-        """Write to `*.svg`, `*.html`, `*.dot` or `*.gv`; the file is complete or untouched.
+        """Write to `*.svg`, `*.html`, `*.dot`, or by Graphviz to `*.png`, `*.pdf`; the file is complete or untouched.
 
         Errors: ValueError for another suffix; OSError naming the path where it cannot be written.
         """
         path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix in (".png", ".pdf"):
+            if not self.scene.marks:
+                raise ValueError(f"{path.name}: a plot is saved as .svg or .html")
+            write_bytes(path, worker.render(self.dot, suffix[1:]))
+            return path
         forms = {".svg": "svg", ".html": "html", ".htm": "html", ".dot": "dot", ".gv": "dot"}
-        if path.suffix.lower() not in forms:
-            raise ValueError(f"cannot save a drawing as {path.name!r}: use .svg, .html or .dot")
-        write_text(path, getattr(self, forms[path.suffix.lower()]))
+        if suffix not in forms:
+            raise ValueError(f"cannot save a drawing as {path.name!r}: use .svg, .html, .dot, .png or .pdf")
+        write_bytes(path, getattr(self, forms[suffix]).encode())
         return path
 
     def _repr_svg_(self) -> str:
@@ -79,15 +87,15 @@ class Drawing:
         return f"<Drawing {self.title!r}, {w:.0f} × {h:.0f}>"
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file by way of a neighbour, so that a reader never sees half of it."""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise type(error)(error.errno, f"cannot write {path}: {error.strerror}") from None
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:

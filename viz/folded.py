@@ -63,7 +63,21 @@ class Folded(Tiles):
     def _square(self, state: str, lag: int, x: float, y: float) -> None:
         title = theme.label("z", sup=f"{lag:+d}".replace("-", "−"))
         node = Node(f"delay:{state}:{lag:+d}", "delay", "delay", title, (self.lane,))
-        self.scene.marks.append(Mark(f"{self.lane}:{node.key}", node, None, x, y, SQUARE + 4, SQUARE - 4, title, ["delay"], [], f"{state} {lag:+d}"))
+        self.scene.marks.append(
+            Mark(
+                f"{self.lane}:{node.key}",
+                node,
+                None,
+                x,
+                y,
+                SQUARE + 4,
+                SQUARE - 4,
+                title,
+                ["delay"],
+                [],
+                f"{state} {lag:+d}",
+            )
+        )
 
     def _ends(self, state: str, lag: int, n: int) -> tuple[Point, float, float]:
         """Where the state's line starts, and the x at which its loop passes on either side."""
@@ -81,7 +95,16 @@ class Folded(Tiles):
         classes = [*self._classes(ways[first][2][0], first), "loop"]
         middle = self.x[0] + self.panel_width / 2
         self.scene.pieces.append(
-            Piece(f"{self.lane}-loop-{state}", first, polyline([start, (out, start[1]), (out, y), (middle, y)]), everything, False, classes, order=1.5, tail=True)
+            Piece(
+                f"{self.lane}-loop-{state}",
+                first,
+                polyline([start, (out, start[1]), (out, y), (middle, y)]),
+                everything,
+                False,
+                classes,
+                order=1.5,
+                tail=True,
+            )
         )
         self._square(state, lag, middle, y)
         for way, (_, _, wires) in ways.items():
@@ -93,7 +116,17 @@ class Folded(Tiles):
             else:
                 end, head = self.at(0, (inward, self.step.rail_y[way])), False
             points = polyline([(middle, y), (back, y), (back, end[1]), end], BEND)
-            self.scene.pieces.append(Piece(f"{self.lane}-in-{way}", way, points, reads, head, [*self._classes(wires[0], way), "loop"], order=1.5))
+            self.scene.pieces.append(
+                Piece(
+                    f"{self.lane}-in-{way}",
+                    way,
+                    points,
+                    reads,
+                    head,
+                    [*self._classes(wires[0], way), "loop"],
+                    order=1.5,
+                )
+            )
 
     def _leap(self, key: str, wires: tuple[Wire, ...], y: float) -> None:
         lag, state, s = wires[0].lag, wires[0].source, self.steps[0] or 0
@@ -103,7 +136,9 @@ class Folded(Tiles):
         middle = (out + foot[0]) / 2
         reads = tuple(Read(w, s + lag, s) for w in wires)
         points = polyline([start, (out, start[1]), (out, y), (foot[0], y), foot], 13.0)
-        self.scene.pieces.append(Piece(f"{self.lane}-arc-{key}", key, points, reads, False, ["net", "skip", "arc"], order=-1.0, tail=True))
+        self.scene.pieces.append(
+            Piece(f"{self.lane}-arc-{key}", key, points, reads, False, ["net", "skip", "arc"], order=-1.0, tail=True)
+        )
         self._square(state, lag, round(middle, 1), y)
 
 
@@ -138,5 +173,3 @@ def compose(graph: Graph) -> Picture:
     _Links(scene, graph, picture.tiles, {a: NOW for a in system.axes}).run()
     svg.fit(scene)
     return picture
-
-

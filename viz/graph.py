@@ -24,7 +24,19 @@ GLYPHS = {
     "log_softmax": "log softmax", "one_hot": "one-hot", "less": "<", "less_equal": "≤", "greater": ">",
     "greater_equal": "≥", "equal": "=", "not_equal": "≠", "floordiv": "//", "mod": "%", "power": "pow",
 }  # fmt: skip
-ACTIVATIONS = ("tanh", "sigmoid", "relu", "leaky_relu", "elu", "softplus", "exp", "softmax", "log_softmax", "sin", "cos")
+ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "softplus",
+    "exp",
+    "softmax",
+    "log_softmax",
+    "sin",
+    "cos",
+)
 PRODUCTS = ("matvec", "lookup", "mul", "dot", "matmul")
 
 
@@ -106,7 +118,9 @@ def offset(index: Index, arguments: Mapping[str, Any]) -> int:
     known = index.offset.bind({k: v for k, v in arguments.items() if isinstance(v, int)})
     if not known.is_constant:
         names = ", ".join(sorted(known.names))
-        raise ValueError(f"the drawing needs a number for {names}: a read reaches `{index.axis} + {known}`; give it, `{names}=2`")
+        raise ValueError(
+            f"the drawing needs a number for {names}: a read reaches `{index.axis} + {known}`; give it, `{names}=2`"
+        )
     return int(known)
 
 
@@ -144,7 +158,9 @@ def constant_text(root: Symbol) -> Label:
     if text.endswith("ᵀ") and "(" not in text:
         return (*theme.name(text[:-1]), theme.Span("T", 1))
     plain_name = root.op is None and isinstance(root.leaf, Read)
-    return theme.name(text) if plain_name else theme.label(text.removeprefix("(").removesuffix(")") if root.op else text)
+    return (
+        theme.name(text) if plain_name else theme.label(text.removeprefix("(").removesuffix(")") if root.op else text)
+    )
 
 
 class _Axes:
@@ -226,7 +242,14 @@ class _Builder:
             elif name in self.states:
                 top = self.equation(name, value, f"{name}=", (), role="op")
                 self.graph.nodes[name] = Node(
-                    name, "state", "state-b", theme.name(name), stream.axes, equation=name, stream=name, output=name in system.outputs
+                    name,
+                    "state",
+                    "state-b",
+                    theme.name(name),
+                    stream.axes,
+                    equation=name,
+                    stream=name,
+                    output=name in system.outputs,
                 )
                 self.graph.home[name] = name
                 self.graph.wires.append(Wire(top, name, 0))
@@ -347,7 +370,9 @@ class _Builder:
         body = symbol.args[0] if activated and uses.get(symbol.args[0], 0) <= 1 else symbol
         if body is not symbol and body in self.shared:
             body = symbol
-        sockets = [self.socket(sign, term, uses) for sign, term in self.terms(body, uses)] if body.op is not None else []
+        sockets = (
+            [self.socket(sign, term, uses) for sign, term in self.terms(body, uses)] if body.op is not None else []
+        )
         affine = any(s.parameter for s in sockets) or (len(sockets) == 1 and bool(sockets[0].label))
         function = GLYPHS.get(symbol.op.name, symbol.op.name) if symbol.op is not None and activated else ""
         colour = "gate" if activated and named and role == "op" else role

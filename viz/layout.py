@@ -210,7 +210,9 @@ def _nets(step: Step) -> None:
         if net.kind == "port":
             first = net.wires[0]
             node = step.graph.nodes[first.source]
-            text = theme.label_width(theme.name(node.stream or node.key, "−00"), TITLE) if first.relation == "step" else 0
+            text = (
+                theme.label_width(theme.name(node.stream or node.key, "−00"), TITLE) if first.relation == "step" else 0
+            )
             step.boxes[net.key] = Box(0, 0, max(DUMMY, text + 14), BOX if text else DUMMY)
         start = rows_.row[net.key]
         ends = [rows_.row[w.target] for w in net.wires]
@@ -231,7 +233,9 @@ def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
     """
     r = step.rows
     highways = {k for s in r.spines.values() for k in s.path}
-    dot = graphviz.Digraph("step", graph_attr={"nodesep": f"{SEPARATION / 72:.3f}", "ranksep": "0.5", "splines": "line"})
+    dot = graphviz.Digraph(
+        "step", graph_attr={"nodesep": f"{SEPARATION / 72:.3f}", "ranksep": "0.5", "splines": "line"}
+    )
     dot.attr("node", shape="box", fixedsize="true", label="", height="0.3")
     ids: dict[str, str] = {}
 
@@ -244,7 +248,9 @@ def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
             rank.node(f"row{row}", width="0.01", style="invis", group="rows")
             for key, box in step.boxes.items():
                 if r.row[key] == row:
-                    group = {"group": f"column{r.block.get(key, 0)}"} if key in r.down or is_state(step.graph, key) else {}
+                    group = (
+                        {"group": f"column{r.block.get(key, 0)}"} if key in r.down or is_state(step.graph, key) else {}
+                    )
                     room = NUMBER if key in highways and not is_state(step.graph, key) else 0.0
                     rank.node(ident(key), width=f"{(box.width + box.left + box.right + room) / 72:.3f}", **group)
             for net in step.nets.values():
@@ -326,7 +332,12 @@ def _edges(step: Step) -> Iterable[tuple[str, str, int, bool]]:
 def leaves_up(step: Step, net: Net, row: int) -> bool:
     """A riser from a state past the rest of its own component runs to the right of the rim."""
     r = step.rows
-    if net.kind != "out" or not is_state(step.graph, net.source) or net.source not in r.down or row <= r.row[net.source]:
+    if (
+        net.kind != "out"
+        or not is_state(step.graph, net.source)
+        or net.source not in r.down
+        or row <= r.row[net.source]
+    ):
         return False
     return row <= max(r.row[k] for k, b in r.block.items() if b == r.block[net.source] and k in step.boxes)
 
@@ -508,7 +519,9 @@ def _attach(step: Step, node: Node, box: Box, side: str, sockets: list[int]) -> 
             x += width + PILL_GAP
         return
     for n, k in enumerate(sockets):
-        dx = (n - (len(sockets) - 1) / 2) * (16.0 if node.kind == "round" else min(18.0, box.width / (len(sockets) + 1)))
+        dx = (n - (len(sockets) - 1) / 2) * (
+            16.0 if node.kind == "round" else min(18.0, box.width / (len(sockets) + 1))
+        )
         y = edge
         if node.kind == "round":
             radius = box.height / 2

@@ -26,7 +26,9 @@ def place(scene: Scene) -> None:
         best: tuple[float, int, Point, str, Rect] | None = None
         for n, (at, anchor, rect) in enumerate(_candidates(piece, width)):
             cost = 60.0 * sum(_overlap(rect, r) for r in solid) + 60.0 * sum(_overlap(rect, r) for r in taken)
-            inside = (wires[:, 0] > rect[0]) & (wires[:, 0] < rect[2]) & (wires[:, 1] > rect[1]) & (wires[:, 1] < rect[3])
+            inside = (
+                (wires[:, 0] > rect[0]) & (wires[:, 0] < rect[2]) & (wires[:, 1] > rect[1]) & (wires[:, 1] < rect[3])
+            )
             cost += float(inside.sum()) * 3.0 + n * 0.4
             if best is None or cost < best[0]:
                 best = (cost, n, at, anchor, rect)
@@ -59,7 +61,12 @@ def samples(points: list[Point], every: float = 4.0) -> list[Point]:
         for i in range(n):
             t = i / n
             w = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-            out.append((sum(q * p[0] for q, p in zip(w, (a, b, c, d), strict=True)), sum(q * p[1] for q, p in zip(w, (a, b, c, d), strict=True))))
+            out.append(
+                (
+                    sum(q * p[0] for q, p in zip(w, (a, b, c, d), strict=True)),
+                    sum(q * p[1] for q, p in zip(w, (a, b, c, d), strict=True)),
+                )
+            )
     return out
 
 
@@ -86,10 +93,12 @@ def _candidates(piece: Piece, width: float) -> Iterable[tuple[Point, str, Rect]]
             x, y = a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t
             if abs(a[1] - b[1]) < 0.6:
                 for dy in (-9.0, 10.0):
-                    yield (round(x, 1), round(y + dy, 1)), "middle", (x - width / 2, y + dy - half, x + width / 2, y + dy + half)
+                    yield (
+                        (round(x, 1), round(y + dy, 1)),
+                        "middle",
+                        (x - width / 2, y + dy - half, x + width / 2, y + dy + half),
+                    )
             else:
                 right, left = x + 5.0, x - 5.0
                 yield (round(right, 1), round(y, 1)), "start", (right, y - half, right + width, y + half)
                 yield (round(left, 1), round(y, 1)), "end", (left - width, y - half, left, y + half)
-
-

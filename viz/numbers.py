@@ -147,7 +147,11 @@ class Backward:
         while ready:
             key, step = point = ready.pop()
             g = sweep.cotangents.get(point) if keep in (None, key) else sweep.cotangents.pop(point, None)
-            messages = self.through(self.graph.nodes[key], step, g, lead, sweep if parameters else None) if g is not None else {}
+            messages = (
+                self.through(self.graph.nodes[key], step, g, lead, sweep if parameters else None)
+                if g is not None
+                else {}
+            )
             for wire in self.incoming.get(key, ()):
                 if wire.relation != "step":
                     continue
@@ -178,7 +182,9 @@ class Backward:
         if symbol is None or symbol.op is None:
             return {0: g} if node.kind != "chip" else {}
         at = self.values
-        inlined = node.kind == "card" or any(s.term is not s.operand for s in node.sockets) or symbol.is_op("add", "sub")
+        inlined = (
+            node.kind == "card" or any(s.term is not s.operand for s in node.sockets) or symbol.is_op("add", "sub")
+        )
         if not inlined:
             parts = self.pull(symbol, step, g, lead)
             varying = [k for k, a in enumerate(symbol.args) if any(s.operand is a for s in node.sockets)]
@@ -213,7 +219,10 @@ class Backward:
         assert symbol.op is not None
         inputs = tuple(self.values.at(a, step) for a in symbol.args)
         y = self.values.at(symbol, step)
-        if symbol.op.name in ("matvec", "lookup", "dot", "matmul", "outer", "cross_entropy") or not symbol.op.elementwise:
+        if (
+            symbol.op.name in ("matvec", "lookup", "dot", "matmul", "outer", "cross_entropy")
+            or not symbol.op.elementwise
+        ):
             parts = self._each(symbol, g, y, inputs, lead)
         else:
             parts = list(symbol.op.pullback(g, y, inputs, symbol.options))
@@ -265,14 +274,23 @@ def _unbroadcast(g: Array, shape: tuple[int, ...], lead: int) -> Array:
     for k, n in enumerate(shape):
         if n == 1 and g.shape[lead + k] != 1:
             g = g.sum(axis=lead + k, keepdims=True)
-    return g if g.ndim - lead == len(shape) and g.shape[lead:] == shape else np.broadcast_to(g.reshape(g.shape[:lead] + (1,) * (len(shape) - (g.ndim - lead)) + g.shape[lead:]), g.shape[:lead] + shape)
+    return (
+        g
+        if g.ndim - lead == len(shape) and g.shape[lead:] == shape
+        else np.broadcast_to(
+            g.reshape(g.shape[:lead] + (1,) * (len(shape) - (g.ndim - lead)) + g.shape[lead:]), g.shape[:lead] + shape
+        )
+    )
 
 
 def loss_point(graph: Graph, name: str | None, step: int) -> Point:
     """The node that is a loss at a step. Errors: ValueError for no such loss."""
     losses = [k for k, n in graph.nodes.items() if n.role == "loss" and n.axes]
     if name is not None and name not in losses:
-        raise ValueError(f"{graph.system.name} has no loss {name} with a term at each step" + (f"; it has {', '.join(losses)}" if losses else ""))
+        raise ValueError(
+            f"{graph.system.name} has no loss {name} with a term at each step"
+            + (f"; it has {', '.join(losses)}" if losses else "")
+        )
     if not losses:
         raise ValueError(f"{graph.system.name} has no loss with a term at each step")
     return (name or losses[0], step)

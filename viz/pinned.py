@@ -1,6 +1,6 @@
 """Writing a scene as DOT with every node and edge pinned where the picture has it.
 
-`layout="nop2"` (pygraphviz, or `neato -n2`) draws it without moving anything. One edge is one read of an
+Graphviz's `nop2` draws it without moving anything (`dot -Knop2`, pygraphviz with prog="nop2"). One edge is one read of an
 equation; points that a read passes are all in its `pos`.
 """
 
@@ -18,8 +18,20 @@ def write(scene: Scene) -> str:
     """DOT text; y points up there, so it is flipped."""
     dot = graphviz.Digraph(
         "picture",
-        graph_attr={"layout": "neato", "splines": "true", "outputorder": "edgesfirst", "label": scene.title, "bgcolor": "transparent"},
-        node_attr={"fixedsize": "true", "fontname": "DejaVu Sans", "fontsize": "13", "style": "rounded,filled", "penwidth": "1.2"},
+        graph_attr={
+            "layout": "nop2",
+            "splines": "true",
+            "outputorder": "edgesfirst",
+            "label": scene.title,
+            "bgcolor": "transparent",
+        },
+        node_attr={
+            "fixedsize": "true",
+            "fontname": "DejaVu Sans",
+            "fontsize": "13",
+            "style": "rounded,filled",
+            "penwidth": "1.2",
+        },
         edge_attr={"arrowsize": "0.6"},
     )
     for m in scene.marks:

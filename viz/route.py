@@ -132,7 +132,9 @@ def _clear(step: Step, net: Net, box: Box, x: float, first: int) -> bool:
     )
 
 
-def _pins(step: Step, net: Net, channel: int, up: bool) -> tuple[float | None, list[tuple[float, list[Wire], Port | None]]]:
+def _pins(
+    step: Step, net: Net, channel: int, up: bool
+) -> tuple[float | None, list[tuple[float, list[Wire], Port | None]]]:
     """In the channel between rows `channel` and `channel + 1`: where the net comes in, and where it goes on."""
     row = step.rows.row
     start = row[net.key]
@@ -224,11 +226,17 @@ def _edges_of(step: Step, channel: int) -> tuple[float, float]:
 def _along_spines(step: Step) -> None:
     for spine in step.rows.spines.values():
         for a, b in zip(spine.path, spine.path[1:], strict=False):
-            wires = tuple(w for w in step.graph.wires if (w.source, w.target) == (a, b) and w.relation == "step" and not w.lag)
+            wires = tuple(
+                w for w in step.graph.wires if (w.source, w.target) == (a, b) and w.relation == "step" and not w.lag
+            )
             box = step.boxes[a]
             port = step.ports[b, wires[0].socket]
             x = box.x - spine.sign * (box.width / 2)
-            step.paths.append(Path(f"spine:{spine.state}", wires, tuple([(x, box.y), *line((x, box.y), (port.x, port.y))]), True, True))
+            step.paths.append(
+                Path(
+                    f"spine:{spine.state}", wires, tuple([(x, box.y), *line((x, box.y), (port.x, port.y))]), True, True
+                )
+            )
 
 
 def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
@@ -250,7 +258,9 @@ def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
         if near == row[net.key] and _sideways(step, net, up):
             box = step.boxes[net.source]
             start_y = box.top - 4 if up else box.bottom + 4
-            lead = polyline([(box.x - _outward(step, net.source) * box.width / 2, box.y), (source, box.y), (source, start_y)])
+            lead = polyline(
+                [(box.x - _outward(step, net.source) * box.width / 2, box.y), (source, box.y), (source, start_y)]
+            )
         low, high = _edges_of(step, channel)
         if not up:
             low, high = high, low
@@ -286,7 +296,9 @@ def _leave(step: Step, net: Net, near: int, up: bool) -> float:
     return box.top if up else box.bottom
 
 
-def _branches(step: Step, net: Net, source: float, y: float, goes: list[tuple[float, list[Wire], Port | None]], far: int) -> None:
+def _branches(
+    step: Step, net: Net, source: float, y: float, goes: list[tuple[float, list[Wire], Port | None]], far: int
+) -> None:
     """From (source, y) along a track to each pin: pieces between branches, then the branches."""
     for side in (-1, 1):
         out = [g for g in goes if (g[0] - source) * side > 0.6]
@@ -307,7 +319,9 @@ def _branches(step: Step, net: Net, source: float, y: float, goes: list[tuple[fl
     for x, wires, port in goes:
         if abs(x - source) <= 0.6:
             end = (x, port.y if port else step.row_y[far])
-            step.paths.append(Path(net.key, tuple(wires), tuple([(source, y), *line((source, y), end)]), port is not None))
+            step.paths.append(
+                Path(net.key, tuple(wires), tuple([(source, y), *line((source, y), end)]), port is not None)
+            )
 
 
 def _rail(step: Step, net: Net, goes: list[tuple[float, list[Wire], Port | None]], up: bool, far: int) -> None:

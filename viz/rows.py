@@ -60,7 +60,9 @@ def is_near(wire: Wire) -> bool:
 
 
 def is_port(graph: Graph, wire: Wire) -> bool:
-    return wire.relation != "step" or abs(wire.lag) > 1 or graph.nodes[wire.source].lane != graph.nodes[wire.target].lane
+    return (
+        wire.relation != "step" or abs(wire.lag) > 1 or graph.nodes[wire.source].lane != graph.nodes[wire.target].lane
+    )
 
 
 def rows(graph: Graph, lane: str) -> Rows:
@@ -95,7 +97,9 @@ def _blocks(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire]
             pairs += [(at[first], at[key]), (at[key], at[first])]
     n = len(keys)
     data = np.ones(len(pairs))
-    matrix = coo_matrix((data, ([p[0] for p in pairs], [p[1] for p in pairs])), shape=(n, n)) if n else coo_matrix((0, 0))
+    matrix = (
+        coo_matrix((data, ([p[0] for p in pairs], [p[1] for p in pairs])), shape=(n, n)) if n else coo_matrix((0, 0))
+    )
     count, labels = connected_components(matrix, directed=True, connection="strong") if n else (0, [])
     component = [int(c) for c in labels]
     indegree = [0] * count
@@ -158,7 +162,13 @@ def _path(
         if key == state:
             return path
         for wire in wires:
-            if wire.source == key and wire.relation == "step" and wire.lag == 0 and wire.target not in seen and may(wire.target):
+            if (
+                wire.source == key
+                and wire.relation == "step"
+                and wire.lag == 0
+                and wire.target not in seen
+                and may(wire.target)
+            ):
                 seen.add(wire.target)
                 frontier.append((wire.target, (*path, wire.target)))
     return None
@@ -226,7 +236,9 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
             continue
         falls = b in found.down and found.block[a] == found.block[b]
         if falls and (a in found.down or a in on):
-            level = nodes[a].kind == "card" and a not in on and nodes[b].kind != "state"  # a gate may stand beside its product
+            level = (
+                nodes[a].kind == "card" and a not in on and nodes[b].kind != "state"
+            )  # a gate may stand beside its product
             constraints.append((group[b], group[a], 0 if level else 1, True))
         elif falls:
             constraints.append((group[a], group[b], 0, True))
@@ -248,7 +260,9 @@ def _on_spine(found: Rows, wire: Wire) -> bool:
     return spine is not None and spine.sign == wire.lag and spine.path[0] == wire.target
 
 
-def _storeys(found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[tuple[str, str, int, bool]]) -> None:
+def _storeys(
+    found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[tuple[str, str, int, bool]]
+) -> None:
     """Each recurrent component stands on the one before it."""
     members: dict[int, list[str]] = {}
     for key, node in nodes.items():
@@ -294,7 +308,11 @@ def _longest(names: Iterable[str], constraints: list[tuple[str, str, int, bool]]
 
 
 def _raise(
-    found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[tuple[str, str, int, bool]], level: dict[str, int]
+    found: Rows,
+    nodes: dict[str, Node],
+    group: dict[str, str],
+    constraints: list[tuple[str, str, int, bool]],
+    level: dict[str, int],
 ) -> None:
     """What comes down stays as high as it can; the cards of a component share a row where they can."""
     cards = [k for k, n in nodes.items() if n.kind == "card" and group[k] == k]

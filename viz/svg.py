@@ -17,7 +17,9 @@ def coordinate(value: float) -> str:
     return text[:-2] if text.endswith(".0") else text
 
 
-def text(x: float, y: float, label: Sequence[theme.Span], size: float, anchor: str = "middle", classes: str = "") -> str:
+def text(
+    x: float, y: float, label: Sequence[theme.Span], size: float, anchor: str = "middle", classes: str = ""
+) -> str:
     """A label centred at (x, y); scripts are shifted spans, which every renderer draws alike."""
     parts, shift = [], 0.0
     for span in label:
@@ -134,7 +136,9 @@ def mark(m: Mark) -> str:
             f'height="{coordinate(PILL)}" rx="3"/>' + text(pill.x, pill.y, _signed(pill), SMALL)
         )
     if "many" in m.classes:
-        out.append(f'<rect class="body" x="{coordinate(x + 4)}" y="{coordinate(y - 4)}" width="{coordinate(w)}" height="{coordinate(h)}" rx="8"/>')
+        out.append(
+            f'<rect class="body" x="{coordinate(x + 4)}" y="{coordinate(y - 4)}" width="{coordinate(w)}" height="{coordinate(h)}" rx="8"/>'
+        )
     match m.node.kind:
         case "round":
             out.append(f'<circle class="body" cx="{coordinate(m.x)}" cy="{coordinate(m.y)}" r="{coordinate(h / 2)}"/>')
@@ -172,10 +176,13 @@ def write(scene: Scene) -> str:
     for p in scene.panels:
         out.append(
             f'<rect class="panel" x="{coordinate(p.x)}" y="{coordinate(p.y)}" width="{coordinate(p.width)}" '
-            f'height="{coordinate(p.height)}" rx="12"/>' + text(p.x + 12, p.y + 14, theme.label(p.label), 11.5, "start", "muted")
+            f'height="{coordinate(p.height)}" rx="12"/>'
+            + text(p.x + 12, p.y + 14, theme.label(p.label), 11.5, "start", "muted")
         )
     for a, b in scene.gaps:
-        out.append(f'<path class="gap" d="M{coordinate(a[0])} {coordinate(a[1])}L{coordinate(b[0])} {coordinate(b[1])}"/>')
+        out.append(
+            f'<path class="gap" d="M{coordinate(a[0])} {coordinate(a[1])}L{coordinate(b[0])} {coordinate(b[1])}"/>'
+        )
     pieces = sorted(enumerate(scene.pieces), key=lambda v: (v[1].order, v[0]))
     equation = {m.node.key: m.node.equation for m in scene.marks}
     for _, p in pieces:

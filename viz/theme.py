@@ -142,12 +142,16 @@ def css() -> str:
         rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:2}}")
         rules.append(f".tg .{role}.net .wire{{{paint('stroke', role)}}}.tg .{role}.net .head{{{paint('fill', role)}}}")
     rules.append(".tg .state-b.net .wire{stroke-width:2}.tg .highway .wire{stroke-width:4}")
-    rules.append(f".tg .skip.net .wire{{{paint('stroke', 'skip')};stroke-width:1.8}}.tg .skip.net .head{{{paint('fill', 'skip')}}}")
+    rules.append(
+        f".tg .skip.net .wire{{{paint('stroke', 'skip')};stroke-width:1.8}}.tg .skip.net .head{{{paint('fill', 'skip')}}}"
+    )
     rules.append(f".tg .loss.net .wire{{{paint('stroke', 'loss')}}}.tg .loss.net .head{{{paint('fill', 'loss')}}}")
     rules.append(".tg .wire.dashed{stroke-dasharray:6 4}")
     for k in range(RAMP):
-        rules.append(f".tg .hot.r{k} .wire{{{paint('stroke', f'ramp-{k}')}}}.tg .hot.r{k} .head{{{paint('fill', f'ramp-{k}')}}}")
-        rules.append(f".tg .cell.r{k}{{{paint('fill', f'ramp-{k}')};stroke:none}}")
+        rules.append(
+            f".tg .hot.r{k} .wire{{{paint('stroke', f'ramp-{k}')}}}.tg .hot.r{k} .head{{{paint('fill', f'ramp-{k}')}}}"
+        )
+        rules.append(f".tg .cell.r{k}{{{paint('fill', f'ramp-{k}')};stroke:none;shape-rendering:crispEdges}}")
     rules.append(f".tg text.on.r4,.tg text.on.r5{{{paint('fill', 'surface')}}}")
     return "\n".join(rules)
 

@@ -53,7 +53,9 @@ class Tiles:
         self.panel_width = step.width + 2 * PAD
         chips = [b for k, b in step.boxes.items() if step.rows.row[k] == 0]
         self.floor = min([b.y - b.height / 2 for b in chips], default=step.height) - 12
-        if any(step.rows.row[k] == 0 and step.graph.nodes[k].kind != "chip" for k in step.boxes if k in step.graph.nodes):
+        if any(
+            step.rows.row[k] == 0 and step.graph.nodes[k].kind != "chip" for k in step.boxes if k in step.graph.nodes
+        ):
             self.floor = step.height
         self.panel_height = self.floor + HEADER + PAD
         self.x: list[float] = []
@@ -128,12 +130,24 @@ class Tiles:
         """The colour of a state: green for a highway beside another state, else blue."""
         r = self.step.rows
         spine = r.spines.get(state)
-        others = [k for k, n in self.step.graph.nodes.items() if n.kind == "state" and k != state and r.block.get(k) == r.block.get(state)]
+        others = [
+            k
+            for k, n in self.step.graph.nodes.items()
+            if n.kind == "state" and k != state and r.block.get(k) == r.block.get(state)
+        ]
         return "state-a" if spine and spine.linear and others else "state-b"
 
     def _step(self, column: int, s: int) -> None:
         x, y = self.x[column], self.y
-        self.scene.panels.append(Panel(x, y, self.panel_width, self.panel_height, f"{self.lane} = {self.label(s)}" if self.lane else "per sequence"))
+        self.scene.panels.append(
+            Panel(
+                x,
+                y,
+                self.panel_width,
+                self.panel_height,
+                f"{self.lane} = {self.label(s)}" if self.lane else "per sequence",
+            )
+        )
         for key, box in self.step.boxes.items():
             if key in self.step.graph.nodes:
                 self._mark(column, s, key, *self.at(column, (box.x, box.y)))
@@ -167,7 +181,19 @@ class Tiles:
                 pills.append(Pill(px, py, pill[2], socket.label, socket.parameter, socket.sign))
         title = title_of(node, self.label(index) if self.lane else "")
         self.scene.marks.append(
-            Mark(f"{self.lane}{s}:{key}", node, s, x, y, box.width, box.height, title, classes, pills, f"{node.stream or key}[{index + self.first}]" if self.lane else node.stream or key)
+            Mark(
+                f"{self.lane}{s}:{key}",
+                node,
+                s,
+                x,
+                y,
+                box.width,
+                box.height,
+                title,
+                classes,
+                pills,
+                f"{node.stream or key}[{index + self.first}]" if self.lane else node.stream or key,
+            )
         )
 
     def _port_chip(self, column: int, s: int, key: str) -> None:
@@ -218,9 +244,17 @@ class Tiles:
                 end = self.at(column, (inward, self.step.rail_y[way]))
                 points = [(start, y), *line((start, y), end)]
             self.scene.pieces.append(
-                Piece(f"{self.lane}{s}-in-{way}", way, points, reads, way.startswith("spine:"), classes,
-                      order=2.0 if way.startswith("spine:") else 2.5 if way in self.drops else 1.0, halo=way not in self.drops,
-                      tail=way not in self.drops or alone)
+                Piece(
+                    f"{self.lane}{s}-in-{way}",
+                    way,
+                    points,
+                    reads,
+                    way.startswith("spine:"),
+                    classes,
+                    order=2.0 if way.startswith("spine:") else 2.5 if way in self.drops else 1.0,
+                    halo=way not in self.drops,
+                    tail=way not in self.drops or alone,
+                )
             )
             if state not in done:
                 done.add(state)
@@ -231,14 +265,30 @@ class Tiles:
         box = self.step.boxes[state]
         neighbour = column + (1 if lag > 0 else -1)
         if not 0 <= s + lag < self.length:
-            x = self.x[column] - self.gap - box.width / 2 if lag < 0 else self.x[column] + self.panel_width + self.gap + box.width / 2
+            x = (
+                self.x[column] - self.gap - box.width / 2
+                if lag < 0
+                else self.x[column] + self.panel_width + self.gap + box.width / 2
+            )
             _, y = self.at(column, (0, box.y))
             mark_id = f"{self.lane}{s + lag}:{state}"
             if all(m.id != mark_id for m in self.scene.marks):
                 node = self.step.graph.nodes[state]
                 title = theme.name(node.stream or state, self.label(s + lag))
                 self.scene.marks.append(
-                    Mark(mark_id, node, s + lag, x, y, box.width, box.height, title, [self.role(state), "state", "boundary"], [], f"{state}[{s + lag + self.first}]")
+                    Mark(
+                        mark_id,
+                        node,
+                        s + lag,
+                        x,
+                        y,
+                        box.width,
+                        box.height,
+                        title,
+                        [self.role(state), "state", "boundary"],
+                        [],
+                        f"{state}[{s + lag + self.first}]",
+                    )
                 )
             return x - lag * box.width / 2
         if self.steps[neighbour] is None:
@@ -256,7 +306,16 @@ class Tiles:
         s = self.steps[column] or 0
         reads = tuple(Read(w, s, s - lag) for st, _, wires in self.near.values() if st == state for w in wires)
         self.scene.pieces.append(
-            Piece(f"{self.lane}{s}-out-{state}", way, [start, *line(start, end)], reads, False, classes, order=2.0, tail=True)
+            Piece(
+                f"{self.lane}{s}-out-{state}",
+                way,
+                [start, *line(start, end)],
+                reads,
+                False,
+                classes,
+                order=2.0,
+                tail=True,
+            )
         )
 
     # -- lags below the steps
@@ -323,7 +382,16 @@ class Tiles:
             points.append(self.at(target, (self.step.boxes[key].x, self.step.boxes[key].y)))
         reads = tuple(Read(w, s + lag, s) for w in wires)
         self.scene.pieces.append(
-            Piece(f"{self.lane}{s}-arc-{key}", key, polyline(points, 13.0), reads, False, ["net", "skip", "arc"], order=-1.0, tail=True)
+            Piece(
+                f"{self.lane}{s}-arc-{key}",
+                key,
+                polyline(points, 13.0),
+                reads,
+                False,
+                ["net", "skip", "arc"],
+                order=-1.0,
+                tail=True,
+            )
         )
 
     def _continues(self, column: int, lag: int) -> bool:

@@ -33,11 +33,16 @@ def layout(dot: str, program: str = "dot", form: str = "plain", limit: float = L
 
     Pinned graphs (every node and edge with its `pos`) want program "nop2".
     """
-    return _layout(dot, program, form, limit, os.environ.get("TGSEQ_DOT", ""))
+    return _run(dot, program, form, limit, os.environ.get("TGSEQ_DOT", "")).decode()
+
+
+def render(dot: str, form: str, limit: float = LIMIT) -> bytes:
+    """A pinned graph as "png" or "pdf", drawn by Graphviz; raises LayoutError."""
+    return _run(dot, "nop2", form, limit, os.environ.get("TGSEQ_DOT", ""))
 
 
 @functools.lru_cache(maxsize=256)
-def _layout(dot: str, program: str, form: str, limit: float, forced: str) -> str:
+def _run(dot: str, program: str, form: str, limit: float, forced: str) -> bytes:
     command = _command(program, form, forced)
     try:
         done = subprocess.run(command, input=dot.encode(), capture_output=True, timeout=limit, check=False)
@@ -48,7 +53,7 @@ def _layout(dot: str, program: str, form: str, limit: float, forced: str) -> str
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise LayoutError(f"Graphviz failed (exit {done.returncode}): {lines[-1] if lines else 'no message'}")
-    return done.stdout.decode()
+    return done.stdout
 
 
 def _command(program: str, form: str, forced: str) -> list[str]:
@@ -66,7 +71,9 @@ def _recent_dot() -> str | None:
     if path is None:
         return None
     try:
-        said = subprocess.run([path, "-V"], capture_output=True, timeout=LIMIT, check=False).stderr.decode(errors="replace")
+        said = subprocess.run([path, "-V"], capture_output=True, timeout=LIMIT, check=False).stderr.decode(
+            errors="replace"
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r"version (\d+)", said)

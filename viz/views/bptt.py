@@ -78,7 +78,9 @@ def _structure(system: System, T: int | None, first: int) -> Drawing:
     picture = compose(system, {a: T for a in base_axes(system) if T is not None}, first=first)
     _, y, _, h = picture.scene.bounds
     picture.scene.title = f"{system.name}: gradients not computed yet"
-    picture.scene.texts.append(Text(0.0, y + h - 4, theme.label("gradients not computed yet: give a run, `viz.bptt(model(x=...), ...)`"), 12))
+    picture.scene.texts.append(
+        Text(0.0, y + h - 4, theme.label("gradients not computed yet: give a run, `viz.bptt(model(x=...), ...)`"), 12)
+    )
     svg.fit(picture.scene)
     return Drawing(picture.scene)
 
@@ -97,7 +99,9 @@ def _where(loss: int | str | None, length: int) -> tuple[str | None, int]:
     return name, step
 
 
-def _seed(probe: Backward, system: System, name: str | None, step: int, first: int) -> tuple[Point, dict[Point, Any], str]:
+def _seed(
+    probe: Backward, system: System, name: str | None, step: int, first: int
+) -> tuple[Point, dict[Point, Any], str]:
     """Where the gradient starts: a loss's term, or the output's sum."""
     graph = probe.graph
     if name is not None or any(n.role == "loss" and n.axes for n in graph.nodes.values()):
@@ -163,7 +167,9 @@ def _size(probe: Backward, sweep: Sweep, edge: Edge, weight: str) -> float:
     return float(np.linalg.norm(np.ravel(sweep.messages[edge])))
 
 
-def _together(piece: Piece, sweep: Sweep, on: dict[Edge, None], numbers: dict[Edge, float], weight: str) -> float | None:
+def _together(
+    piece: Piece, sweep: Sweep, on: dict[Edge, None], numbers: dict[Edge, float], weight: str
+) -> float | None:
     """The size on a piece that several reads share: of the sum of their gradients; the largest Jacobian."""
     edges = [e for r in piece.reads if r.target_step is not None and (e := (r.wire, r.target_step)) in on]
     if not edges:
@@ -214,7 +220,15 @@ def _data(numbers: dict[Edge, float]) -> dict[str, Any]:
 
 
 def _caption(
-    picture: Picture, probe: Backward, sweep: Sweep, data: dict[str, Any], title: str, target: str, at: int | None, weight: str, first: int
+    picture: Picture,
+    probe: Backward,
+    sweep: Sweep,
+    data: dict[str, Any],
+    title: str,
+    target: str,
+    at: int | None,
+    weight: str,
+    first: int,
 ) -> None:
     """The sentence and the scale below the picture."""
     scene = picture.scene
@@ -236,7 +250,9 @@ def _caption(
     x, y, w, h = scene.bounds
     base = y + h + 2
     scene.title = f"{picture.graph.system.name}: ‖∂{title} / ∂{where}‖ = {theme.number(data['norm'])}"
-    scene.texts.append(Text(x + svg.MARGIN, base, theme.label(f"‖∂{title} / ∂{where}‖ = {theme.number(data['norm'])}"), 12.5, "ink"))
+    scene.texts.append(
+        Text(x + svg.MARGIN, base, theme.label(f"‖∂{title} / ∂{where}‖ = {theme.number(data['norm'])}"), 12.5, "ink")
+    )
     value = data["value"][data["value"] > 0]
     if not len(value):
         return
@@ -251,7 +267,16 @@ def _caption(
         scene.extra.append(
             f'<g class="hot r{k}"><path class="wire" style="stroke-width:{width}" d="M{svg.coordinate(x0)} {svg.coordinate(base)}h26"/></g>'
         )
-    scene.texts.append(Text(end - theme.RAMP * 26 - 6, base, theme.label(f"{said}, log scale  {theme.number(float(value.min()))}"), 11, "muted", "end"))
+    scene.texts.append(
+        Text(
+            end - theme.RAMP * 26 - 6,
+            base,
+            theme.label(f"{said}, log scale  {theme.number(float(value.min()))}"),
+            11,
+            "muted",
+            "end",
+        )
+    )
 
 
 def _bars(picture: Picture, sizes: dict[int, float], name: str) -> None:

@@ -42,7 +42,14 @@ def curves(history: Any, title: str = "Training") -> Drawing:
         out.append(top.line(list(good[:, 0]), list(good[:, 1]), "net loss", 2.0))
         out.append(top.dots(list(good[:, 0]), list(good[:, 1]), "loss"))
         _name(out, top, good[-1, 1], "validation", "loss")
-    _name(out, top, float(loss[np.isfinite(loss)][-1]) if np.isfinite(loss).any() else 0.0, "training", "state-b", lift=14 if len(valid) else 0)
+    _name(
+        out,
+        top,
+        float(loss[np.isfinite(loss)][-1]) if np.isfinite(loss).any() else 0.0,
+        "training",
+        "state-b",
+        lift=14 if len(valid) else 0,
+    )
     bottom = top.y + top.height
     if len(norm):
         log = bool((norm > 0).any())
@@ -62,5 +69,7 @@ def _name(out: list[str], frame: Frame, value: float, said: str, role: str, lift
     _, y = frame.at(frame.xs[1], value)
     y = min(max(y - lift, frame.y + 6), frame.y + frame.height - 6)
     x = frame.x + frame.width + 6
-    out.append(f'<g class="net {role}"><path class="wire" style="stroke-width:2" d="M{coordinate(x)} {coordinate(y)}h10"/></g>')
+    out.append(
+        f'<g class="net {role}"><path class="wire" style="stroke-width:2" d="M{coordinate(x)} {coordinate(y)}h10"/></g>'
+    )
     out.append(text(x + 14, y, theme.label(f"{said} {value:.3g}"), 10.5, "start"))

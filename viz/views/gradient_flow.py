@@ -20,7 +20,9 @@ MOST_CELLS = 128  # columns drawn; .data always has all
 SIDE = 420.0
 
 
-def gradient_flow(run: Any, stream: str | None = None, loss: str | None = None, *, sequence: int = 0, first: int = 0) -> Drawing:
+def gradient_flow(
+    run: Any, stream: str | None = None, loss: str | None = None, *, sequence: int = 0, first: int = 0
+) -> Drawing:
     """The map of log₁₀‖∂L_t/∂h_k‖ over loss steps t and state steps k, and below it the lines of three losses.
 
     stream  the state whose gradient is shown (default: the last state, the top copy of a stack)
@@ -83,19 +85,29 @@ def _draw(cell: str, stream: str, loss: str, data: dict[str, Any], first: int) -
     low = max(low, high * 1e-12)
     x0, y0 = 64.0, 54.0
     out.append(text(x0, 20, theme.label(title), 13.5, "start"))
-    grid = Frame(x0, y0, SIDE, SIDE * 0.62, (first - 0.5, first + length - 0.5), (first - 0.5, first + float(steps[-1]) + 0.5))
+    grid = Frame(
+        x0, y0, SIDE, SIDE * 0.62, (first - 0.5, first + length - 0.5), (first - 0.5, first + float(steps[-1]) + 0.5)
+    )
     out += grid.axes("", "loss step t")
     _cells(out, grid, norm, steps, low, high, first)
     _scale(out, x0 + SIDE + 22, y0, low, high)
     lines = Frame(x0, y0 + SIDE * 0.62 + 56, SIDE, 150.0, grid.xs, span(np.array([low, high]), True), True)
-    out += lines.axes("state step k", "‖∂L_t/∂·_k‖ for three losses")
+    out += lines.axes("state step k", f"‖∂{loss}[t] / ∂{stream}[k]‖, {min(3, len(steps))} losses")
     k = [float(v) + first for v in data["k"]]
     chosen = sorted({len(steps) - 1, len(steps) // 2, len(steps) // 4})
     for n, row in enumerate(chosen):
         ys = [v if v >= low else 0.0 for v in norm[row]]
         shade = ("net loss", "net state-b", "net state-a")[len(chosen) - 1 - n]
         out.append(lines.line(k, ys, shade, 2.0, ("", "6 3", "2 2")[len(chosen) - 1 - n]))
-        out.append(_key(x0 + SIDE + 22, lines.y + 12 + 20 * (len(chosen) - 1 - n), shade, ("", "6 3", "2 2")[len(chosen) - 1 - n], f"t = {int(steps[row]) + first}"))
+        out.append(
+            _key(
+                x0 + SIDE + 22,
+                lines.y + 12 + 20 * (len(chosen) - 1 - n),
+                shade,
+                ("", "6 3", "2 2")[len(chosen) - 1 - n],
+                f"t = {int(steps[row]) + first}",
+            )
+        )
     scene.bounds = (0.0, 0.0, x0 + SIDE + 110, lines.y + lines.height + 44)
     return scene
 
@@ -119,7 +131,9 @@ def _cells(out: list[str], grid: Frame, norm: Any, steps: Any, low: float, high:
                 f'<rect class="cell {shade}" x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(width)}" height="{coordinate(height)}">{said}</rect>'
             )
             if exact:
-                out.append(text(x + width / 2, y + height / 2, theme.label(theme.number(value)), 9.5, "middle", f"on {shade}"))
+                out.append(
+                    text(x + width / 2, y + height / 2, theme.label(theme.number(value)), 9.5, "middle", f"on {shade}")
+                )
 
 
 def _scale(out: list[str], x: float, y: float, low: float, high: float) -> None:
@@ -133,4 +147,7 @@ def _scale(out: list[str], x: float, y: float, low: float, high: float) -> None:
 
 def _key(x: float, y: float, classes: str, dash: str, said: str) -> str:
     style = "stroke-width:2" + (f";stroke-dasharray:{dash}" if dash else "")
-    return f'<g class="{classes}"><path class="wire" style="{style}" d="M{coordinate(x)} {coordinate(y)}h22"/></g>' + text(x + 28, y, theme.label(said), 10.5, "start", "muted")
+    return (
+        f'<g class="{classes}"><path class="wire" style="{style}" d="M{coordinate(x)} {coordinate(y)}h22"/></g>'
+        + text(x + 28, y, theme.label(said), 10.5, "start", "muted")
+    )

@@ -9,7 +9,9 @@ from viz.drawing import Drawing
 from viz.views.subject import base_axes, system_of
 
 
-def unrolled(cell: Any, T: int | None = None, *, first: int = 0, lengths: dict[str, int] | None = None, **arguments: Any) -> Drawing:
+def unrolled(
+    cell: Any, T: int | None = None, *, first: int = 0, lengths: dict[str, int] | None = None, **arguments: Any
+) -> Drawing:
     """`T` steps of a cell (its name, a spec, a model or a run); beyond 8 they are elided as `0 1 2 … T-1`.
 
     first      the index written at the first step (1 for slides)
