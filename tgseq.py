@@ -127,26 +127,26 @@ def check_names(cell: str, given: dict[str, Any], known: list[str]) -> None:
             raise Mistake(f"{cell} has no argument `{name}`; it has {', '.join(known) or 'none'}")
 
 
-def write(path: Path, content: str | bytes, force: bool, *, show: bool = False) -> None:
-    """Write a file, print its path; an existing one is replaced only when `force` says so."""
+def vacant(path: Path, force: bool) -> None:
+    """Nothing is overwritten unless `force` says so."""
     if path.exists() and not force:
         raise Mistake(f"{path} exists already: --force replaces it, -o names another file")
+
+
+def write(path: Path, content: str, force: bool) -> None:
+    """Write a text, all or nothing, and print its path."""
+    vacant(path, force)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content, encoding="utf-8")
+    replace(path, content)
     print(f"wrote {path}")
-    if show:
-        typer.launch(str(path))
 
 
-def deliver(content: str, output: Path | None, force: bool, show: bool = False) -> None:
+def deliver(content: str, output: Path | None, force: bool) -> None:
     """Text to stdout, or to the file that was asked for."""
     if output is None:
         print(content.rstrip("\n"))
     else:
-        write(output, content.rstrip("\n") + "\n", force, show=show)
+        write(output, content.rstrip("\n") + "\n", force)
 
 
 @app.callback(invoke_without_command=True)
@@ -323,26 +323,54 @@ def plan(cell: CellName, sizes: Sizes = None, output: Output = None, force: Forc
 def draw(
     cell: CellName,
     sizes: Sizes = None,
-    view: Annotated[str, typer.Option(help="folded, cell, unrolled or bptt")] = "unrolled",
+    view: Annotated[str, typer.Option(help="folded, cell, unrolled, bptt or gradient-flow")] = "unrolled",
     steps: Annotated[int, typer.Option("-T", help="steps to unroll", min=1)] = 4,
     output: Output = None,
     force: Force = False,
     show_it: Open = False,
 ) -> None:
-    """Draw a cell; the file's ending (.svg .png .pdf .dot .html) says how."""
+    """Draw a cell. The file's ending says how: .svg, .html or .dot.
+
+    With all sizes given (D=8 H=16), bptt and gradient-flow show the numbers of a run: parameters as they start, seed 0,
+    on random data.
+    """
     spec, viz = resolved(cell, sizes), sibling("viz")
-    views = {"folded": viz.folded, "unrolled": viz.unrolled, "bptt": viz.bptt}
+    views = {
+        "folded": lambda: viz.folded(spec),
+        "cell": lambda: viz.cell(spec),
+        "unrolled": lambda: viz.unrolled(spec, T=steps),
+        "bptt": lambda: viz.bptt(example(spec, steps)) if is_sized(spec) else viz.bptt(spec, T=steps),
+        "gradient-flow": lambda: viz.gradient_flow(example(spec, steps)),
+    }
     if view not in views:
         raise Mistake(f"there is no view `{view}`: {', '.join(views)}")
-    drawing = views[view](spec, **({} if view == "folded" else {"T": steps}))
     path = output or Path("out") / f"{spec.name}.{view}.svg"
-    if path.exists() and not force:
-        raise Mistake(f"{path} exists already: --force replaces it, -o names another file")
+    vacant(path, force)
+    drawing = views[view]()
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.save(path)
     print(f"wrote {path}")
     if show_it:
         typer.launch(str(path))
+
+
+def is_sized(spec: Any) -> bool:
+    return all(value is not None for value in spec.system.arguments.values())
+
+
+def example(spec: Any, steps: int) -> Any:
+    """A run of one sequence: parameters as they start, seed 0, on random data."""
+    if missing := [name for name, value in spec.system.arguments.items() if value is None]:
+        raise Mistake(f"numbers need sizes: give {' '.join(f'{name}=...' for name in missing)}")
+    model, random = spec.build(seed=0), importlib.import_module("numpy").random.default_rng(0)
+    data = {}
+    for name, stream in importlib.import_module("dsl.run.inputs").fed(model.system).items():
+        lead = (steps,) * len(stream.axes)
+        if stream.dtype == "category":
+            data[name] = random.integers(0, int(stream.categories), lead)
+        else:
+            data[name] = random.standard_normal((*lead, *(int(d) for d in stream.shape)))
+    return model(**data)
 
 
 # ---------------------------------------------------------------- run
