@@ -27,6 +27,8 @@ from dsl.system.dims import Dim
 from dsl.system.recurrence import with_residuals
 from dsl.system.system import Read, Size, System
 from tinygrad_seq.kernels.cache import load_source
+from tinygrad_seq.kernels.threads import parts as parts_of
+from tinygrad_seq.kernels.threads import run_parts
 from tinygrad_seq.symbol import Symbol, postorder
 
 Array = NDArray[Any]
@@ -121,6 +123,11 @@ class Executable:
     def sizer(self, shapes: Mapping[str, tuple[int, ...]]) -> Sizer:
         dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
         return Sizer(self.arrangement, self.layout, self.source, dims, self.dtype, shapes)
+
+    def work(self, sizer: Sizer) -> int:
+        """Multiply-adds of one step of one sequence, elementwise operations counted as four."""
+        products = sum(sizer.width(p) * sizer.depth(p) for p in self.source.packs)
+        return products + 4 * sum(sizer.number(d.shape[0]) for d in self.normal.definitions.values() if d.shape)
 
     # ------------------------------------------------------------ shared values
 
@@ -356,11 +363,14 @@ class _Run:
         return out
 
     def _split(self) -> list[Array]:
-        order = np.arange(self.batch)
+        """Each part's rows: neighbours, or in a ragged batch alternate ones, sorted by length on the longest axis."""
+        count = parts_of(self.batch, self.program.work(self.sizer) * self.batch)
         if self.ragged and self.steps:
             primary = max((a for a, _ in self.steps), key=lambda a: int(self.lengths[a].sum()))
-            order = np.argsort(-self.lengths[primary], kind="stable")
-        return [order.astype(np.int64)]
+            order = np.argsort(-self.lengths[primary], kind="stable").astype(np.int64)
+            return [np.ascontiguousarray(order[k::count]) for k in range(count)]
+        edges = [self.batch * k // count for k in range(count + 1)]
+        return [np.arange(a, b, dtype=np.int64) for a, b in zip(edges, edges[1:], strict=False)]
 
     def _lengths(self, rows: Array, sizes: Sizes) -> tuple[Array, Array]:
         lengths, counts = np.zeros(sizes.lengths, np.int64), np.zeros(sizes.counts, np.int64)
@@ -398,21 +408,8 @@ class _Run:
         if parts and self.batch:
             room = self.arena.take(parts[0].sizes.parameters, self.dtype)
             program.parameters(self.inputs, parts[0].sizes, room)
-            run = program.module.run
-            for k, p in enumerate(parts):
-                old = saved.parts[k] if saved is not None else p
-                run(
-                    p.reals,
-                    p.categories,
-                    old.reals,
-                    old.categories,
-                    room,
-                    p.sizes.table,
-                    p.lengths,
-                    p.counts,
-                    p.rows,
-                    *named,
-                )
+            old = saved.parts if saved is not None else parts
+            run_parts([self._call(p, q, room, named) for p, q in zip(parts, old, strict=True)])
             self.arena.give(room)
         values = self._collect(results, parts)
         if saved is not None:
@@ -420,6 +417,11 @@ class _Run:
                 self.arena.give(p.reals)
                 self.arena.give(p.categories)
         return values
+
+    def _call(self, p: Part, old: Part, room: Array, named: list[Array]) -> Callable[[], None]:
+        arrays = (p.reals, p.categories, old.reals, old.categories, room, p.sizes.table, p.lengths, p.counts, p.rows)
+        run = self.program.module.run
+        return lambda: run(*arrays, *named)
 
     def _result(self, name: str) -> Array:
         definition = self.program.normal.definitions[name]
@@ -476,4 +478,4 @@ def compile_system(system: System, outside: tuple[str, ...] | None, dtype: Any) 
     return Compiled(system, tuple(names), np.dtype(dtype).name)
 
 
-__all__ = ["Compiled", "Saved", "compile_system", "Callable"]
+__all__ = ["Compiled", "Executable", "Saved", "compile_system"]
