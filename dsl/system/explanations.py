@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 
 import dsl.text.explanations  # noqa: F401  the pages on syntax
-
 from dsl.text import diagnostics
 from dsl.text.diagnostics import register
 

@@ -40,7 +40,8 @@ class Statement:
     value: Term
     span: Span
     broken: bool = False
-    wanted: Shape | None = None  # a shape the value must have although the name's is another (logits)
+    wanted: Shape | None = None  # a shape the value must have although the name has another
+    own: bool = False  # the value has a shape of its own, unrelated to the name's
 
 
 @dataclass

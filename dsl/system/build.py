@@ -1,0 +1,182 @@
+"""The last step of resolving: a flattened cell with shapes becomes a `System` value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from dsl.system.elaborate import Declared, Elaborator, Flat
+from dsl.system.infer import Inference, Statement
+from dsl.system.kinds import Kinds
+from dsl.system.lower import Drawn, Lowering, evaluate_number
+from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System
+from dsl.system.terms import Reader
+from dsl.text.diagnostics import Diagnostic, suggest
+from dsl.text.tree import Expr, Ref, Source, Span
+from tinygrad_seq.symbol import Symbol, lift
+
+INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary")
+NO_CATEGORY = -1
+
+
+@dataclasses.dataclass
+class Builder:
+    """Everything that resolving found, put together."""
+
+    flat: Flat
+    elaborator: Elaborator
+    axes: Mapping[str, Axis]
+    inference: Inference
+    lowering: Lowering
+    drawn: Mapping[str, Drawn]
+    boundaries: Mapping[str, Statement]
+    source: Source
+    problems: list[Diagnostic]
+
+    def _problem(self, code: str, message: str, span: Span, hint: str) -> None:
+        self.problems.append(Diagnostic(code, message, span, help=hint))
+
+    def run(self, statements: Mapping[str, Statement]) -> System:
+        equations: dict[str, Symbol] = {}
+        draws: dict[str, Draw] = {}
+        spans: dict[str, Span] = {}
+        streams: dict[str, Stream] = {}
+        for name, d in self.flat.declared.items():
+            streams[name] = self._declared_stream(name, d)
+        for name, e in self.flat.defined.items():
+            if e.drawn is not None:
+                drawn = self.drawn[name]
+                draws[name] = Draw(drawn.distribution, tuple(self.lowering.parameters(drawn).items()))
+            else:
+                slot = self.inference.slots[name]
+                value = self.lowering.lower(statements[name].value)
+                k = self.lowering.category(value)
+                equations[name] = value if k is None or slot.category else self.lowering.vector(value)
+                if name not in streams:
+                    streams[name] = Stream(
+                        name, "equation", e.axes, slot.shape or (), total=e.total, span=e.target_span
+                    )
+                elif e.total:
+                    streams[name] = dataclasses.replace(streams[name], total=True)
+            spans[name] = e.span
+        for name, stream in list(streams.items()):
+            if stream.kind == "const" and name in self.boundaries and self.boundaries[name].value.op != "number":
+                streams[name] = dataclasses.replace(stream, kind="equation", boundary=None)
+                equations[name] = self.lowering.lower(self.boundaries[name].value)
+        streams = self._sharing(streams, equations)
+        root = self.flat.root
+        arguments = {p.name: self.elaborator.values.get(p.name) for p in root.cell.parameters}
+        instances = tuple(
+            Instance(c.prefix[:-1], c.cell.name, c.reverse, c.storey) for c in self.flat.copies if c.parent is not None
+        )
+        return System(
+            root.cell.name,
+            arguments,
+            self.axes,
+            streams,
+            equations,
+            draws,
+            tuple(self.flat.outputs),
+            tuple(self.flat.losses),
+            instances,
+            self._aliases(),
+            self.source,
+            spans,
+        )
+
+    def _aliases(self) -> dict[str, str]:
+        """What a user may write besides flat names: `rnn`, `rnn.c` of a stack's top copy."""
+        aliases: dict[str, str] = {}
+        for copy in self.flat.copies:
+            for name, children in copy.uses.items():
+                if not children:
+                    continue
+                top = children[-1]
+                if len(top.outputs) == 1:
+                    aliases[copy.prefix + name] = top.outputs[0]
+                if top.storey is not None:
+                    for flat in [*self.flat.declared, *self.flat.defined]:
+                        if flat.startswith(top.prefix):
+                            aliases.setdefault(f"{copy.prefix}{name}.{flat[len(top.prefix) :]}", flat)
+        return aliases
+
+    def _declared_stream(self, name: str, d: Declared) -> Stream:
+        slot = self.inference.slots[name]
+        kind = d.kind
+        if kind == "state" or name in self.drawn:
+            kind = "draw" if name in self.drawn else "equation"
+        boundary: Symbol | None = None
+        if d.kind != "param" and d.boundary is not None:
+            if isinstance(d.boundary, Ref) and d.boundary.name == "none":
+                boundary = lift(NO_CATEGORY)
+            else:
+                boundary = self.lowering.lower(self.boundaries[name].value)
+        shape = slot.shape or ()
+        return Stream(
+            name,
+            kind,
+            d.axes,
+            () if slot.category else shape,
+            "category" if slot.category else "real",
+            shape[0] if slot.category else None,
+            d.kind in ("param", "const"),
+            boundary,
+            self._initializer(name, d),
+            d.kept,
+            False,
+            d.kind == "state",
+            d.span,
+        )
+
+    def _initializer(self, name: str, d: Declared) -> Initializer | None:
+        if d.kind == "param" and d.boundary is not None:
+            value = self._constant(d.boundary, d)
+            return None if value is None else Initializer("constant", (value,))
+        if d.distribution is None or d.kind != "param":
+            return None
+        if d.distribution.function not in INITIALIZERS:
+            near = suggest(d.distribution.function, list(INITIALIZERS))
+            self._problem(
+                "E202",
+                f"unknown initialiser `{d.distribution.function}`",
+                d.copy.place(d.distribution.span),
+                f"did you mean `{near}`?" if near else ", ".join(INITIALIZERS),
+            )
+            return None
+        values = [self._constant(a.value, d) for a in d.distribution.arguments]
+        return Initializer(d.distribution.function, tuple(v for v in values if v is not None))
+
+    def _constant(self, expr: Expr, d: Declared) -> Any:
+        """A number in an initialiser: an arithmetic expression of numbers and arguments."""
+        dim = self.elaborator.dim(d.copy, expr)
+        if dim is not None:
+            return int(dim) if dim.is_constant else dim
+        reader = Reader(self.flat, self.elaborator, self.axes, self.problems)
+        symbol = self.lowering.lower(reader.read(expr, d.copy)) if reader.read(expr, d.copy).op != "hole" else None
+        if symbol is None:
+            return None
+        value = evaluate_number(symbol)
+        if value is None:
+            self._problem(
+                "E309",
+                "an initialiser takes numbers",
+                d.copy.place(getattr(expr, "span", d.span)),
+                "as in `~ uniform(-0.1, 0.1)` or `= 0`",
+            )
+        return value
+
+    def _sharing(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:
+        """Which unindexed equations are shared: totals, and those that read shared values only."""
+        changed = True
+        while changed:
+            changed = False
+            kinds = Kinds(streams)
+            for name, value in equations.items():
+                stream = streams[name]
+                if stream.shared or stream.axes:
+                    continue
+                if stream.total or kinds.of(value).shared:
+                    streams[name] = dataclasses.replace(stream, shared=True)
+                    changed = True
+        return streams

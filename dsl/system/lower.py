@@ -1,0 +1,121 @@
+"""Terms with shapes become symbols: which product a `@` is, categories as vectors or look-ups."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from dsl.system.dims import Dim
+from dsl.system.distributions import DISTRIBUTIONS
+from dsl.system.infer import Inference, Statement
+from dsl.system.system import Read, Size, here
+from dsl.system.terms import Term, constant_leaf
+from tinygrad_seq.symbol import Symbol, apply, lift, postorder
+
+WHOLE = ("sum", "mean", "max", "min", "logsumexp")  # reductions that run over all features without an axis
+
+
+class Lowering:
+    """Symbols of one cell's terms, after inference (or without one: expressions of lengths and numbers)."""
+
+    def __init__(self, inference: Inference | None = None, drawn: Mapping[str, Drawn] | None = None) -> None:
+        self.inference = inference
+        self.drawn = drawn or {}
+
+    def lower(self, root: Term) -> Symbol:
+        """Iterative: arguments before what uses them."""
+        done: dict[int, Symbol] = {}
+        stack = [root]
+        while stack:
+            term = stack[-1]
+            missing = [a for a in term.args if id(a) not in done]
+            if missing:
+                stack.extend(missing)
+                continue
+            if id(term) not in done:
+                done[id(term)] = self._symbol(term, [done[id(a)] for a in term.args])
+            stack.pop()
+        return done[id(root)]
+
+    def dim(self, dim: Dim) -> Dim:
+        return self.inference.unifier.dim(dim) if self.inference is not None else dim
+
+    def category(self, symbol: Symbol) -> Dim | None:
+        """The number of categories when a symbol reads a category stream."""
+        if self.inference is not None and symbol.op is None and isinstance(symbol.leaf, Read):
+            slot = self.inference.slots.get(symbol.leaf.name)
+            if slot is not None and slot.category and slot.shape:
+                return slot.shape[0]
+        return None
+
+    def vector(self, symbol: Symbol) -> Symbol:
+        """In arithmetic a category is its one-hot vector."""
+        k = self.category(symbol)
+        return symbol if k is None else apply("one_hot", symbol, lift(Size(k)))
+
+    def _symbol(self, term: Term, args: list[Symbol]) -> Symbol:
+        if term.op in ("number", "position", "extent"):
+            return lift(constant_leaf(term))
+        if term.op == "size":
+            dim = self.dim(term.payload)
+            return lift(int(dim)) if dim.is_constant else lift(dataclasses.replace(constant_leaf(term), dim=dim))
+        if term.op == "read":
+            return lift(term.payload)
+        if term.op == "logprob":
+            return self._logprob(term)
+        if term.op == "product":
+            return self._product(term, args)
+        if term.op == "cross_entropy":
+            return apply("cross_entropy", self.vector(args[0]), args[1])
+        if term.op == "zeros":
+            return apply("fill", lift(0), dims=tuple(self.dim(d) for d in term.payload))
+        values = [self.vector(a) for a in args]
+        if term.op == "part":
+            start, size = (self.dim(d) for d in term.payload)
+            return apply("part", *values, start=start, size=size)
+        if term.axis is not None:
+            return apply(term.op, *values, axis=term.axis)
+        if term.op in WHOLE:
+            rank = len(term.args[0].shape or ())
+            return values[0] if rank == 0 else apply(term.op, *values, axis=-1 if rank == 1 else (-2, -1))
+        if term.op in ("softmax", "log_softmax"):
+            return apply(term.op, *values, axis=-1)
+        return apply(term.op, *values)
+
+    def _logprob(self, term: Term) -> Symbol:
+        drawn = self.drawn[term.payload]
+        home = lift(Read(term.payload, tuple(here(a) for a in drawn.axes)))
+        return DISTRIBUTIONS[drawn.distribution].logprob(home, self.parameters(drawn))
+
+    def parameters(self, drawn: Drawn) -> dict[str, Symbol]:
+        return {name: self.vector(self.lower(s.value)) for name, s in drawn.parameters.items()}
+
+    def _product(self, term: Term, args: list[Symbol]) -> Symbol:
+        left, right = (len(t.shape or ()) for t in term.args)
+        if left == 2 and right == 1:
+            return apply("lookup" if self.category(args[1]) is not None else "matvec", *args)
+        return apply("dot" if left == 1 else "matmul", *(self.vector(a) for a in args))
+
+
+@dataclasses.dataclass
+class Drawn:
+    """A drawn stream: its distribution, and the statement of each parameter."""
+
+    distribution: str
+    axes: tuple[str, ...]
+    parameters: dict[str, Statement]
+
+
+def evaluate_number(symbol: Symbol) -> float | int | None:
+    """The value of an expression of numbers only, None when it reads anything."""
+    done: dict[Symbol, Any] = {}
+    for node in postorder([symbol]):
+        if node.op is None:
+            if not node.is_number:
+                return None
+            done[node] = node.leaf
+        else:
+            done[node] = node.op.impl(*[done[a] for a in node.args], **node.options)
+    value = done[symbol]
+    return value if isinstance(value, int) else float(value)
