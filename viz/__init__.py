@@ -1,4 +1,7 @@
-"""Pictures of cells and of their gradients. Views take a cell (its name, spec, model) or a run and return a `Drawing`."""
+"""Pictures of cells and of their gradients.
+
+Views take a cell (its name, a spec, a model) or a run, and return a `Drawing`.
+"""
 
 from __future__ import annotations
 

@@ -7,10 +7,23 @@ runs through a read-out. Steps run to the right for states read at t-1, to the l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from viz.graph import Graph
 from viz.rows import Rows
 
 SPACE = 16.0
+Trunks = list[tuple[str, dict[int, float]]]  # a net's source, and where its riser passes each row
+
+
+class Placed(Protocol):
+    """A node's box: its centre's x, its width, the reach of its pills."""
+
+    x: float
+    width: float
+    left: float
+    right: float
 
 
 def direction_of(rows: Rows, key: str) -> int:
@@ -43,7 +56,7 @@ def falling(graph: Graph, rows: Rows) -> dict[str, int]:
     return found
 
 
-def settle(graph: Graph, rows: Rows, boxes: dict, trunks: list[tuple[str, dict[int, float]]]) -> None:  # type: ignore[type-arg]
+def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks) -> None:
     """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (source, row -> x) change."""
     falls = falling(graph, rows)
     _centre(graph, rows, boxes)
@@ -75,7 +88,7 @@ def settle(graph: Graph, rows: Rows, boxes: dict, trunks: list[tuple[str, dict[i
             _beyond(rows, boxes, trunks, read_outs, states, at, at - old, width)
 
 
-def _centre(graph: Graph, rows: Rows, boxes: dict) -> None:  # type: ignore[type-arg]
+def _centre(graph: Graph, rows: Rows, boxes: Mapping[str, Placed]) -> None:
     """A product of two gates stands in the middle above them, and the sum above it follows."""
     on = {k for s in rows.spines.values() for k in s.path}
     for key, node in graph.nodes.items():
@@ -92,7 +105,7 @@ def _centre(graph: Graph, rows: Rows, boxes: dict) -> None:  # type: ignore[type
                 boxes[k].x = x
 
 
-def _free(rows: Rows, boxes: dict, key: str, x: float) -> bool:  # type: ignore[type-arg]
+def _free(rows: Rows, boxes: Mapping[str, Placed], key: str, x: float) -> bool:
     """Whether a node can move to x without meeting or passing another of its row."""
     low, high = sorted((boxes[key].x, x))
     return all(
@@ -102,7 +115,7 @@ def _free(rows: Rows, boxes: dict, key: str, x: float) -> bool:  # type: ignore[
     )
 
 
-def _flush(graph: Graph, rows: Rows, boxes: dict, trunks: list[tuple[str, dict[int, float]]], rim: set[str]) -> None:  # type: ignore[type-arg]
+def _flush(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks, rim: set[str]) -> None:
     """The storeys of a stack begin at the same x."""
     if len(rows.recurrent) < 2:
         return
@@ -137,13 +150,13 @@ def _alone(rows: Rows, falls: dict[str, int], key: str) -> bool:
 
 def _beyond(
     rows: Rows,
-    boxes: dict,
-    trunks: list[tuple[str, dict[int, float]]],
+    boxes: Mapping[str, Placed],
+    trunks: Trunks,
     read_outs: list[str],
     states: list[str],
     at: float,
     moved: float,
-    width: float,  # type: ignore[type-arg]
+    width: float,
 ) -> None:
     top = max(rows.row[k] for k in rows.block if rows.block[k] in rows.recurrent and k in boxes)
     beside = any(rows.row[k] <= top for k in read_outs)

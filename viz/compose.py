@@ -13,7 +13,8 @@ from dsl.system.system import System
 from viz import svg
 from viz.cross import Crossing, above, length_of, source_steps
 from viz.graph import Graph, build
-from viz.layout import Step, lay_out
+from viz.layout import Step
+from viz.route import lay_out
 from viz.scene import Scene
 from viz.tiling import Tiles, shown_steps
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dsl.system.system import Index, Read as SystemRead, System
+from dsl.system.system import Extent, Index, System
+from dsl.system.system import Read as SystemRead
 from tinygrad_seq.symbol import Symbol, leaves
 from viz.graph import Graph, Wire
 from viz.route import line, polyline, swing
@@ -27,7 +28,7 @@ def above(system: System, lane: str) -> str | None:
     axis = system.axes.get(lane)
     if axis is None or axis.length is None:
         return None
-    return next((n.leaf.axis for n in leaves(axis.length) if hasattr(n.leaf, "axis") and n.leaf is not None), None)  # type: ignore[attr-defined]
+    return next((n.leaf.axis for n in leaves(axis.length) if isinstance(n.leaf, Extent)), None)
 
 
 def length_of(system: System, lane: str, lengths: Mapping[str, int]) -> int:

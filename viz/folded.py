@@ -8,10 +8,9 @@ from viz import svg, theme
 from viz.compose import BESIDE, BETWEEN, Picture
 from viz.cross import Crossing, above
 from viz.graph import Graph, Node, Wire
-from viz.layout import lay_out
-from viz.route import BEND, line, polyline
+from viz.route import BEND, lay_out, polyline
 from viz.scene import Mark, Piece, Point, Read, Scene
-from viz.tiling import PAD, Tiles
+from viz.tiling import Tiles
 
 NOW = 1 << 20  # the step that is drawn: far from either end, so that no read reaches a boundary
 SQUARE = 26.0

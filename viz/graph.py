@@ -19,10 +19,10 @@ from viz import theme
 from viz.theme import Label
 
 GLYPHS = {
-    "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "matmul": "@", "matvec": "@", "dot": "·",
-    "lookup": "@", "sum": "Σ", "cross_entropy": "CE", "concat": "concat", "part": "part", "leaky_relu": "lrelu",
-    "log_softmax": "log softmax", "one_hot": "one-hot", "less": "<", "less_equal": "≤", "greater": ">",
-    "greater_equal": "≥", "equal": "=", "not_equal": "≠", "floordiv": "//", "mod": "%", "power": "pow",
+    "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "matmul": "@", "matvec": "@",
+    "dot": "·", "lookup": "@", "sum": "Σ", "cross_entropy": "CE", "concat": "concat", "part": "part",
+    "leaky_relu": "lrelu", "log_softmax": "log softmax", "one_hot": "one-hot", "less": "<", "less_equal": "≤",
+    "greater": ">", "greater_equal": "≥", "equal": "=", "not_equal": "≠", "floordiv": "//", "mod": "%", "power": "pow",
 }  # fmt: skip
 ACTIVATIONS = (
     "tanh",
@@ -265,12 +265,10 @@ class _Builder:
         term = value
         while True:
             varying = [a for a in term.args if not self.axes.is_constant(a)]
-            if term.op is not None and len(varying) == 1 and (
-                term.is_op("neg", "mul", "div") or (term.is_op("sum", "mean") and isinstance(term.options.get("axis"), str))
-            ):  # fmt: skip
-                term = varying[0]
-            else:
+            over_time = term.is_op("sum", "mean") and isinstance(term.options.get("axis"), str)
+            if len(varying) != 1 or not (over_time or term.is_op("neg", "mul", "div")):
                 break
+            term = varying[0]
         self.graph.home[name] = self.equation(name, term, name, theme.name(name), role="loss", stream=name)
 
     # -- one equation
@@ -292,11 +290,12 @@ class _Builder:
             else:
                 count += 1
                 key = f"{name}#{count}"
-            node = self.node(key, symbol, uses, name, title if symbol is root else (), role if symbol is root else "op")
-            self.graph.nodes[key] = replace(node, stream=stream if symbol is root else None,
-                                            output=symbol is root and stream in self.system.outputs)  # fmt: skip
+            top_one = symbol is root
+            made = self.node(key, symbol, uses, name, title if top_one else (), role if top_one else "op")
+            output = top_one and stream in self.system.outputs
+            self.graph.nodes[key] = replace(made, stream=stream if top_one else None, output=output)
             keys[symbol] = key
-            for k, socket in enumerate(node.sockets):
+            for k, socket in enumerate(made.sockets):
                 operand = socket.operand
                 if operand is None:
                     continue

@@ -105,8 +105,8 @@ class Step:
     dot: str = ""
 
 
-def lay_out(graph: Graph, lane: str, stepped: bool = True) -> Step:
-    """Lay out one step of `lane`. `stepped` leaves room for a step's subscript in the titles."""
+def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
+    """Place the nodes of one step of `lane`. `stepped` leaves room for a step's subscript in the titles."""
     step = Step(lane, graph, rows(graph, lane))
     for node in graph.within(lane):
         step.boxes[node.key] = _size(node, step, stepped)
@@ -117,10 +117,6 @@ def lay_out(graph: Graph, lane: str, stepped: bool = True) -> Step:
         _graphviz(step, alike)
     _levels(step)
     _snap(step)
-    _sockets(step)
-    from viz import route
-
-    route.run(step)
     return step
 
 
@@ -138,7 +134,7 @@ def pill_width(label: theme.Label) -> float:
     return round(theme.label_width(label, SMALL) + 9, 1) if label else 0.0
 
 
-def _side(step: Step, wire: Wire) -> str:
+def side_of(step: Step, wire: Wire) -> str:
     """From where a wire arrives at its target."""
     row, spine = step.rows.row, step.rows.spines
     if is_port(step.graph, wire):
@@ -148,10 +144,10 @@ def _side(step: Step, wire: Wire) -> str:
         if mine and mine.sign == wire.lag and mine.path[0] == wire.target:
             return "left" if wire.lag < 0 else "right"
         return "below" if step.rows.row[rail_of(wire)] < row[wire.target] else "above"
-    for s in spine.values():
-        for a, b in pairwise(s.path):
+    for way in spine.values():
+        for a, b in pairwise(way.path):
             if (a, b) == (wire.source, wire.target):
-                return "left" if s.sign < 0 else "right"
+                return "left" if way.sign < 0 else "right"
     if row[wire.source] == row[wire.target]:
         return "level"
     return "below" if row[wire.source] < row[wire.target] else "above"
@@ -164,7 +160,7 @@ def _size(node: Node, step: Step, stepped: bool) -> Box:
     box = Box(0, 0, max(text + 18, 38.0), BOX)
     if node.kind != "card":
         return box
-    incoming = {w.socket: _side(step, w) for w in step.graph.wires if w.target == node.key}
+    incoming = {w.socket: side_of(step, w) for w in step.graph.wires if w.target == node.key}
     below, above = [], []
     for k, socket in enumerate(node.sockets):
         width = pill_width(socket.label)
@@ -197,7 +193,7 @@ def _nets(step: Step) -> None:
             key, kind = port_of(wire), "port"
             rows_.row.setdefault(key, 0)
         elif is_near(wire):
-            side = _side(step, wire)
+            side = side_of(step, wire)
             if side in ("left", "right"):
                 continue
             key, kind = rail_of(wire), "rail"
@@ -243,7 +239,7 @@ def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
         return ids.setdefault(key, f"n{len(ids)}")
 
     for row in range(r.count - 1, -1, -1):
-        with dot.subgraph() as rank:  # type: ignore[union-attr]
+        with dot.subgraph() as rank:
             rank.attr(rank="same")
             rank.node(f"row{row}", width="0.01", style="invis", group="rows")
             for key, box in step.boxes.items():
@@ -358,8 +354,8 @@ def _flat(step: Step) -> Iterable[tuple[str, str, bool]]:
         dummies = [_dummy(n, row) for n in step.nets.values() if row in n.trunk and n.source not in r.down]
         read_out = [k for k in here if reads_out(r, k)]
         own = [k for k in here if k not in late | early and k not in read_out]
-        spine = {k for s in r.spines.values() for k in s.path}
-        for b in [k for k in here if k in late and k not in spine]:
+        ways = {k for s in r.spines.values() for k in s.path}
+        for b in [k for k in here if k in late and k not in ways]:
             for a in [*own, *dummies]:
                 yield (a, b, False)
         for b in risers:
@@ -368,12 +364,12 @@ def _flat(step: Step) -> Iterable[tuple[str, str, bool]]:
         for b in read_out:
             for a in [k for k in here if k not in read_out] + risers:
                 yield (a, b, False)
-        for a in [k for k in here if k in early and k not in spine]:
+        for a in [k for k in here if k in early and k not in ways]:
             for b in [*own, *dummies]:
                 yield (a, b, False)
 
 
-# ---------------------------------------------------------------- y, alignment, sockets
+# ---------------------------------------------------------------- y and alignment
 
 
 def _levels(step: Step) -> None:
@@ -434,97 +430,10 @@ def _snap(step: Step) -> None:
         last_row = min(e for e, _ in ends)
         targets = sorted((step.boxes[w.target].x for e, w in ends if e == last_row), reverse=True)
         for x in targets:
-            others = [
-                b for k, b in step.boxes.items()
-                if row[k] < last_row and k != net.key and abs(b.x - x) < (b.width + (box.width if row[k] == 0 else DUMMY)) / 2 + 8
-            ]  # fmt: skip
-            if not others:
+            below = [(k, b) for k, b in step.boxes.items() if row[k] < last_row and k != net.key]
+            if all(abs(b.x - x) >= (b.width + (DUMMY if row[k] else box.width)) / 2 + 8 for k, b in below):
                 box.x = x
                 for r in net.trunk:
                     if r < last_row:
                         net.trunk[r] = x
                 break
-
-
-def _sockets(step: Step) -> None:
-    """Where each wire ends at its node; a card's sockets in the order its wires arrive."""
-    graph = step.graph
-    for key, box in step.boxes.items():
-        if key not in graph.nodes:
-            continue
-        node = graph.nodes[key]
-        wires = {w.socket: w for w in graph.wires if w.target == key}
-        sides: dict[str, list[tuple[float, int]]] = {}
-        for k, socket in enumerate(node.sockets):
-            wire = wires.get(k)
-            if wire is None:
-                if socket.label:
-                    sides.setdefault("below", []).append((1e9 + k, k))
-                continue
-            side = _side(step, wire)
-            if side == "level":
-                side = "left" if step.boxes[wire.source].x < box.x else "right"
-            sides.setdefault(side, []).append((_from(step, wire), k))
-        if node.kind == "state" and not node.sockets:
-            for wire in wires.values():
-                side = _side(step, wire)
-                side = ("left" if step.boxes[wire.source].x < box.x else "right") if side == "level" else side
-                sides.setdefault(side, []).append((0.0, wire.socket))
-        for side, found in sides.items():
-            _attach(step, node, box, side, [k for _, k in sorted(found)])
-
-
-def _from(step: Step, wire: Wire) -> float:
-    """A position that orders arriving wires from left to right."""
-    if is_near(wire):
-        rail = rail_of(wire)
-        if rail in step.nets:
-            end = step.rows.row[wire.target] - 1
-            trunk = step.nets[rail].trunk.get(end)
-            return trunk if trunk is not None else -1e6 * wire.lag * -1 + step.rows.row[rail]
-        return -1e6
-    key = port_of(wire) if is_port(step.graph, wire) else wire.source
-    net = step.nets.get(key)
-    if net is not None:
-        up = step.rows.row[net.key] < step.rows.row[wire.target]
-        near = net.trunk.get(step.rows.row[wire.target] + (-1 if up else 1))
-        if near is not None:
-            return near
-    return step.boxes[key].x
-
-
-def _attach(step: Step, node: Node, box: Box, side: str, sockets: list[int]) -> None:
-    if side in ("left", "right"):
-        sign = -1 if side == "left" else 1
-        for k in sockets:
-            edge = box.x + sign * box.width / 2
-            width = pill_width(node.sockets[k].label) if node.sockets else 0.0
-            pill = (edge + sign * width / 2, box.y, width) if width else None
-            step.ports[node.key, k] = Port(edge + sign * width, box.y, side, pill)
-        return
-    sign = 1 if side == "below" else -1
-    edge = box.y + sign * box.height / 2
-    if node.kind == "card":
-        widths = [max(pill_width(node.sockets[k].label), 12.0) for k in sockets]
-        x = box.x - (sum(widths) + PILL_GAP * (len(widths) - 1)) / 2
-        for k, width in zip(sockets, widths, strict=True):
-            centre = round(x + width / 2, 1)
-            pill = (centre, edge + sign * PILL / 2, width)
-            if not node.sockets[k].wired:
-                step.biases[node.key, k] = pill
-            elif node.sockets[k].label:
-                step.ports[node.key, k] = Port(centre, edge + sign * PILL, side, pill)
-            else:
-                step.ports[node.key, k] = Port(centre, edge, side)
-            x += width + PILL_GAP
-        return
-    for n, k in enumerate(sockets):
-        dx = (n - (len(sockets) - 1) / 2) * (
-            16.0 if node.kind == "round" else min(18.0, box.width / (len(sockets) + 1))
-        )
-        y = edge
-        if node.kind == "round":
-            radius = box.height / 2
-            dx = max(-radius * 0.72, min(radius * 0.72, dx))
-            y = box.y + sign * (radius**2 - dx**2) ** 0.5
-        step.ports[node.key, k] = Port(round(box.x + dx, 1), round(y, 1), side)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -42,8 +41,8 @@ def _boxes(scene: Scene) -> Iterable[Rect]:
         yield (m.x - m.width / 2, m.y - m.height / 2, m.x + m.width / 2, m.y + m.height / 2)
         for p in m.pills:
             yield (p.x - p.width / 2, p.y - PILL / 2, p.x + p.width / 2, p.y + PILL / 2)
-    for p in scene.panels:
-        yield (p.x + 8, p.y + 4, p.x + 60, p.y + 20)
+    for panel in scene.panels:
+        yield (panel.x + 8, panel.y + 4, panel.x + 60, panel.y + 20)
 
 
 def _overlap(a: Rect, b: Rect) -> float:

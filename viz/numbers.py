@@ -19,7 +19,7 @@ import numpy as np
 from dsl.system.system import Extent, Index, Position, Read, Size, System
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import Symbol, postorder
-from viz.graph import Graph, Node, Wire, offset
+from viz.graph import Graph, Node, Wire
 
 Array = np.ndarray[Any, Any]
 Point = tuple[str, int]  # a node and its step
@@ -110,7 +110,8 @@ class Backward:
         self.lane = graph.lanes[0]
         if [a for a in graph.lanes if a] != [self.lane] or any(len(n.axes) > 1 for n in graph.nodes.values()):
             raise ValueError(
-                f"{graph.system.name} has several time axes; gradients along wires are drawn for cells with one (viz.unrolled draws its structure)"
+                f"{graph.system.name} has several time axes; gradients along wires are drawn for cells with one "
+                "(viz.unrolled draws its structure)"
             )
         self.length = values.lengths[self.lane]
 
@@ -146,12 +147,12 @@ class Backward:
         ready = [p for p, n in waiting.items() if not n]
         while ready:
             key, step = point = ready.pop()
-            g = sweep.cotangents.get(point) if keep in (None, key) else sweep.cotangents.pop(point, None)
-            messages = (
-                self.through(self.graph.nodes[key], step, g, lead, sweep if parameters else None)
-                if g is not None
-                else {}
-            )
+            arrived = sweep.cotangents.get(point)
+            if keep not in (None, key):
+                sweep.cotangents.pop(point, None)
+            messages: dict[int, Array] = {}
+            if arrived is not None:
+                messages = self.through(self.graph.nodes[key], step, arrived, lead, sweep if parameters else None)
             for wire in self.incoming.get(key, ()):
                 if wire.relation != "step":
                     continue
@@ -188,14 +189,13 @@ class Backward:
         if not inlined:
             parts = self.pull(symbol, step, g, lead)
             varying = [k for k, a in enumerate(symbol.args) if any(s.operand is a for s in node.sockets)]
-            return {n: parts[k] for n, k in enumerate(varying) if parts[k] is not None}
-        body = symbol
+            return {n: part for n, k in enumerate(varying) if (part := parts[k]) is not None}
         terms = {s.term for s in node.sockets}
         if symbol not in terms and not symbol.is_op("add", "sub", "neg"):
             inner = self.pull(symbol, step, g, lead)[0]
             if inner is None:
                 return {}
-            g, body = inner, symbol.args[0]
+            g = inner
         out: dict[int, Array] = {}
         for k, socket in enumerate(node.sockets):
             assert socket.term is not None
@@ -212,7 +212,6 @@ class Backward:
                     continue
                 message = parts[place]  # type: ignore[assignment]
             out[k] = message
-        del body
         return out
 
     def pull(self, symbol: Symbol, step: int, g: Array, lead: int) -> list[Array | None]:
@@ -303,7 +302,3 @@ def jacobian_norm(backward: Backward, wire: Wire, step: int) -> float:
     basis = np.eye(size).reshape((size, *np.shape(value)))
     message = backward.through(backward.graph.nodes[wire.target], step, basis, 1, None).get(wire.socket)
     return 0.0 if message is None else float(np.linalg.norm(np.asarray(message).reshape(size, -1), 2))
-
-
-def lag_of(graph: Graph, index: Index) -> int:
-    return offset(index, graph.system.arguments)

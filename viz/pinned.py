@@ -1,7 +1,7 @@
 """Writing a scene as DOT with every node and edge pinned where the picture has it.
 
-Graphviz's `nop2` draws it without moving anything (`dot -Knop2`, pygraphviz with prog="nop2"). One edge is one read of an
-equation; points that a read passes are all in its `pos`.
+Graphviz's `nop2` draws it without moving anything (`dot -Knop2`, pygraphviz with prog="nop2"). One edge is
+one read of an equation; all points that the read passes are in its `pos`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import graphviz
 
 from viz import theme
 from viz.scene import Mark, Piece, Point, Scene
+from viz.svg import shorten
 
 _SHAPES = {"state": "box", "chip": "box", "card": "box", "capsule": "box", "round": "circle", "delay": "square"}
 
@@ -52,7 +53,7 @@ def write(scene: Scene) -> str:
             ids[source, s] = tail
             dot.node(_quoted(tail), label="", shape="point", pos=_point(pieces[0].points[0]), width="0.02")
         dot.edge(_quoted(tail), _quoted(ids[target, t]), pos=_spline(pieces), **_edge_style(pieces[-1], lag))
-    return dot.source
+    return str(dot.source)
 
 
 def _quoted(name: str) -> str:
@@ -71,15 +72,14 @@ def _mark(dot: graphviz.Digraph, m: Mark) -> None:
     style = "rounded,filled,dashed" if "boundary" in m.classes else "rounded,filled"
     if m.node.kind == "round":
         style = "filled"
-    dot.node(
-        _quoted(m.id), label=_html(m.title), pos=_point((m.x, m.y)), width=f"{m.width / 72:.3f}", height=f"{m.height / 72:.3f}",
-        shape=_SHAPES[m.node.kind], fillcolor=fill, color=line, style=style,
-    )  # fmt: skip
+    size = {"width": f"{m.width / 72:.3f}", "height": f"{m.height / 72:.3f}"}
+    look = {"shape": _SHAPES[m.node.kind], "fillcolor": fill, "color": line, "style": style}
+    dot.node(_quoted(m.id), label=_html(m.title), pos=_point((m.x, m.y)), **size, **look)
+    surface, faint = theme.COLOURS["surface"][0], theme.COLOURS["faint"][0]
     for n, pill in enumerate(m.pills):
-        dot.node(
-            f"{_quoted(m.id)}/pill{n}", label=_html(pill.label), pos=_point((pill.x, pill.y)), width=f"{pill.width / 72:.3f}",
-            height="0.222", shape="box", fontsize="10.5", fillcolor=theme.COLOURS["surface"][0], color=theme.COLOURS["faint"][0],
-        )  # fmt: skip
+        size = {"width": f"{pill.width / 72:.3f}", "height": "0.222", "fontsize": "10.5"}
+        look = {"shape": "box", "fillcolor": surface, "color": faint}
+        dot.node(f"{_quoted(m.id)}/pill{n}", label=_html(pill.label), pos=_point((pill.x, pill.y)), **size, **look)
 
 
 def _html(label: theme.Label) -> str:
@@ -102,7 +102,7 @@ def _spline(pieces: list[Piece]) -> str:
             points += [a, b, b]
         points += piece.points[1:]
     end = points[-1]
-    return f"e,{_point(end)} " + " ".join(_point(p) for p in points)
+    return f"e,{_point(end)} " + " ".join(_point(p) for p in shorten(points, 7.0))
 
 
 def _edge_style(piece: Piece, lag: int) -> dict[str, str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from viz import theme
-from viz.svg import coordinate, text
+from viz.svg import coordinate, rect, stroke, text
+
+Array = np.ndarray[Any, Any]
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -42,10 +45,7 @@ class Frame:
         return (self.x + across * self.width, self.y + self.height * (1 - up))
 
     def box(self) -> str:
-        return (
-            f'<rect class="panel" x="{coordinate(self.x)}" y="{coordinate(self.y)}" width="{coordinate(self.width)}" '
-            f'height="{coordinate(self.height)}" rx="3"/>'
-        )
+        return rect(self.x, self.y, self.width, self.height, "panel", 3)
 
     def axes(self, xlabel: str, ylabel: str, whole: bool = True) -> list[str]:
         """Frame, ticks and labels; with `log`, ticks are powers of ten. `whole` keeps x ticks integers."""
@@ -68,7 +68,7 @@ class Frame:
         return out
 
     def _tick(self, x: float, y: float, dx: float, dy: float) -> str:
-        return f'<path class="wire" style="stroke-width:1" d="M{coordinate(x)} {coordinate(y)}l{coordinate(dx)} {coordinate(dy)}"/>'
+        return stroke(f"M{coordinate(x)} {coordinate(y)}l{coordinate(dx)} {coordinate(dy)}", 1)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], classes: str, width: float = 1.6, dash: str = "") -> str:
         """A line through the points with finite (and, on a log scale, positive) y; gaps elsewhere."""
@@ -80,8 +80,7 @@ class Frame:
             px, py = self.at(x, y)
             data.append(f"{'L' if pen else 'M'}{coordinate(px)} {coordinate(py)}")
             pen = True
-        style = f"stroke-width:{width}" + (f";stroke-dasharray:{dash}" if dash else "")
-        return f'<g class="{classes}"><path class="wire" style="{style}" d="{"".join(data)}"/></g>'
+        return f'<g class="{classes}">{stroke("".join(data), width, dash)}</g>'
 
     def dots(self, xs: Sequence[float], ys: Sequence[float], classes: str, radius: float = 3.0) -> str:
         marks = "".join(
@@ -91,7 +90,7 @@ class Frame:
         return f'<g class="{classes}">{marks}</g>'
 
 
-def thinned(xs: np.ndarray, ys: np.ndarray, most: int = 900) -> tuple[list[float], list[float]]:  # type: ignore[type-arg]
+def thinned(xs: Array, ys: Array, most: int = 900) -> tuple[list[float], list[float]]:
     """At most about `most` points of a long curve: each bin's first, least and greatest, so no peak is lost."""
     if len(xs) <= most:
         return [float(x) for x in xs], [float(y) for y in ys]
@@ -103,7 +102,7 @@ def thinned(xs: np.ndarray, ys: np.ndarray, most: int = 900) -> tuple[list[float
     return [float(xs[k]) for k in keep], [float(ys[k]) for k in keep]
 
 
-def span(values: np.ndarray, log: bool = False) -> tuple[float, float]:  # type: ignore[type-arg]
+def span(values: Array, log: bool = False) -> tuple[float, float]:
     """The range of the finite values with some air; of their log10 with `log`."""
     good = values[np.isfinite(values)]
     if log:

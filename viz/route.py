@@ -10,8 +10,9 @@ from __future__ import annotations
 from itertools import permutations
 
 from viz.columns import direction_of
-from viz.graph import Wire
-from viz.layout import TRACK, Box, Net, Path, Port, Step, leaves_up
+from viz.graph import Graph, Wire
+from viz.layout import TRACK, Box, Net, Path, Port, Step, arrange, leaves_up
+from viz.sockets import sockets
 
 Point = tuple[float, float]
 BEND = 7.0
@@ -64,6 +65,14 @@ def polyline(points: list[Point], radius: float = BEND) -> list[Point]:
 def _toward(a: Point, b: Point, r: float) -> Point:
     d = max(abs(b[0] - a[0]) + abs(b[1] - a[1]), 1e-9)
     return (a[0] + (b[0] - a[0]) * r / d, a[1] + (b[1] - a[1]) * r / d)
+
+
+def lay_out(graph: Graph, lane: str, stepped: bool = True) -> Step:
+    """One step of `lane`, complete: nodes placed, sockets set, wires routed."""
+    step = arrange(graph, lane, stepped)
+    sockets(step)
+    run(step)
+    return step
 
 
 def run(step: Step) -> None:

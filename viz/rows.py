@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -19,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from viz.graph import Graph, Node, Wire
 
 LINEAR = ("×", "+", "−")
+Constraint = tuple[str, str, int, bool]  # a, b, gap: row(b) >= row(a) + gap; whether it may be dropped
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _path(
         return passes and key not in taken and found.block[key] == found.block[state]
 
     near = [w for w in wires if w.source == state and is_near(w) and w.lag == found.direction[state]]
-    frontier = [(w.target, (w.target,)) for w in near if may(w.target)]
+    frontier: list[tuple[str, tuple[str, ...]]] = [(w.target, (w.target,)) for w in near if may(w.target)]
     seen = {key for key, _ in frontier}
     while frontier:
         key, path = frontier.pop(0)
@@ -196,37 +198,67 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
     for spine in found.spines.values():
         for key in spine.path:
             group[key] = f"spine:{spine.state}"
-    constraints: list[tuple[str, str, int, bool]] = []  # a, b, gap, may be dropped
-    low = ["floor"]
-    for node in nodes.values():
-        if node.kind == "chip":
-            constraints.append(("floor", node.key, 0, False))
-    block_rails: dict[int, list[str]] = {}
+    constraints: list[Constraint] = [("floor", n.key, 0, False) for n in nodes.values() if n.kind == "chip"]
+    rails = _rails(found, nodes, wires, group)
+    _lay_rails(found, nodes, group, rails, constraints)
     for wire in wires:
         if is_near(wire) and wire.source in nodes and not _on_spine(found, wire):
-            rail = rail_of(wire)
-            if rail not in found.rails:
-                found.rails[rail] = (wire.source, wire.lag)
-                block_rails.setdefault(found.block[wire.source], []).append(rail)
-                group[rail] = rail
-            constraints.append((rail, group[wire.target], 1, True))
+            constraints.append((rail_of(wire), group[wire.target], 1, True))
         elif is_port(graph, wire):
             constraints.append(("floor", group[wire.target], 1, False))
-    for key in nodes:  # a state that came down lives on its rail
+    _flows(found, nodes, wires, group, rails, constraints)
+    _storeys(found, nodes, group, constraints)
+    level = _longest({*group.values(), "floor"}, constraints)
+    _raise(found, nodes, group, constraints, level)
+    for key in group:
+        found.row[key] = level[group[key]]
+    _clear_highways(found, nodes, wires)
+    _targets_up(found, nodes, wires)
+
+
+def _rails(found: Rows, nodes: dict[str, Node], wires: list[Wire], group: dict[str, str]) -> dict[int, list[str]]:
+    """Every rail that is needed, by component, states that came down (which stand on theirs) lowest."""
+    for wire in wires:
+        if is_near(wire) and wire.source in nodes and not _on_spine(found, wire):
+            found.rails.setdefault(rail_of(wire), (wire.source, wire.lag))
+    for key in nodes:
         if nodes[key].kind == "state" and key in found.down:
             rail = f"rail:{key}:{found.direction[key]:+d}"
-            if rail not in found.rails:
-                found.rails[rail] = (key, found.direction[key])
-                block_rails.setdefault(found.block[key], []).append(rail)
-                group[rail] = rail
+            found.rails.setdefault(rail, (key, found.direction[key]))
             group[key] = rail
-    for rails in block_rails.values():
+    by_block: dict[int, list[str]] = {}
+    for rail, (state, _) in found.rails.items():
+        group[rail] = rail
+        by_block.setdefault(found.block[state], []).append(rail)
+    for rails in by_block.values():
         rails.sort(key=lambda r: found.rails[r][0] not in found.down)
-        constraints += [("floor", rails[0], 1, False)]
-        constraints += [(a, b, 1, False) for a, b in zip(rails, rails[1:], strict=False)]
-    for block, rails in block_rails.items():  # nothing but states stands on a rail's row
+    return by_block
+
+
+def _lay_rails(
+    found: Rows,
+    nodes: dict[str, Node],
+    group: dict[str, str],
+    by_block: dict[int, list[str]],
+    constraints: list[Constraint],
+) -> None:
+    """Rails above one another below the rest of their component: nothing but states stands on a rail's row."""
+    for block, rails in by_block.items():
+        constraints.append(("floor", rails[0], 1, False))
+        constraints += [(a, b, 1, False) for a, b in pairwise(rails)]
         members = [group[k] for k in nodes if found.block[k] == block and nodes[k].kind != "chip"]
         constraints += [(rails[-1], m, 1, True) for m in dict.fromkeys(members) if m not in rails]
+
+
+def _flows(
+    found: Rows,
+    nodes: dict[str, Node],
+    wires: list[Wire],
+    group: dict[str, str],
+    rails: dict[int, list[str]],
+    constraints: list[Constraint],
+) -> None:
+    """Data flows up, except that what follows a highway comes down; a gate may stand beside its product."""
     on = {k for s in found.spines.values() for k in s.path}
     for wire in wires:
         if wire.relation != "step" or wire.lag or wire.source not in nodes:
@@ -236,23 +268,14 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
             continue
         falls = b in found.down and found.block[a] == found.block[b]
         if falls and (a in found.down or a in on):
-            level = (
-                nodes[a].kind == "card" and a not in on and nodes[b].kind != "state"
-            )  # a gate may stand beside its product
-            constraints.append((group[b], group[a], 0 if level else 1, True))
+            beside = nodes[a].kind == "card" and a not in on and nodes[b].kind != "state"
+            constraints.append((group[b], group[a], 0 if beside else 1, True))
         elif falls:
             constraints.append((group[a], group[b], 0, True))
         else:
             constraints.append((group[a], group[b], 1, False))
         if found.block[a] != found.block[b]:
-            constraints += [(group[a], rail, 1, True) for rail in block_rails.get(found.block[b], ())]
-    _storeys(found, nodes, group, constraints)
-    level = _longest({*group.values(), *low}, constraints)
-    _raise(found, nodes, group, constraints, level)
-    for key in group:
-        found.row[key] = level[group[key]]
-    _clear_highways(found, nodes, wires)
-    _targets_up(found, nodes, wires)
+            constraints += [(group[a], rail, 1, True) for rail in rails.get(found.block[b], ())]
 
 
 def _on_spine(found: Rows, wire: Wire) -> bool:
@@ -260,9 +283,7 @@ def _on_spine(found: Rows, wire: Wire) -> bool:
     return spine is not None and spine.sign == wire.lag and spine.path[0] == wire.target
 
 
-def _storeys(
-    found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[tuple[str, str, int, bool]]
-) -> None:
+def _storeys(found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[Constraint]) -> None:
     """Each recurrent component stands on the one before it."""
     members: dict[int, list[str]] = {}
     for key, node in nodes.items():
@@ -275,7 +296,7 @@ def _storeys(
             constraints += [(a, b, 1, False) for b in dict.fromkeys(members[upper])]
 
 
-def _longest(names: Iterable[str], constraints: list[tuple[str, str, int, bool]]) -> dict[str, int]:
+def _longest(names: Iterable[str], constraints: list[Constraint]) -> dict[str, int]:
     """The least rows from 0 that satisfy the constraints; droppable ones go when they form a cycle."""
     order = sorted(names)
     level = dict.fromkeys(order, 0)
@@ -311,7 +332,7 @@ def _raise(
     found: Rows,
     nodes: dict[str, Node],
     group: dict[str, str],
-    constraints: list[tuple[str, str, int, bool]],
+    constraints: list[Constraint],
     level: dict[str, int],
 ) -> None:
     """What comes down stays as high as it can; the cards of a component share a row where they can."""

@@ -7,7 +7,7 @@ from html import escape
 
 from viz import theme
 from viz.layout import BOX, PILL, SMALL, TITLE
-from viz.scene import Mark, Piece, Point, Scene
+from viz.scene import Mark, Piece, Pill, Point, Scene
 
 MARGIN = 14.0
 
@@ -17,13 +17,26 @@ def coordinate(value: float) -> str:
     return text[:-2] if text.endswith(".0") else text
 
 
+def rect(x: float, y: float, width: float, height: float, classes: str, rx: float = 0.0, inside: str = "") -> str:
+    """A rectangle by its corner; `inside` is what the element contains."""
+    place = f'x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(width)}" height="{coordinate(height)}"'
+    rounded = f' rx="{coordinate(rx)}"' if rx else ""
+    return f'<rect class="{classes}" {place}{rounded}' + (f">{inside}</rect>" if inside else "/>")
+
+
+def stroke(data: str, width: float, dash: str = "") -> str:
+    """A wire of a given width, for legends and plots."""
+    style = f"stroke-width:{coordinate(width)}" + (f";stroke-dasharray:{dash}" if dash else "")
+    return f'<path class="wire" style="{style}" d="{data}"/>'
+
+
 def text(
     x: float, y: float, label: Sequence[theme.Span], size: float, anchor: str = "middle", classes: str = ""
 ) -> str:
     """A label centred at (x, y); scripts are shifted spans, which every renderer draws alike."""
     parts, shift = [], 0.0
     for span in label:
-        target = -span.script * -1 * 0.0 if not span.script else (0.24 if span.script < 0 else -0.34) * size
+        target = {-1: 0.24, 0: 0.0, 1: -0.34}[span.script] * size
         style = f' dy="{coordinate(target - shift)}"' if target != shift else ""
         small = f' font-size="{coordinate(size * 0.72)}"' if span.script else ""
         shift = target
@@ -116,76 +129,59 @@ def piece(p: Piece, halo: bool) -> str:
 def _reads(p: Piece) -> str:
     if not p.head:
         return ""
+
+    def at(key: str, step: int | None) -> str:
+        return f"{key}@{'' if step is None else step}"
+
     said = " ".join(
-        f"{r.wire.source}@{'' if r.source_step is None else r.source_step}>{r.wire.target}@{'' if r.target_step is None else r.target_step}.{r.wire.socket}"
-        for r in p.reads
+        f"{at(r.wire.source, r.source_step)}>{at(r.wire.target, r.target_step)}.{r.wire.socket}" for r in p.reads
     )
     return f' data-read="{escape(said)}"'
 
 
 def mark(m: Mark) -> str:
     x, y, w, h = m.x - m.width / 2, m.y - m.height / 2, m.width, m.height
-    box = f'x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(w)}" height="{coordinate(h)}"'
     out = [f'<g id="{escape(m.id)}" class="node {" ".join(m.classes)}" data-node="{escape(m.node.key)}">']
     if m.hint:
         out.append(f"<title>{escape(m.hint)}</title>")
     for pill in m.pills:
-        px, py = pill.x - pill.width / 2, pill.y - PILL / 2
-        out.append(
-            f'<rect class="chip" x="{coordinate(px)}" y="{coordinate(py)}" width="{coordinate(pill.width)}" '
-            f'height="{coordinate(PILL)}" rx="3"/>' + text(pill.x, pill.y, _signed(pill), SMALL)
-        )
+        out.append(rect(pill.x - pill.width / 2, pill.y - PILL / 2, pill.width, PILL, "chip", 3))
+        out.append(text(pill.x, pill.y, _signed(pill), SMALL))
     if "many" in m.classes:
-        out.append(
-            f'<rect class="body" x="{coordinate(x + 4)}" y="{coordinate(y - 4)}" width="{coordinate(w)}" height="{coordinate(h)}" rx="8"/>'
-        )
-    match m.node.kind:
-        case "round":
-            out.append(f'<circle class="body" cx="{coordinate(m.x)}" cy="{coordinate(m.y)}" r="{coordinate(h / 2)}"/>')
-        case "delay":
-            out.append(f'<rect class="body" {box} rx="2"/>')
-        case "chip":
-            out.append(f'<rect class="body" {box} rx="4"/>')
-        case "state":
-            out.append(f'<rect class="body" {box} rx="9"/>')
-        case _ if "loss" in m.classes:
-            out.append(f'<rect class="body" {box} rx="{coordinate(h / 2)}"/>')
-        case _:
-            out.append(f'<rect class="body" {box} rx="6"/>')
-    size = 16.0 if m.node.kind == "round" else TITLE
-    out.append(text(m.x, m.y, m.title, size))
+        out.append(rect(x + 4, y - 4, w, h, "body", 8))
+    if m.node.kind == "round":
+        out.append(f'<circle class="body" cx="{coordinate(m.x)}" cy="{coordinate(m.y)}" r="{coordinate(h / 2)}"/>')
+    else:
+        corner = h / 2 if "loss" in m.classes else {"delay": 2.0, "chip": 4.0, "state": 9.0}.get(m.node.kind, 6.0)
+        out.append(rect(x, y, w, h, "body", corner))
+    out.append(text(m.x, m.y, m.title, 16.0 if m.node.kind == "round" else TITLE))
     out.append("</g>")
     return "".join(out)
 
 
-def _signed(pill: object) -> tuple[theme.Span, ...]:
-    label, sign = pill.label, pill.sign  # type: ignore[attr-defined]
-    return (theme.Span("−"), *label) if sign == "−" else tuple(label)
+def _signed(pill: Pill) -> theme.Label:
+    return (theme.Span("−"), *pill.label) if pill.sign == "−" else pill.label
 
 
 def write(scene: Scene) -> str:
     """The whole SVG document."""
     x, y, w, h = scene.bounds
+    box = " ".join(coordinate(v) for v in scene.bounds)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tg" role="img" aria-label="{escape(scene.title)}" '
-        f'viewBox="{coordinate(x)} {coordinate(y)} {coordinate(w)} {coordinate(h)}" width="{coordinate(w)}" height="{coordinate(h)}">',
+        f'viewBox="{box}" width="{coordinate(w)}" height="{coordinate(h)}">',
         f"<title>{escape(scene.title)}</title>",
         f"<style>{theme.css()}</style>",
-        f'<rect class="surface" x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(w)}" height="{coordinate(h)}"/>',
+        rect(x, y, w, h, "surface"),
     ]
-    for p in scene.panels:
-        out.append(
-            f'<rect class="panel" x="{coordinate(p.x)}" y="{coordinate(p.y)}" width="{coordinate(p.width)}" '
-            f'height="{coordinate(p.height)}" rx="12"/>'
-            + text(p.x + 12, p.y + 14, theme.label(p.label), 11.5, "start", "muted")
-        )
+    for panel in scene.panels:
+        out.append(rect(panel.x, panel.y, panel.width, panel.height, "panel", 12))
+        out.append(text(panel.x + 12, panel.y + 14, theme.label(panel.label), 11.5, "start", "muted"))
     for a, b in scene.gaps:
-        out.append(
-            f'<path class="gap" d="M{coordinate(a[0])} {coordinate(a[1])}L{coordinate(b[0])} {coordinate(b[1])}"/>'
-        )
-    pieces = sorted(enumerate(scene.pieces), key=lambda v: (v[1].order, v[0]))
+        ends = f"M{coordinate(a[0])} {coordinate(a[1])}L{coordinate(b[0])} {coordinate(b[1])}"
+        out.append(f'<path class="gap" d="{ends}"/>')
     equation = {m.node.key: m.node.equation for m in scene.marks}
-    for _, p in pieces:
+    for p in sorted(scene.pieces, key=lambda p: p.order):
         out.append(_linked(scene, equation.get(p.reads[0].wire.target) if p.reads else None, piece(p, halo=p.halo)))
     out += [_linked(scene, m.node.equation, mark(m)) for m in scene.marks]
     for p in scene.pieces:

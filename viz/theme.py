@@ -44,10 +44,11 @@ RAMP = 6  # number of ramp colours
 
 # advance widths of ASCII 32..126 in thousandths of an em (DejaVu Sans, the widest of the stack)
 _ASCII = (
-    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636, 636, 636,
-    636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632, 575, 775, 752, 295, 295, 656, 557, 863, 748, 787,
-    603, 787, 695, 635, 611, 732, 684, 989, 685, 611, 685, 390, 337, 390, 838, 500, 500, 613, 635, 550, 635, 615, 352, 635,
-    634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
+    318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636,
+    636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632, 575, 775,
+    752, 295, 295, 656, 557, 863, 748, 787, 603, 787, 695, 635, 611, 732, 684, 989, 685, 611, 685, 390,
+    337, 390, 838, 500, 500, 613, 635, 550, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612,
+    635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838,
 )  # fmt: skip
 _OTHER = {"·": 318, "…": 1000, "‖": 500, "∂": 517, "ᵀ": 385, "²": 401, "⁻": 528, "¹": 401, "½": 969, "₀": 401, " ": 318}
 
@@ -126,13 +127,14 @@ def css() -> str:
         f".tg .head{{{paint('fill', 'wire')};stroke:none}}",
         f".tg .halo{{{paint('stroke', 'panel')};fill:none;stroke-width:6}}",
         f".tg .input .body{{{paint('fill', 'input-fill')};{paint('stroke', 'wire')}}}",
-        f".tg .boundary .body{{stroke-dasharray:3 2.5}}",
+        ".tg .boundary .body{stroke-dasharray:3 2.5}",
         ".tg .output>.body{stroke-width:2.2}",
         f".tg .faded .wire{{{paint('stroke', 'faint')};stroke-width:1.2}}",
         f".tg .faded .head{{{paint('fill', 'faint')}}}",
         f".tg text.number{{{paint('stroke', 'panel')};stroke-width:3px;paint-order:stroke;stroke-linejoin:round}}",
         ".tg text.code{font-family:'DejaVu Sans Mono',Consolas,Menlo,monospace;white-space:pre}",
-        f".tg .equation .mark{{fill:none}}.tg .equation:target .mark{{{paint('fill', 'gate-fill')};{paint('stroke', 'gate')}}}",
+        ".tg .equation .mark{fill:none}",
+        f".tg .equation:target .mark{{{paint('fill', 'gate-fill')};{paint('stroke', 'gate')}}}",
         ".tg .node.dim,.tg .faded{opacity:.45}",
         f".tg .chosen>.body{{stroke-width:3.2;{paint('stroke', 'ramp-4')}}}",
     ]
@@ -140,13 +142,11 @@ def css() -> str:
         rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:1.5}}")
     for role in ("state-a", "state-b"):
         rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:2}}")
-        rules.append(f".tg .{role}.net .wire{{{paint('stroke', role)}}}.tg .{role}.net .head{{{paint('fill', role)}}}")
+    for role in ("state-a", "state-b", "skip", "loss"):
+        rules.append(f".tg .{role}.net .wire{{{paint('stroke', role)}}}")
+        rules.append(f".tg .{role}.net .head{{{paint('fill', role)}}}")
     rules.append(".tg .state-b.net .wire{stroke-width:2}.tg .highway .wire{stroke-width:4}")
-    rules.append(
-        f".tg .skip.net .wire{{{paint('stroke', 'skip')};stroke-width:1.8}}.tg .skip.net .head{{{paint('fill', 'skip')}}}"
-    )
-    rules.append(f".tg .loss.net .wire{{{paint('stroke', 'loss')}}}.tg .loss.net .head{{{paint('fill', 'loss')}}}")
-    rules.append(".tg .wire.dashed{stroke-dasharray:6 4}")
+    rules.append(".tg .skip.net .wire{stroke-width:1.8}.tg .wire.dashed{stroke-dasharray:6 4}")
     for k in range(RAMP):
         rules.append(
             f".tg .hot.r{k} .wire{{{paint('stroke', f'ramp-{k}')}}}.tg .hot.r{k} .head{{{paint('fill', f'ramp-{k}')}}}"

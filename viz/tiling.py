@@ -12,7 +12,7 @@ from viz import theme
 from viz.graph import Wire
 from viz.layout import BOX, Step, title_of
 from viz.route import BEND, line, polyline
-from viz.rows import is_near, port_of, rail_of
+from viz.rows import is_near, rail_of
 from viz.scene import Mark, Panel, Piece, Pill, Point, Read, Scene, Text
 
 PAD = 16.0
@@ -39,9 +39,15 @@ class Tiles:
     """Places `steps` (None is an elision) of one lane in a scene, the first panel's corner at `origin`."""
 
     def __init__(
-        self, scene: Scene, step: Step, steps: Sequence[int | None], length: int, origin: Point = (0.0, 0.0), first: int = 0,
+        self,
+        scene: Scene,
+        step: Step,
+        steps: Sequence[int | None],
+        length: int,
+        origin: Point = (0.0, 0.0),
+        first: int = 0,
         columns: Sequence[float] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.scene, self.step, self.steps, self.length, self.first = scene, step, list(steps), length, first
         self.lane = step.lane
         self.near = self._near()
@@ -154,13 +160,13 @@ class Tiles:
             else:
                 self._port_chip(column, s, key)
         for n, path in enumerate(self.step.paths):
-            rail = path.net in self.near
+            order = 2.0 if path.net.startswith("spine") else 1.0 if path.net in self.near else 0.0
             reads = tuple(Read(w, s + w.lag if w.relation == "step" else None, s) for w in path.wires)
-            self.scene.pieces.append(
-                Piece(f"{self.lane}{s}-p{n}", path.net, [self.at(column, p) for p in path.points], reads, path.head,
-                      self._classes(path.wires[0], path.net), order=1.0 if rail else 2.0 if path.net.startswith("spine") else 0.0, halo=rail or path.net.startswith("spine"),
-                      tail=path.tail)
-            )  # fmt: skip
+            points = [self.at(column, p) for p in path.points]
+            classes = self._classes(path.wires[0], path.net)
+            piece = Piece(f"{self.lane}{s}-p{n}", path.net, points, reads, path.head, classes, tail=path.tail)
+            piece.order, piece.halo = order, order > 0
+            self.scene.pieces.append(piece)
 
     def _mark(self, column: int, s: int, key: str, x: float, y: float) -> None:
         node, box = self.step.graph.nodes[key], self.step.boxes[key]
@@ -205,10 +211,11 @@ class Tiles:
             return
         box, node = self.step.boxes[key], self.step.graph.nodes[wire.source]
         x, y = self.at(column, (box.x, box.y))
+        title, hint = theme.name(node.stream or "", self.label(index)), f"{node.stream}[{index + self.first}]"
+        classes = [self.role(node.key), "state", "boundary"]
         self.scene.marks.append(
-            Mark(f"{self.lane}{s}:{key}", node, index, x, y, box.width, BOX, theme.name(node.stream or "", self.label(index)),
-                 [self.role(node.key), "state", "boundary"], [], f"{node.stream}[{index + self.first}]")
-        )  # fmt: skip
+            Mark(f"{self.lane}{s}:{key}", node, index, x, y, box.width, BOX, title, classes, [], hint)
+        )
 
     def _dots(self, column: int) -> None:
         x = self.x[column]
@@ -340,12 +347,10 @@ class Tiles:
         lanes: list[list[tuple[float, float]]] = []
         for a, b, key, s, lag in sorted(spans, key=lambda v: (min(v[0], v[1]), max(v[0], v[1]))):
             low, high = min(a, b), max(a, b)
-            for n, lane in enumerate(lanes):
-                if all(high < x or low > y for x, y in lane):
-                    break
-            else:
+            free = (n for n, lane in enumerate(lanes) if all(high < x or low > y for x, y in lane))
+            n = next(free, len(lanes))
+            if n == len(lanes):
                 lanes.append([])
-                n = len(lanes) - 1
             lanes[n].append((low - 10, high + 10))
             self._arc(a, b, key, s, lag, n, column_of)
         self.bottom += LANE * len(lanes) + (12 if lanes else 0)

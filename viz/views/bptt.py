@@ -15,7 +15,7 @@ from dsl.system.system import System
 from viz import svg, theme
 from viz.compose import Picture, compose
 from viz.drawing import Drawing
-from viz.graph import Graph, Wire
+from viz.graph import Graph, Wire, build
 from viz.numbering import place
 from viz.numbers import Backward, Point, Sweep, Values, jacobian_norm, loss_point
 from viz.scene import Piece, Scene, Text
@@ -58,7 +58,7 @@ def bptt(
     axis = base_axes(system)[0]
     length = values.lengths[axis]
     name, step = _where(loss, length)
-    probe = Backward(compose(system, {axis: 1}).graph, values)
+    probe = Backward(build(system), values)
     seed, seeds, title = _seed(probe, system, name, step, first)
     target, at = _target(probe.graph, system, to, step, length)
     sweep = probe.run(seeds, parameters=at is None)
@@ -66,7 +66,7 @@ def bptt(
     keep = [k for k in (step - 1, step, *((at, at + 1) if at is not None else (0, 1))) if 0 <= k < length]
     picture = compose(system, {axis: length}, keep=keep, first=first)
     numbers = {edge: _size(probe, sweep, edge, weight) for edge in on}
-    _colour(picture.scene, probe, sweep, on, numbers, weight, seed, (target, at))
+    _colour(picture.scene, sweep, on, numbers, weight, seed, (target, at))
     data = _data(numbers)
     _caption(picture, probe, sweep, data, title, target, at, weight, first)
     place(picture.scene)
@@ -181,12 +181,19 @@ def _together(
 
 
 def _colour(
-    scene: Scene, probe: Backward, sweep: Sweep, on: dict[Edge, None], numbers: dict[Edge, float], weight: str, seed: Point,
+    scene: Scene,
+    sweep: Sweep,
+    on: dict[Edge, None],
+    numbers: dict[Edge, float],
+    weight: str,
+    seed: Point,
     target: tuple[str, int | None],
-) -> None:  # fmt: skip
+) -> None:
     positive = [v for v in numbers.values() if v > 0 and np.isfinite(v)]
     low, high = (min(positive), max(positive)) if positive else (0.0, 0.0)
-    lit = {seed, target} | {(w.source, s + w.lag) for w, s in on} | {(w.target, s) for w, s in on}
+    lit: set[tuple[str, int | None]] = (
+        {seed, target} | {(w.source, s + w.lag) for w, s in on} | {(w.target, s) for w, s in on}
+    )
     for piece in scene.pieces:
         value = _together(piece, sweep, on, numbers, weight)
         if value is None:
@@ -196,7 +203,8 @@ def _colour(
         piece.width = theme.ramp_width(x)
         piece.classes = [c for c in piece.classes if c != "highway"] + ["hot", theme.ramp_class(x)]
         piece.backward, piece.order = True, piece.order + 3 + x
-        ends = piece.head or "-arc-" in piece.id or ("-in-" in piece.id and len(piece.reads) > 1)
+        below = piece.net.startswith("port:")  # its number stands on the arc
+        ends = (piece.head and not below) or "-arc-" in piece.id or ("-in-" in piece.id and len(piece.reads) > 1)
         if ends and not (weight == "jacobian" and len(piece.reads) > 1):
             piece.number = theme.number(value)
     for mark in scene.marks:
@@ -263,10 +271,8 @@ def _caption(
     scene.texts.append(Text(right, base, theme.label(high), 11, "muted", "end"))
     for k in range(theme.RAMP):
         x0 = end - (theme.RAMP - k) * 26
-        width = svg.coordinate(theme.ramp_width((k + 0.5) / theme.RAMP))
-        scene.extra.append(
-            f'<g class="hot r{k}"><path class="wire" style="stroke-width:{width}" d="M{svg.coordinate(x0)} {svg.coordinate(base)}h26"/></g>'
-        )
+        line = svg.stroke(f"M{svg.coordinate(x0)} {svg.coordinate(base)}h26", theme.ramp_width((k + 0.5) / theme.RAMP))
+        scene.extra.append(f'<g class="hot r{k}">{line}</g>')
     scene.texts.append(
         Text(
             end - theme.RAMP * 26 - 6,
@@ -291,8 +297,7 @@ def _bars(picture: Picture, sizes: dict[int, float], name: str) -> None:
             continue
         height = max(1.0, 34 * sizes[step] / largest)
         x = tiles.x[column] + tiles.panel_width / 2
-        picture.scene.extra.append(
-            f'<g class="state-a"><rect class="body" x="{svg.coordinate(x - 16)}" y="{svg.coordinate(top + 34 - height)}" width="32" height="{svg.coordinate(height)}"/></g>'
-        )
+        bar = svg.rect(x - 16, top + 34 - height, 32, height, "body")
+        picture.scene.extra.append(f'<g class="state-a">{bar}</g>')
         picture.scene.texts.append(Text(x + 22, top + 27, theme.label(theme.number(sizes[step])), 10.5))
     picture.scene.texts.append(Text(tiles.x[0], top + 38, theme.label(" "), 8))

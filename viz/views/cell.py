@@ -51,12 +51,10 @@ def _equations(scene: Scene, system: System) -> None:
         if line in seen:
             continue
         seen[line] = name
-        scene.extra.append(
-            f'<g id="eq-{name}" class="equation"><rect class="mark" x="{svg.coordinate(x + svg.MARGIN - 6)}" y="{svg.coordinate(at - LINE / 2)}" '
-            f'width="{svg.coordinate(theme.text_width(line, SIZE) * 1.05 + 12)}" height="{svg.coordinate(LINE)}" rx="4"/>'
-            + svg.text(x + svg.MARGIN, at, (theme.Span(line),), SIZE, "start", "code")
-            + "</g>"
-        )
+        width = theme.text_width(line, SIZE) * 1.05 + 12
+        mark = svg.rect(x + svg.MARGIN - 6, at - LINE / 2, width, LINE, "mark", 4)
+        said = svg.text(x + svg.MARGIN, at, (theme.Span(line),), SIZE, "start", "code")
+        scene.extra.append(f'<g id="eq-{name}" class="equation">{mark}{said}</g>')
         at += LINE
     for name, line in lines:
         scene.links[name] = f"eq-{seen[line]}"

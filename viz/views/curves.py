@@ -21,10 +21,8 @@ def curves(history: Any, title: str = "Training") -> Drawing:
 
     Errors: ValueError when there is no loss yet.
     """
-    pick = (lambda k: history.get(k)) if isinstance(history, Mapping) else (lambda k: getattr(history, k, None))
-    loss = np.asarray(pick("loss") if pick("loss") is not None else [], dtype=float)
-    norm = np.asarray(pick("gradient_norm") if pick("gradient_norm") is not None else [], dtype=float)
-    valid = np.asarray(pick("valid") if pick("valid") is not None else [], dtype=float).reshape(-1, 2)
+    loss, norm = _pick(history, "loss"), _pick(history, "gradient_norm")
+    valid = _pick(history, "valid").reshape(-1, 2)
     if not len(loss):
         raise ValueError("no training step has been taken yet: nothing to draw")
     steps = np.arange(1, len(loss) + 1)
@@ -62,6 +60,11 @@ def curves(history: Any, title: str = "Training") -> Drawing:
         out.append(text(top.x + top.width / 2, bottom + 29, theme.label("step"), 11.5))
     scene.bounds = (0.0, 0.0, 730.0, bottom + 44)
     return Drawing(scene, data)
+
+
+def _pick(history: Any, key: str) -> np.ndarray[Any, Any]:
+    found = history.get(key) if isinstance(history, Mapping) else getattr(history, key, None)
+    return np.asarray([] if found is None else found, dtype=float)
 
 
 def _name(out: list[str], frame: Frame, value: float, said: str, role: str, lift: float = 0.0) -> None:

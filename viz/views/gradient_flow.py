@@ -12,7 +12,7 @@ from viz.graph import build
 from viz.numbers import Backward, Point, Values, loss_point
 from viz.plot import Frame, span
 from viz.scene import Scene
-from viz.svg import coordinate, text
+from viz.svg import coordinate, rect, stroke, text
 from viz.views.subject import base_axes, is_run, system_of
 
 MOST_LOSSES = 64
@@ -62,8 +62,7 @@ def _seeds(backward: Backward, steps: list[int], loss: str | None) -> tuple[dict
     graph, system = backward.graph, backward.graph.system
     seeds: dict[Point, Any] = {}
     if loss is not None or any(n.role == "loss" and n.axes for n in graph.nodes.values()):
-        key, label = loss_point(graph, loss, 0)[0], ""
-        label = key
+        key = label = loss_point(graph, loss, 0)[0]
     else:
         output = next((system.aliases.get(o, o) for o in system.outputs), list(system.equations)[-1])
         key, label = graph.home[output], f"Σ {output}"
@@ -95,19 +94,12 @@ def _draw(cell: str, stream: str, loss: str, data: dict[str, Any], first: int) -
     out += lines.axes("state step k", f"‖∂{loss}[t] / ∂{stream}[k]‖, {min(3, len(steps))} losses")
     k = [float(v) + first for v in data["k"]]
     chosen = sorted({len(steps) - 1, len(steps) // 2, len(steps) // 4})
-    for n, row in enumerate(chosen):
+    looks = (("net loss", ""), ("net state-b", "6 3"), ("net state-a", "2 2"))
+    for n, row in enumerate(reversed(chosen)):
+        classes, dash = looks[n]
         ys = [v if v >= low else 0.0 for v in norm[row]]
-        shade = ("net loss", "net state-b", "net state-a")[len(chosen) - 1 - n]
-        out.append(lines.line(k, ys, shade, 2.0, ("", "6 3", "2 2")[len(chosen) - 1 - n]))
-        out.append(
-            _key(
-                x0 + SIDE + 22,
-                lines.y + 12 + 20 * (len(chosen) - 1 - n),
-                shade,
-                ("", "6 3", "2 2")[len(chosen) - 1 - n],
-                f"t = {int(steps[row]) + first}",
-            )
-        )
+        out.append(lines.line(k, ys, classes, 2.0, dash))
+        out.append(_key(x0 + SIDE + 22, lines.y + 12 + 20 * n, classes, dash, f"t = {int(steps[row]) + first}"))
     scene.bounds = (0.0, 0.0, x0 + SIDE + 110, lines.y + lines.height + 44)
     return scene
 
@@ -127,9 +119,7 @@ def _cells(out: list[str], grid: Frame, norm: Any, steps: Any, low: float, high:
             x = grid.x + k * grid.width / length
             shade = theme.ramp_class(theme.ramp_position(value, low, high))
             said = f"<title>t={int(steps[r]) + first} k={k + first}: {value:.3g}</title>"
-            out.append(
-                f'<rect class="cell {shade}" x="{coordinate(x)}" y="{coordinate(y)}" width="{coordinate(width)}" height="{coordinate(height)}">{said}</rect>'
-            )
+            out.append(rect(x, y, width, height, f"cell {shade}", inside=said))
             if exact:
                 out.append(
                     text(x + width / 2, y + height / 2, theme.label(theme.number(value)), 9.5, "middle", f"on {shade}")
@@ -141,13 +131,10 @@ def _scale(out: list[str], x: float, y: float, low: float, high: float) -> None:
     for n in range(theme.RAMP):
         at = low * (high / low) ** (n / theme.RAMP)
         top = y + (theme.RAMP - 1 - n) * 18
-        out.append(f'<rect class="cell r{n}" x="{coordinate(x)}" y="{coordinate(top)}" width="16" height="18"/>')
+        out.append(rect(x, top, 16, 18, f"cell r{n}"))
         out.append(text(x + 22, top + 9, theme.label(f"≥ {theme.number(at)}"), 10.5, "start", "muted"))
 
 
 def _key(x: float, y: float, classes: str, dash: str, said: str) -> str:
-    style = "stroke-width:2" + (f";stroke-dasharray:{dash}" if dash else "")
-    return (
-        f'<g class="{classes}"><path class="wire" style="{style}" d="M{coordinate(x)} {coordinate(y)}h22"/></g>'
-        + text(x + 28, y, theme.label(said), 10.5, "start", "muted")
-    )
+    line = stroke(f"M{coordinate(x)} {coordinate(y)}h22", 2.0, dash)
+    return f'<g class="{classes}">{line}</g>' + text(x + 28, y, theme.label(said), 10.5, "start", "muted")

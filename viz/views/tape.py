@@ -26,7 +26,7 @@ def tape(loss: Any, most: int = MOST) -> Drawing:
     edge = getattr(loss, "edge", None)
     if edge is None:
         raise TypeError(
-            f"viz.tape draws a tensor that was computed from one with requires_grad; got {type(loss).__name__} off the tape"
+            f"viz.tape draws a tensor computed from one with requires_grad; this {type(loss).__name__} is off the tape"
         )
     order, into = _nodes(edge[0])
     if getattr(edge[0], "freed", False):
