@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from dsl.plan.schedule import named_axes, offset_value
+from dsl.plan.schedule import named_axes, offset_value, show_index
 from dsl.system.dims import Dim
 from dsl.system.kinds import Kinds
 from dsl.system.system import Extent, Index, Read, Size, Stream, System
@@ -35,6 +35,11 @@ class Term:
     weight: str
     transposed: bool
     operand: Read
+
+    def __str__(self) -> str:
+        index = self.operand.index
+        operand = self.operand.name + (f"[{','.join(map(show_index, index))}]" if index else "")
+        return f"{self.weight}{'.T' if self.transposed else ''}@{operand}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ class _Normaliser:
         self.kinds = self.out.kinds
         self.values: dict[str, Symbol] = {}  # equation -> lowered value
         self.memo: dict[Symbol, Symbol] = {}
+        self.named: dict[Symbol, str] = {}  # a value -> the first stream that has it
         self.placed: dict[str, str] = {}
         self.pending: list[str] = []  # streams read at another step, to be placed
         self.current = ""
@@ -156,7 +162,9 @@ class _Normaliser:
             if stream.shared:
                 self.out.before[name] = expression
                 continue
-            self.values[name] = self.lower(expression)
+            value = self.values[name] = self.lower(expression)
+            if value.op is not None:
+                self.named.setdefault(value, name)
         for name in live:
             if name in self.system.equations and self.streams[name].total:
                 self.current = name
@@ -313,6 +321,8 @@ class _Normaliser:
         """The definition that holds `x` at home."""
         if x in self.out.stored:
             return self.out.stored[x]
+        if x in self.named:
+            return self._place(self.named[x])
         if isinstance(x.leaf, Read) and is_home(x.leaf, self.streams[x.leaf.name].axes) and not self.streams[x.leaf.name].shared:
             return self._place(x.leaf.name)
         return self._define(self._fresh(hint), x)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dsl.plan.arrange import Arrangement
-from dsl.plan.buffers import Layout
-from dsl.plan.source import Pack, Source
+from dsl.plan.program import Program
+from dsl.plan.source import Pack
 from dsl.system.dims import Dim
 from tinygrad_seq.kernels.product import packed_size, padded, rows_size
 
@@ -49,11 +48,10 @@ class Sizes:
 class Sizer:
     """Fills tables of one plan with its dims as numbers."""
 
-    def __init__(
-        self, arrangement: Arrangement, layout: Layout, source: Source, dims: Mapping[str, int], dtype: str, shapes: Mapping[str, tuple[int, ...]]
-    ) -> None:
-        self.arrangement, self.layout, self.source, self.dtype = arrangement, layout, source, dtype
-        self.dims, self.shapes = dims, shapes
+    def __init__(self, program: Program, dims: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """`dims`: the cell's arguments; `shapes`: of every shared value."""
+        self.arrangement, self.layout, self.source = program.arrangement, program.layout, program.source
+        self.dtype, self.dims, self.shapes = program.dtype, dims, shapes
 
     def number(self, dim: Dim) -> int:
         return int(dim.bind(self.dims))

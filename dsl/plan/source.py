@@ -15,7 +15,7 @@ from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Nest
 from dsl.plan.buffers import Layout, Place, identifier
 from dsl.plan.normal import Term, is_home, unsupported
 from dsl.plan.rows import REDUCTIONS, Address, Context, Output, RowProgram
-from dsl.plan.schedule import offset_value, show_index
+from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
 from dsl.system.system import Index, Read
 from tinygrad_seq.symbol import Symbol, lift
@@ -579,7 +579,7 @@ class _Writer:
         for a, index in zip(self.definitions[term.operand.name].axes, term.operand.index, strict=True):
             there[a] = self.index(index, a)[0]
         inner = [a for a in d.axes if a != axis]
-        note = f"  # {', '.join(c[0][0] for c in run)} {'=' if first else '+='} {', '.join(self._show(t) for c in run for _, t, _ in c)}"
+        note = f"  # {', '.join(c[0][0] for c in run)} {'=' if first else '+='} {', '.join(str(t) for c in run for _, t, _ in c)}"
 
         def emit(at: int, rows_text: str, steps: dict[str, str], b: str) -> None:
             mine = self.row(place, {a: steps.get(a, here[a]) for a in place.axes}, b)
@@ -618,11 +618,6 @@ class _Writer:
         for a, value in steps.items():
             text = re.sub(rf"\b{a}\b", value, text)
         return text
-
-    def _show(self, term: Term) -> str:
-        index = term.operand.index
-        operand = term.operand.name + (f"[{','.join(map(show_index, index))}]" if index else "")
-        return f"{term.weight}{'.T' if term.transposed else ''} @ {operand}"
 
     def _pack(self, run: list[list[tuple[str, Term, bool]]]) -> Pack:
         columns = tuple(self.definitions[c[0][0]].shape[0] for c in run)

@@ -16,15 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsl.plan.arrange import Arrangement, arrange
-from dsl.plan.buffers import Layout, Pads, Place, lay_out, paddings
-from dsl.plan.normal import Normal, normalise
+from dsl.plan.program import Plans, Program
 from dsl.plan.sizes import Shape, Sizer, Sizes
-from dsl.plan.source import Source, generate
 from dsl.run.rows import derived_lengths
-from dsl.system.adjoint import Adjoint, adjoint
 from dsl.system.dims import Dim
-from dsl.system.recurrence import with_residuals
 from dsl.system.system import Read, Size, System
 from tinygrad_seq.kernels.cache import load_source
 from tinygrad_seq.kernels.threads import parts as parts_of
@@ -94,35 +89,17 @@ class Saved:
 class Executable:
     """One system, planned for some wanted streams and compiled on first use."""
 
-    def __init__(
-        self,
-        name: str,
-        system: System,
-        wanted: Sequence[str],
-        dtype: str,
-        *,
-        kept: Mapping[str, Place] | None = None,
-        keep: Mapping[str, Pads] | None = None,
-    ) -> None:
-        self.name, self.system, self.dtype = name, system, dtype
-        self.normal: Normal = normalise(system, [*wanted, *(keep or {})], kept or {})
-        for stream in keep or {}:
-            if stream not in wanted:
-                definition = self.normal.definitions[self.normal.names[stream]]
-                definition.wanted = definition.name in {self.normal.names[w] for w in wanted if w in self.normal.names}
-        self.kept_names = {self.normal.names[n]: p for n, p in (keep or {}).items()}
-        self.arrangement: Arrangement = arrange(self.normal)
-        self.layout: Layout = lay_out(self.arrangement, kept, self.kept_names)
-        self.source: Source = generate(name, self.arrangement, self.layout, dtype)
-        self._tables: dict[Any, Sizes] = {}
+    def __init__(self, program: Program) -> None:
+        self.program, self.system, self.dtype = program, program.system, program.dtype
+        self.normal, self.layout, self.source = program.normal, program.layout, program.source
 
     @cached_property
     def module(self) -> Any:
-        return load_source(self.name, self.source.text)
+        return load_source(self.program.name, self.source.text)
 
     def sizer(self, shapes: Mapping[str, tuple[int, ...]]) -> Sizer:
         dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
-        return Sizer(self.arrangement, self.layout, self.source, dims, self.dtype, shapes)
+        return Sizer(self.program, dims, shapes)
 
     def work(self, sizer: Sizer) -> int:
         """Multiply-adds of one step of one sequence, elementwise operations counted as four."""
@@ -199,53 +176,15 @@ class Compiled:
     outside: tuple[str, ...]
     dtype: str
     arena: Arena = field(default_factory=Arena)
-    _forward: dict[Any, Executable] = field(default_factory=dict)
-    _backward: dict[tuple[str, ...], tuple[Adjoint, Executable]] = field(default_factory=dict)
-
-    # ------------------------------------------------------------ plans
+    _executables: dict[str, Executable] = field(default_factory=dict)
 
     @cached_property
-    def recording(self) -> System:
-        """The system with every costly residual named."""
-        return with_residuals(self.system, self.outside)
+    def plans(self) -> Plans:
+        return Plans(self.system, self.outside, self.dtype)
 
-    @cached_property
-    def derived(self) -> Adjoint:
-        return adjoint(self.recording, self.outside)
-
-    @cached_property
-    def residuals(self) -> dict[str, Pads]:
-        """What the adjoint reads of the forward run, and how far past its ends."""
-        back = self.derived.system
-        wanted = list(self.derived.gradients.values())
-        names = [
-            n
-            for n, s in back.streams.items()
-            if n in self.recording.equations and n not in back.equations and not s.shared
-        ]
-        normal = normalise(back, wanted, names)
-        arrangement = arrange(normal)
-        pads = paddings(normal.definitions, back)
-        del arrangement
-        return {n: pads[n] for n, d in normal.definitions.items() if d.kind == "kept"}
-
-    def executable(self, want: tuple[str, ...], record: bool) -> Executable:
-        key = (want, record)
-        if key not in self._forward:
-            system = self.recording if record else self.system
-            keep = self.residuals if record else None
-            self._forward[key] = Executable(f"{system.name}_forward", system, want, self.dtype, keep=keep)
-        return self._forward[key]
-
-    def adjoint_of(self, forward: Executable, wrt: tuple[str, ...]) -> tuple[Adjoint, Executable]:
-        key = (wrt, id(forward))
-        if key not in self._backward:
-            derived = self.derived
-            wanted = [derived.gradients[n] for n in wrt if n in derived.gradients]
-            places = {n: forward.layout.places[forward.normal.names[n]] for n in self.residuals}
-            program = Executable(f"{self.system.name}_backward", derived.system, wanted, self.dtype, kept=places)
-            self._backward[key] = (derived, program)
-        return self._backward[key]
+    def executable(self, program: Program) -> Executable:
+        """The program's executable; programs of equal text share one."""
+        return self._executables.setdefault(program.source.text, Executable(program))
 
     # ------------------------------------------------------------ running
 
@@ -260,7 +199,7 @@ class Compiled:
         record: bool = True,
     ) -> tuple[dict[str, Array], Saved | None]:
         """Values of `want` (padding 0, categories -1) and, when recording, what `backward` needs."""
-        program = self.executable(tuple(want), record)
+        program = self.executable(self.plans.forward(tuple(want), record))
         base = {a: np.asarray(v, np.int64) for a, v in lengths.items()}
         known = derived_lengths(self.system.axes, base, batch)
         steps = self._steps(inputs, known)
@@ -272,7 +211,8 @@ class Compiled:
 
     def backward(self, saved: Saved, cotangents: Mapping[str, Array | None], wrt: tuple[str, ...]) -> dict[str, Array]:
         """Gradients of `wrt`, summed over the sequences for parameters. Cotangents not given count as zero."""
-        derived, program = self.adjoint_of(saved.program, tuple(wrt))
+        derived = self.plans.derived
+        program = self.executable(self.plans.backward(saved.program.program, tuple(wrt)))
         inputs: dict[str, Array] = dict(saved.inputs)
         for name, given in derived.cotangents.items():
             value = cotangents.get(name)
@@ -357,7 +297,7 @@ class _Run:
         out: dict[str, int] = {}
         for place in self.program.layout.places.values():
             if place.array in "FJ":
-                there = forward.layout.places[forward.normal.names[place.name]]
+                there = forward.program.place_of(place.name)
                 for letter in "ow":
                     out[f"{letter}_{place.ident}"] = part.sizes.at[f"{letter}_{there.ident}"]
         return out

@@ -1,0 +1,125 @@
+"""`print(spec.plan())`: what the compiler made of a cell, in words and numbers.
+
+For the recorded forward run and for the backward run: the loop nests in order, what left the recurrence,
+which products were stacked, what shares a loop, what is kept from step to step and for the backward run,
+what is computed again, and an estimate of work and traffic. Sizes stay symbolic unless the cell has numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsl.plan.arrange import AFTER, BEFORE, STEP, Group, Item, Nest, Outers, Products, Transfer
+from dsl.plan.program import Program, programs
+from dsl.system.dims import Dim
+from dsl.system.system import System
+from tinygrad_seq.kernels.product import backend
+
+TITLES = {BEFORE: "before each chunk's steps", STEP: "each step", AFTER: "after each chunk's steps", "end": "at the end"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A readable plan. `source` is the generated code of both runs."""
+
+    system: System
+    forward: Program
+    backward: Program | None
+    dtype: str
+
+    def __str__(self) -> str:
+        parts = [self._kernel(), *_program("forward, recorded", self.forward)]
+        if self.backward is not None:
+            parts += ["", *_program("backward", self.backward)]
+        return "\n".join(parts)
+
+    __repr__ = __str__
+
+    @property
+    def source(self) -> str:
+        texts = [self.forward.source.text]
+        return "\n\n".join(texts + ([self.backward.source.text] if self.backward is not None else []))
+
+    def _kernel(self) -> str:
+        found = backend(self.dtype)
+        note = "register tiles over packed weights" if found == "intrinsic" else "plain loops: THE FAST KERNEL IS NOT AVAILABLE HERE"
+        return f"{self.system.name}, {self.dtype}; products: {note}"
+
+
+def describe(system: System, dtype: str = "float32") -> Plan:
+    """The plan of a cell's system. Errors: CellError E7xx for what has no compiled form."""
+    forward, backward = programs(system, None, dtype)
+    return Plan(system, forward, backward, dtype)
+
+
+def _program(title: str, program: Program) -> list[str]:
+    lines = [f"{title}: {len(program.arrangement.nests)} loop nest{'s' if len(program.arrangement.nests) != 1 else ''}"]
+    if program.normal.before:
+        lines.append(f"  once, in NumPy: {', '.join(program.normal.before)}")
+    for k, nest in enumerate(program.arrangement.nests):
+        lines += _nest(k, nest, program)
+    kept = [n for n in program.layout.kept if program.normal.definitions[n].axes]
+    if kept:
+        size = _total([program.normal.definitions[n].shape for n in kept])
+        lines.append(f"  kept for the backward run: {', '.join(kept)}; {_times(size, 4)} bytes a step and sequence")
+    if program.arrangement.spilled:
+        lines.append(f"  kept rather than computed twice: {', '.join(program.arrangement.spilled)}")
+    work = Dim()
+    for pack in program.source.packs:
+        work = work + _total([(c,) for c in pack.columns]) * _total([(r,) for r in pack.rows])
+    for group in program.source.groups:
+        for name in group:
+            height, width = program.normal.definitions[name].shape
+            work = work + height * width
+    lines.append(f"  about {_times(work, 2)} floating-point operations a step and sequence in products")
+    return lines
+
+
+def _nest(k: int, nest: Nest, program: Program) -> list[str]:
+    if nest.axis is None:
+        way = "once a sequence"
+    else:
+        way = f"over {nest.axis}{'' if nest.direction > 0 else ' from the end'}, in chunks"
+    lines = [f"  {k + 1}. {'recurrence' if nest.recurrent else 'loop'} {way}"]
+    for section in (BEFORE, STEP, AFTER, "end"):
+        items = nest.sections.get(section, [])
+        if items:
+            lines.append(f"     {TITLES[section] if nest.axis is not None else 'work'}:")
+            lines += [f"       {line}" for item in items for line in _item(item, program)]
+    return lines
+
+
+def _item(item: Item, program: Program) -> list[str]:
+    if isinstance(item, Transfer):
+        return [f"{'read' if item.kind == 'load' else 'hand over'} {item.name}"]
+    if isinstance(item, Outers):
+        return [f"sum of outer products: {', '.join(item.names)}"]
+    if isinstance(item, Group):
+        names = ", ".join(item.outputs)
+        return [f"one loop over {'features' if not item.inner else ', '.join([*item.inner, 'features'])}: {names}"]
+    assert isinstance(item, Products)
+    lines = []
+    for target, terms in _by_target(item).items():
+        lines.append(f"product {target} {'=' if terms[0][1] else '+='} {' + '.join(t for t, _ in terms)}")
+    stacks = program.stacks(item)
+    if stacks:
+        lines.append(f"  stacked: {'; '.join(stacks)}")
+    return lines
+
+
+def _by_target(item: Products) -> dict[str, list[tuple[str, bool]]]:
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for name, term, first in item.terms:
+        found.setdefault(name, []).append((str(term), first))
+    return found
+
+
+def _total(shapes: list[tuple[Dim, ...]]) -> Dim:
+    total = Dim()
+    for shape in shapes:
+        total = total + (shape[0] if shape else Dim.of(1))
+    return total
+
+
+def _times(size: Dim, factor: int) -> str:
+    return str(size * factor)

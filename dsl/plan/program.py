@@ -1,0 +1,128 @@
+"""From systems to programs: a forward system and its adjoint, each normalised, arranged, laid out and written.
+
+This is the whole road of `dsl.plan` in one place; running what comes out is `dsl.run.compiled`'s part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dsl.plan.arrange import Arrangement, Products, arrange
+from dsl.plan.buffers import Layout, Pads, Place, lay_out, paddings
+from dsl.plan.normal import Normal, normalise
+from dsl.plan.source import Source, generate
+from dsl.system.adjoint import Adjoint, adjoint
+from dsl.system.recurrence import with_residuals
+from dsl.system.system import System
+
+
+@dataclass(frozen=True)
+class Program:
+    """A planned system: what it computes (`normal`), in which loops, where in memory, and the generated text."""
+
+    name: str
+    system: System
+    dtype: str
+    normal: Normal
+    arrangement: Arrangement
+    layout: Layout
+    source: Source
+
+    def place_of(self, stream: str) -> Place:
+        """Where a stream's values lie."""
+        return self.layout.places[self.normal.names[stream]]
+
+    def stacks(self, item: Products) -> list[str]:
+        """Which of a set of products run as one."""
+        found = []
+        for pack in self.source.packs:
+            own = [t for t, _, _ in pack.parts]
+            if len(own) > 1 and all(any(t == term for _, term, _ in item.terms) for t in own):
+                found.append(" | ".join(map(str, own)) if len(pack.columns) > 1 else " + ".join(map(str, own)))
+        return found
+
+
+def plan(
+    name: str,
+    system: System,
+    wanted: Sequence[str],
+    dtype: str,
+    *,
+    kept: Mapping[str, Place] | None = None,
+    keep: Mapping[str, Pads] | None = None,
+) -> Program:
+    """Plan a system for some wanted streams.
+
+    keep  streams whose memory a backward program will read, and how far past their ends
+    kept  for a backward program: where the forward program put the streams it reads
+    """
+    normal = normalise(system, [*wanted, *(keep or {})], kept or {})
+    handed_over = {normal.names[n] for n in wanted if n in normal.names}
+    pads: dict[str, Pads] = {}
+    for stream, own in (keep or {}).items():
+        held = normal.names[stream]
+        definition = normal.definitions[held]
+        definition.wanted = held in handed_over
+        before = pads.get(held, {})
+        pads[held] = {a: (max(f, before.get(a, (0, 0))[0]), max(b, before.get(a, (0, 0))[1])) for a, (f, b) in own.items()}
+    arrangement = arrange(normal)
+    layout = lay_out(arrangement, kept, pads)
+    return Program(name, system, dtype, normal, arrangement, layout, generate(name, arrangement, layout, dtype))
+
+
+class Plans:
+    """The programs of one system: forward ones by what is wanted, backward ones by what is differentiated."""
+
+    def __init__(self, system: System, outside: tuple[str, ...], dtype: str) -> None:
+        self.system, self.outside, self.dtype = system, outside, dtype
+        self._forward: dict[tuple[tuple[str, ...], bool], Program] = {}
+        self._backward: dict[tuple[tuple[str, ...], str], Program] = {}
+
+    @cached_property
+    def recording(self) -> System:
+        """The system with every costly residual named."""
+        return with_residuals(self.system, self.outside)
+
+    @cached_property
+    def derived(self) -> Adjoint:
+        return adjoint(self.recording, self.outside)
+
+    @cached_property
+    def residuals(self) -> dict[str, Pads]:
+        """What the adjoint reads of the forward run, and how far past its ends."""
+        back = self.derived.system
+        made = self.recording.equations
+        names = [n for n, s in back.streams.items() if n in made and n not in back.equations and not s.shared]
+        normal = normalise(back, list(self.derived.gradients.values()), names)
+        pads = paddings(normal.definitions, back)
+        return {n: pads[n] for n, d in normal.definitions.items() if d.kind == "kept"}
+
+    def forward(self, want: tuple[str, ...], record: bool) -> Program:
+        key = (want, record)
+        if key not in self._forward:
+            system = self.recording if record else self.system
+            keep = self.residuals if record else None
+            name = f"{system.name}_{'recorded' if record else 'forward'}"
+            self._forward[key] = plan(name, system, want, self.dtype, keep=keep)
+        return self._forward[key]
+
+    def backward(self, forward: Program, wrt: tuple[str, ...]) -> Program:
+        """The adjoint's program for gradients of `wrt`, reading the memory of `forward`."""
+        key = (wrt, forward.source.text)
+        if key not in self._backward:
+            gradients = self.derived.gradients
+            wanted = [gradients[n] for n in wrt if n in gradients]
+            places = {n: forward.place_of(n) for n in self.residuals}
+            self._backward[key] = plan(f"{self.system.name}_backward", self.derived.system, wanted, self.dtype, kept=places)
+        return self._backward[key]
+
+
+def programs(system: System, outside: tuple[str, ...] | None, dtype: str) -> tuple[Program, Program | None]:
+    """The recorded forward program and the backward one for all parameters (None without any)."""
+    names = outside if outside is not None else tuple(dict.fromkeys((*system.outputs, *system.losses)))
+    plans = Plans(system, names, dtype)
+    forward = plans.forward(names, True)
+    wrt = tuple(n for n, s in system.streams.items() if s.kind == "param" and n in plans.derived.gradients)
+    return forward, plans.backward(forward, wrt) if wrt else None
