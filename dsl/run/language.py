@@ -29,8 +29,8 @@ def language_model(spec: Spec, arguments: Mapping[str, Any]) -> Spec:
     arguments   values for the cell's own header (`H=128`, `k=4`, `Cell="GRU"`), written into the text, and `L`, the
                 number of layers (1)
 
-    Sizes that the header lacks stay open, `K` is the number of symbols. Errors: ValueError for a cell that does not
-    have one input on one time axis.
+    `K`, the number of symbols, stays open. Errors: ValueError for a cell that does not have one input on one time axis,
+    and for a size that is not given.
     """
     inputs = [s for s in spec.system.streams.values() if s.kind == "input"]
     if len(inputs) != 1 or len(inputs[0].axes) != 1:
@@ -38,7 +38,12 @@ def language_model(spec: Spec, arguments: Mapping[str, Any]) -> Spec:
         raise ValueError(
             f"{spec.name} has no loss, and {count} where a layer has one sequence: add a `loss` line to it"
         )
-    own = [p.name for p in spec.tree.parameters if p.name in arguments]
+    read_off = {name for dim in inputs[0].shape for name in dim.names}
+    header = spec.tree.parameters
+    lacking = [p.name for p in header if p.default is None and p.name not in arguments and p.name not in read_off]
+    if lacking:
+        raise ValueError(f"{spec.name} needs {', '.join(lacking)}: give {' '.join(f'{name}=128' for name in lacking)}")
+    own = [p.name for p in header if p.name in arguments]
     passed = [f"{inputs[0].name}=prev", *(f"{name}={arguments[name]}" for name in own)]
     text = MODEL.format(name=spec.name, arguments=", ".join(passed))
     layers = {"L": arguments["L"]} if "L" in arguments and "L" not in own else {}
