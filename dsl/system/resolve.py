@@ -281,7 +281,7 @@ class Resolver:
                     self.flat.defined[name].target_span,
                     f"declare `state {tail}[{','.join(drawn.axes)}]: {what}`",
                 )
-        for name, statement in list(self.boundaries.items()):
+        for statement in self.boundaries.values():
             only_number = statement.value.op in ("number", "size") or (
                 statement.value.op == "neg" and statement.value.args[0].op == "number"
             )
