@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import dsl
 import tinygrad_seq as tg
+from dsl.run.compiled import compile_system
 from dsl.run.unroll import unroll
 from dsl.system.resolve import resolve
 from dsl.system.system import System
@@ -63,6 +66,12 @@ class Prepared:
             evaluate(file, None, self.case.arguments, data, self.params if params is None else params, each[b])
             for b, data in enumerate(self.sequences if sequences is None else sequences)
         ]
+
+    @cached_property
+    def all_lengths(self) -> dict[str, np.ndarray]:
+        """By the reference, derived axes too."""
+        scopes = self.reference()
+        return {a: np.array([scope.length(a) for scope in scopes]) for a in self.system.axes}
 
     @property
     def floats(self) -> list[str]:
@@ -201,11 +210,83 @@ def compare_gradients(what: str, left: dict[str, np.ndarray], right: dict[str, n
         agree(f"{what} {name}", left[name], right[name])
 
 
-def check(case: Case, engines: tuple[str, ...] = ("compiled", "printed"), loss: str = "cost") -> Prepared:
+def outside_values(p: Prepared, system: System, values: dict[str, Any], cotangents: dict[str, str], loss: str) -> dict[str, Any]:
+    """What an adjoint is fed: forward streams by their names, padding poisoned, and 1/B for the loss."""
+    known, fed = {**values, **p.params, **p.inputs}, {}
+    for name, s in system.streams.items():
+        if s.kind not in ("input", "param", "const"):
+            continue
+        if name == cotangents[loss]:
+            fed[name] = np.full(p.batch, 1 / p.batch)
+        elif s.axes and s.dtype == "real" and name not in p.inputs:
+            forward = p.system.streams[name]
+            steps = [[int(p.all_lengths[a][b]) for a in forward.axes] for b in range(p.batch)]
+            each = [sequence_of(known[name], b, steps[b]) for b in range(p.batch)]
+            fed[name] = pack(each, forward.axes, p.all_lengths)
+        else:
+            fed[name] = known[name]
+    return fed
+
+
+def collected(p: Prepared, results: dict[str, Any], gradients: dict[str, str]) -> dict[str, np.ndarray]:
+    zeros = {n: np.zeros_like((p.params | p.inputs)[n]) for n in p.floats}
+    return {n: np.asarray(results[gradients[n]]) if n in gradients else z for n, z in zeros.items()}
+
+
+def derived(p: Prepared, values: dict[str, Any], loss: str, printed: bool, run: Any) -> dict[str, np.ndarray]:
+    """Gradients by the adjoint system, as derived or as its own printed text says, on an engine."""
+    spec = dsl.parse(p.case.text, **p.case.arguments).adjoint(outside=(loss,))
+    system = resolve(parse(str(spec)), None, {})[0] if printed else spec.system
+    numbers = {name: n for name, n in p.system.arguments.items() if isinstance(n, int)}
+    system = system.bind({**{n: v for n, v in system.arguments.items() if isinstance(v, int)}, **numbers})
+    wanted = tuple(spec.gradients[n] for n in p.floats if n in spec.gradients)
+    fed = outside_values(p, system, values, spec.cotangents, loss)
+    return collected(p, run(system, fed, wanted), spec.gradients)
+
+
+def by_tape(p: Prepared) -> Any:
+    return lambda system, fed, wanted: unroll(system, fed, p.lengths, p.batch, wanted)
+
+
+def by_compiled(p: Prepared) -> Any:
+    def run(system: System, fed: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
+        engine = compile_system(system, wanted, "float64")
+        return engine.forward(fed, p.lengths, p.batch, wanted, record=False)[0]
+
+    return run
+
+
+def compiled(p: Prepared, loss: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Values and gradients by generated code; the backward pass twice, since a run may be asked again."""
+    engine = compile_system(p.system, (loss,), "float64")
+    inputs, names = p.params | p.inputs, tuple(p.system.equations)
+    values, _ = engine.forward(inputs, p.lengths, p.batch, names, record=False)
+    _, saved = engine.forward(inputs, p.lengths, p.batch, (loss,), record=True)
+    wrt, cotangent = tuple(p.floats), {loss: np.full(p.batch, 1 / p.batch)}
+    first, again = engine.backward(saved, cotangent, wrt), engine.backward(saved, cotangent, wrt)
+    same = {n: n for n in p.floats if n in first}
+    compare_gradients("compiled twice", collected(p, first, same), collected(p, again, same))
+    return values, collected(p, first, same)
+
+
+READINGS = ("adjoint", "printed", "compiled", "printed compiled")
+
+
+def check(case: Case, readings: tuple[str, ...] = READINGS, loss: str = "cost") -> Prepared:
     """Raise `Disagreement` unless every reading of the case gives the reference's values and slopes."""
     p = prepare(case)
     scopes = p.reference()
     values, gradients = unrolled(p, loss)
     compare_values(p, values, scopes, "unrolled")
     finite_differences(p, real_steps(p, gradients), loss)
+    if "adjoint" in readings:
+        compare_gradients("tape, adjoint", gradients, derived(p, values, loss, False, by_tape(p)))
+    if "printed" in readings:
+        compare_gradients("tape, printed adjoint", gradients, derived(p, values, loss, True, by_tape(p)))
+    if "compiled" in readings:
+        found, by_code = compiled(p, loss)
+        compare_values(p, found, scopes, "compiled")
+        compare_gradients("tape, compiled", gradients, real_steps(p, by_code))
+    if "printed compiled" in readings:
+        compare_gradients("tape, printed adjoint compiled", gradients, derived(p, values, loss, True, by_compiled(p)))
     return p
