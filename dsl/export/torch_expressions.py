@@ -45,31 +45,33 @@ CALLS = {
     "logaddexp": "torch.logaddexp({0}, {1})",
     "floordiv": "torch.floor_divide({0}, {1})",
     "mod": "torch.remainder({0}, {1})",
-    "stop_gradient": "({0}).detach()",
     "re": "{0}",
     "conj": "{0}",
-    "dot": "({0} * {1}).sum(-1)",
-    "matmul": "{0} @ {1}",
-    "outer": "({0})[..., :, None] * ({1})[..., None, :]",
-    "transpose": "({0}).mT",
     "lookup": "columns({0}, {1})",
     "cross_entropy": "cross_entropy({0}, {1})",
+}
+METHODS = {
+    "stop_gradient": "{0}.detach()",
+    "dot": "({0} * {1}).sum(-1)",
+    "outer": "({0}[..., :, None] * {1}[..., None, :])",
+    "transpose": "{0}.mT",
     "logical_and": "({0} & {1})",
     "logical_or": "({0} | {1})",
     "logical_not": "(~{0})",
 }
+# sign, how it binds, and how its operands must bind at least to stand without parentheses
 INFIX = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "div": "/",
-    "power": "**",
-    "equal": "==",
-    "not_equal": "!=",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
+    "add": ("+", 1, 1, 1.5),
+    "sub": ("-", 1, 1, 1.5),
+    "mul": ("*", 2, 2, 3),
+    "div": ("/", 2, 2, 3),
+    "power": ("**", 3.5, 4, 3),
+    "equal": ("==", 0, 1, 1),
+    "not_equal": ("!=", 0, 1, 1),
+    "less": ("<", 0, 1, 1),
+    "less_equal": ("<=", 0, 1, 1),
+    "greater": (">", 0, 1, 1),
+    "greater_equal": (">=", 0, 1, 1),
 }
 OVER_TIME = {"sum": "total", "mean": "average", "max": "largest", "min": "smallest"}
 OVER_FEATURES = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin", "logsumexp": "logsumexp"}
@@ -93,7 +95,7 @@ class Expressions:
     """
 
     def __init__(
-        self, system: System, dtype: str, names: Mapping[str, str], scanned: Mapping[str, tuple[str, ...]]
+        self, system: System, dtype: str, names: dict[str, str], scanned: Mapping[str, tuple[str, ...]]
     ) -> None:
         self.system, self.dtype, self.names, self.scanned = system, dtype, names, scanned
         self.kinds = Kinds(system)
@@ -103,6 +105,7 @@ class Expressions:
         self.lines: list[str] = []
         self.depth = 2
         self._temporary = itertools.count(1)
+        self._level: dict[str, float] = {}
 
     def line(self, text: str = "") -> None:
         self.lines.append("    " * self.depth + text if text else "")
@@ -157,43 +160,60 @@ class Expressions:
             if name in TENSOR_ARGUMENTS:
                 args = [self._tensor(a, s) for a, s in zip(args, node.args, strict=True)]
         if name in INFIX:
-            return f"({args[0]} {INFIX[name]} {args[1]})"
+            sign, level, left, right = INFIX[name]
+            return self._leveled(f"{self._wrap(args[0], left)} {sign} {self._wrap(args[1], right)}", level)
         if name == "neg":
-            return f"(-{args[0]})"
+            return self._leveled(f"-{self._wrap(args[0], 3)}", 3)
         if name == "matvec":
-            return f"({args[1]} @ {args[0]}.T)" if kinds[0].shared else f"({args[0]} @ {args[1]}[..., None])[..., 0]"
+            w, x = self._wrap(args[0]), self._wrap(args[1])
+            return self._leveled(f"{x} @ {w}.T", 1.9) if kinds[0].shared else f"({w} @ {x}[..., None])[..., 0]"
+        if name == "matmul":
+            return self._leveled(f"{self._wrap(args[0])} @ {self._wrap(args[1])}", 1.9)
         if name == "one_hot":
             return f"one_hot({args[0]}, {int(self.kinds.of(node).shape[-1])}, torch.{self.dtype})"
-        if name == "part":
-            return f"{args[0]}[..., {options['start']}:{options['start'] + options['size']}]"
         if name == "concat":
             return f"concat({', '.join(args)})"
         if name == "fill":
             shape = ", ".join(map(str, sizes(self.kinds.of(node).shape)))
-            return f"torch.full(({shape},), {args[0]}, dtype=torch.{self.dtype}, device=device)"
+            return f"torch.full(({shape},), {args[0]}, **like)"
+        if name in CALLS:
+            return CALLS[name].format(*args, **{"slope": 0.1, "alpha": 1.0, **options})
+        return self._method(name, [self._wrap(a) for a in args], options)
+
+    def _method(self, name: str, args: list[str], options: Mapping[str, Any]) -> str:
+        """What is written behind its first argument."""
+        if name == "part":
+            return f"{args[0]}[..., {options['start']}:{options['start'] + options['size']}]"
         if name == "expand":
             return f"{args[0]}.unsqueeze({options['axis']})"
         if name in OVER_FEATURES:
-            axis, keep = options.get("axis", -1), ", keepdim=True" if options.get("keepdims") else ""
-            return f"{args[0]}.{OVER_FEATURES[name]}({axis}{keep})"
+            keep = ", keepdim=True" if options.get("keepdims") else ""
+            return f"{args[0]}.{OVER_FEATURES[name]}({options.get('axis', -1)}{keep})"
         if name in ("softmax", "log_softmax"):
             return f"{args[0]}.{name}({options.get('axis', -1)})"
-        if name in CALLS:
-            defaults = {"slope": 0.1, "alpha": 1.0}
-            return CALLS[name].format(*args, **{**defaults, **options})
+        if name in METHODS:
+            return METHODS[name].format(*args)
         raise ValueError(f"{name} has no counterpart in the torch export yet")
 
-    @staticmethod
-    def _ranks(args: list[str], kinds: list[Kind]) -> list[str]:
+    def _leveled(self, text: str, level: float) -> str:
+        """Remember how loosely an expression's outer operator binds."""
+        self._level[text] = level
+        return text
+
+    def _wrap(self, text: str, least: float = 9) -> str:
+        """In parentheses when it binds more loosely than `least`; by default unless it is an atom."""
+        return f"({text})" if self._level.get(text, 9) < least else text
+
+    def _ranks(self, args: list[str], kinds: list[Kind]) -> list[str]:
         """Numbers a sequence beside vectors get dims for the features."""
         rank = max(len(k.shape) for k in kinds)
         return [
-            f"{a}[{', '.join(['...'] + ['None'] * rank)}]" if rank and not k.shape and not k.shared else a
+            f"{self._wrap(a)}[{', '.join(['...'] + ['None'] * rank)}]" if rank and not k.shape and not k.shared else a
             for a, k in zip(args, kinds, strict=True)
         ]
 
     def _tensor(self, text: str, symbol: Symbol) -> str:
-        return f"torch.tensor({text}, dtype=torch.{self.dtype}, device=device)" if symbol.is_number else text
+        return f"torch.tensor({text}, **like)" if symbol.is_number else text
 
     def _over_time(self, node: Symbol, here: Context, arg: str) -> str:
         """A reduction over the steps that each sequence has."""
@@ -205,7 +225,7 @@ class Expressions:
         dim = below.open.index(axis) - len(below.open) - trailing
         mask = self._mask(axis, below) + ("[..., None]" * len(operand.shape))
         if operand.shared:
-            arg = f"torch.as_tensor({arg}, dtype=torch.{self.dtype}, device=device)"
+            arg = f"torch.as_tensor({arg}, **like)"
         if name != "sum":
             self.line(f'nonempty(len_{axis}, "{name}[{axis}]")')
         keep = axis in here.open
@@ -225,7 +245,7 @@ class Expressions:
             return self._read(leaf, here)
         if isinstance(leaf, Position):
             if leaf.axis in here.fixed:
-                return f"torch.full((B,), float({leaf.axis}), dtype=torch.{self.dtype}, device=device)"
+                return f"torch.full((B,), float({leaf.axis}), **like)"
             steps = self._arange(leaf.axis, here)
             return f"{steps}.to(torch.{self.dtype})"
         if isinstance(leaf, Extent):
@@ -235,7 +255,7 @@ class Expressions:
         number: Any = leaf
         if isinstance(number, float) and not np.isfinite(number):
             return f'float("{number}")'
-        return f"({number})" if number < 0 else str(number)
+        return self._leveled(str(number), 3 if number < 0 else 9)
 
     def _arange(self, axis: str, here: Context) -> str:
         """The steps of an open axis, as (open axes..., 1)."""
@@ -247,25 +267,35 @@ class Expressions:
         if not stream.axes:
             return own
         index = {a: i for a, i in zip(stream.axes, read.index, strict=True)}
-        axes = self.axes_of(read.name)
-        inner = list(axes)
+        inner = self.axes_of(read.name)
         guard = ""
         if read.name in self.looped:
             scanned = self.scanned[read.name]
-            inner = [a for a in axes if a not in scanned]
+            inner = [a for a in inner if a not in scanned]
             own, guard = self._from_loop(stream, index, scanned)
-        if all(index[a].is_identity and index[a].axis == a for a in inner):
-            text = own
-            selected = [a for a in inner if a in here.fixed]
-            if selected:
-                text += "[" + ", ".join(a if a in here.fixed else ":" for a in inner) + "]"
-            text = f"({text} if {guard} else {self.boundary(stream)})" if guard else text
-            return self._unsqueezed(text, [a for a in inner if a not in here.fixed], here, len(stream.shape))
-        places = [self._place(index[a], here) for a in inner]
-        lengths = ", ".join(f"len_{a}" for a in inner)
-        edge = self.boundary(stream)
-        text = f"look({own}, [{', '.join(places)}], [{lengths}], {edge})"
-        return f"({text} if {guard} else {edge})" if guard else text
+        elif all(self._is_earlier(a, index[a], here) for a in inner):
+            steps = {a: offset_value(self.system, index[a].offset) for a in inner}
+            guard = " and ".join(f"{a} >= {-d}" for a, d in steps.items() if d)
+            places = [(f"{a} - {-d}" if d else a) if a in here.fixed else ":" for a, d in steps.items()]
+            own += f"[{', '.join(places)}]" if any(a in here.fixed for a in inner) else ""
+        else:
+            places = [self._place(index[a], here) for a in inner]
+            lengths = ", ".join(f"len_{a}" for a in inner)
+            return f"look({own}, [{', '.join(places)}], [{lengths}], {self.boundary(stream)})"
+        if not all(index[a].is_identity and index[a].axis == a or self._is_earlier(a, index[a], here) for a in inner):
+            places = [self._place(index[a], here) for a in inner]
+            lengths = ", ".join(f"len_{a}" for a in inner)
+            own = f"look({own}, [{', '.join(places)}], [{lengths}], {self.boundary(stream)})"
+            return f"({own} if {guard} else {self.boundary(stream)})" if guard else own
+        text = f"({own} if {guard} else {self.boundary(stream)})" if guard else own
+        return self._unsqueezed(text, [a for a in inner if a not in here.fixed], here)
+
+    def _is_earlier(self, axis: str, index: Index, here: Context) -> bool:
+        """The reader's own step, or one before it on an axis that a loop holds."""
+        if not index.is_shift or index.axis != axis:
+            return False
+        offset = offset_value(self.system, index.offset)
+        return offset == 0 or (offset < 0 and axis in here.fixed)
 
     def _from_loop(self, stream: Stream, index: Mapping[str, Index], scanned: tuple[str, ...]) -> tuple[str, str]:
         """A value that the loops around make: its key, and the condition under which it is there."""
@@ -278,7 +308,7 @@ class Expressions:
             return f"ahead({own}.get({key}), [{', '.join(later)}], {self.boundary(stream)})", ""
         return f"{own}[{key}]", " and ".join(f"{a} >= {-d}" for a, d in offsets.items() if d < 0)
 
-    def _unsqueezed(self, text: str, axes: list[str], here: Context, rank: int) -> str:
+    def _unsqueezed(self, text: str, axes: list[str], here: Context) -> str:
         """Dims of 1 for open axes that a value lacks, behind its first."""
         if not axes:
             return text
@@ -312,15 +342,17 @@ class Expressions:
             return self.boundaries[stream.name]
         name = f"{self.names[stream.name]}_edge"
         shape = ", ".join(["B", *map(str, sizes(stream.shape))])
-        whole = f"({shape},)" if not stream.shape else f"({shape})"
-        kind = "torch.long" if stream.dtype == "category" else f"torch.{self.dtype}"
+        category = stream.dtype == "category"
+        kind = "dtype=torch.long, device=device" if category else "**like"
         self.boundaries[stream.name] = name
         root = stream.boundary
         if root is None or root.is_number:
-            value = 0 if root is None else root.leaf
+            value: Any = 0 if root is None else root.leaf
             shown = f'float("{value}")' if isinstance(value, float) and not np.isfinite(value) else str(value)
-            self.line(f"{name} = torch.full({whole}, {shown}, dtype={kind}, device=device)")
+            made = f"torch.zeros({shape}, {kind})" if value == 0 else f"torch.full(({shape},), {shown}, {kind})"
+            self.line(f"{name} = {made}")
         else:
             text = self.expression(root, Context(()))
-            self.line(f"{name} = torch.as_tensor({text}).expand({shape})")
+            text = text if root.leaf is not None else f"({text})"
+            self.line(f"{name} = {text}.expand({shape})")
         return name

@@ -26,6 +26,11 @@ def clean(value: Tensor, masks: list[Tensor], padding: float = 0) -> Tensor:
     return torch.where(features(mask, value), value, torch.full((), padding, dtype=value.dtype, device=value.device))
 
 
+def stack(values: dict[int, Tensor], steps: int, dim: int, empty: Tensor) -> Tensor:
+    """What a loop made, as one tensor along `dim`."""
+    return torch.stack([values[i] for i in range(steps)], dim) if steps else empty
+
+
 def look(value: Tensor, index: list[Tensor], length: list[Tensor], boundary: Tensor) -> Tensor:
     """A stream (steps..., B, features...) at one index a time axis, each (..., B); its boundary outside 0..length-1."""
     batch = torch.arange(length[0].shape[0], device=value.device)

@@ -74,7 +74,9 @@ class Writer(Expressions):
         sizes_ = ", ".join(f"{n}={v}" for n, v in system.arguments.items() if v is not None)
         inputs = [n for n in fed(system) if n in self.chosen]
         params = [n for n, s in system.streams.items() if s.kind in ("param", "const")]
-        self._body(inputs, params)
+        for name in params:
+            self.names[name] = f"self.{self.names[name]}"
+        self._body(inputs)
         signature = ", ".join(["self", *(self.names[n] for n in inputs), "lengths=None"])
         head = [f'"""{system.name}({sizes_}) as a PyTorch module, written from its equations."""', ""]
         helpers = HELPERS.read_text(encoding="utf-8").split('"""', 2)[2].strip().splitlines()
@@ -89,10 +91,10 @@ class Writer(Expressions):
                 else f"torch.zeros((), dtype=torch.{self.dtype})"
             )
             if system.streams[name].kind == "param":
-                out.append(f"        self.{self.names[name]} = torch.nn.Parameter({value})")
+                out.append(f"        {self.names[name]} = torch.nn.Parameter({value})")
             else:
-                out.append(f'        self.register_buffer("{self.names[name]}", {value})')
-        pairs = ", ".join(f'"{n}": self.{self.names[n]}' for n in params)
+                out.append(f'        self.register_buffer("{self.names[name][5:]}", {value})')
+        pairs = ", ".join(f'"{n}": {self.names[n]}' for n in params)
         out += ["", "    def by_name(self):", '        """Parameters by their names in the cell."""']
         out += [f"        return {{{pairs}}}", "", f"    def forward({signature}):", *self.lines]
         return "\n".join(out) + "\n"
@@ -104,12 +106,9 @@ class Writer(Expressions):
             lines += ["The cell:", "", *("    " + l.replace("\\", "\\\\").replace('"""', "'''") for l in span)]
         return lines
 
-    def _body(self, inputs: list[str], params: list[str]) -> None:
+    def _body(self, inputs: list[str]) -> None:
         system = self.system
         self._sizes(inputs)
-        used = [n for n in params if n in self.chosen]
-        for name in used:
-            self.line(f"{self.names[name]} = self.{self.names[name]}")
         for name in inputs:
             stream = system.streams[name]
             if stream.axes:
@@ -155,6 +154,7 @@ class Writer(Expressions):
             raise ValueError(f"{system.name} has no input, from whose shape an exported module could read its sizes")
         rank = len(system.streams[first].axes)
         self.line(f"B, device = {self.names[first]}.shape[{rank}], {self.names[first]}.device")
+        self.line(f"like = dict(dtype=torch.{self.dtype}, device=device)")
         for axis in self._axes_used():
             given = system.axes[axis]
             if given.length is None:
@@ -233,7 +233,7 @@ class Writer(Expressions):
             self.blocks(scan.body, fixed | {axis})
         self.depth -= 1
         if outermost:
-            for name in members:
+            for name in self._needed_outside(members):
                 self._stack(name)
             self.looped.clear()
 
@@ -257,23 +257,29 @@ class Writer(Expressions):
                 self.boundary(stream)
 
     def _stack(self, name: str) -> None:
-        own, scanned = self.names[name], self.scanned[name]
-        stream = self.system.streams[name]
-        kind = "torch.long" if stream.dtype == "category" else f"torch.{self.dtype}"
-        shape = ", ".join(["0", "B", *map(str, sizes(stream.shape))])
+        own, scanned, stream = self.names[name], self.scanned[name], self.system.streams[name]
         if len(scanned) == 1:
-            axis = scanned[0]
-            dim = self.axes_of(name).index(axis)
-            stack = f"torch.stack([{own}[{axis}] for {axis} in range(steps_{axis})], dim={dim})"
-            if len(stream.axes) == 1:
-                stack += f" if steps_{axis} else torch.zeros({shape}, dtype={kind}, device=device)"
-            self.line(f"{own} = {stack}")
+            axis, axes = scanned[0], self.axes_of(name)
+            shape = [*("0" if a == axis else f"steps_{a}" for a in axes), "B", *map(str, sizes(stream.shape))]
+            empty = f"torch.zeros({', '.join(shape)}, **like)"
+            self.line(f"{own} = stack({own}, steps_{axis}, {axes.index(axis)}, {empty})")
             return
-        order = [a for a in self.axes_of(name) if a in scanned]
         loops = f"{own}[{', '.join(scanned)}]"
-        for axis in reversed(order):
+        for axis in reversed([a for a in self.axes_of(name) if a in scanned]):
             loops = f"torch.stack([{loops} for {axis} in range(steps_{axis})])"
         self.line(f"{own} = {loops}")
+
+    def _needed_outside(self, members: list[str]) -> list[str]:
+        """Of a loop's streams those that are results or read by what is not in the loop."""
+        system, inside = self.system, set(members)
+        read = set(self.results)
+        for name in self.chosen - inside:
+            roots = [system.equations[name]] if name in system.equations else []
+            read |= {n.leaf.name for r in roots for n in leaves(r) if isinstance(n.leaf, Read)}
+        for name in self.chosen:
+            edge = system.streams[name].boundary
+            read |= {n.leaf.name for n in leaves(edge) if isinstance(n.leaf, Read)} if edge is not None else set()
+        return [n for n in members if n in read]
 
     # ------------------------------------------------------------ equations
 
@@ -294,8 +300,6 @@ class Writer(Expressions):
             return text
         if not kind.shared and not kind.shape and stream.shape:
             text = f"({text})" + "[..., None]" * len(stream.shape)
-        if kind.shared and not isinstance(text, str):
-            text = str(text)
         extent = [f"steps_{a}" for a in context.open]
         shape = ", ".join([*extent, "B", *map(str, sizes(stream.shape))])
-        return f"torch.as_tensor({text}, dtype=torch.{self.dtype}, device=device).expand({shape})"
+        return f"torch.as_tensor({text}, **like).expand({shape})"
