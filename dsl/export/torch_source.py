@@ -94,9 +94,9 @@ class Writer(Expressions):
                 out.append(f"        {self.names[name]} = torch.nn.Parameter({value})")
             else:
                 out.append(f'        self.register_buffer("{self.names[name][5:]}", {value})')
-        pairs = ", ".join(f'"{n}": {self.names[n]}' for n in params)
         out += ["", "    def by_name(self):", '        """Parameters by their names in the cell."""']
-        out += [f"        return {{{pairs}}}", "", f"    def forward({signature}):", *self.lines]
+        out += ["        return {", *(f'            "{n}": {self.names[n]},' for n in params), "        }"]
+        out += ["", f"    def forward({signature}):", *self.lines]
         return "\n".join(out) + "\n"
 
     def _about(self, inputs: list[str]) -> list[str]:

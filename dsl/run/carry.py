@@ -130,9 +130,14 @@ def advance(
     rows = batch.all
     for name, lag in held.items():
         past = before.values[name] if before is not None else np.repeat(boundaries[name][None], lag, axis=0)
-        line = np.concatenate([past, np.asarray(arrays[name])])
-        length = batch.lengths[system.streams[name].axes[0]]
-        values[name] = np.stack([line[length + k, rows] for k in range(lag)]) if lag else past
+        line, length = np.asarray(arrays[name]), batch.lengths[system.streams[name].axes[0]]
+        new = np.empty((lag, *past.shape[1:]), past.dtype)
+        for k in range(lag):
+            step = length + k - lag
+            ran = step >= 0
+            new[k, ran] = line[step[ran], rows[ran]]
+            new[k, ~ran] = past[lag + step[~ran], rows[~ran]]
+        values[name] = new
     clock = {}
     for axis, length in batch.lengths.items():
         clock[axis] = length + (before.clock[axis] if before is not None else 0)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsl.run import storage
-from dsl.run.carry import State, carried
+from dsl.run.carry import State
 from dsl.run.data import Chunk, Shuffled, Streams, Text
 from dsl.run.inputs import arrange, fed
 from dsl.run.program import needed
@@ -292,7 +292,7 @@ class _Job:
 
     def _can_carry(self) -> bool:
         try:
-            carried(self.model.system)
+            _ = self.model.held
         except CellError:
             return False
         return True
@@ -330,7 +330,7 @@ class _Job:
             )
             return value, grads, run.state if self.carries else None
         data = model.arranged((), chunk.data, chunk.lengths, before)
-        held = tuple(n for n in carried(model.system) if n not in data.arrays) if self.carries else ()
+        held = tuple(n for n in model.held if n not in data.arrays) if self.carries else ()
         value, grads, arrays = model.gradient(self.loss, data, before, held)
         state = None
         if self.carries:
@@ -357,7 +357,7 @@ class _Job:
     def evaluate(self, chunk: Chunk, before: State | None) -> tuple[float, State | None]:
         model = self.model
         data = model.arranged((), chunk.data, chunk.lengths, before)
-        held = tuple(n for n in carried(model.system) if n not in data.arrays) if self.carries else ()
+        held = tuple(n for n in model.held if n not in data.arrays) if self.carries else ()
         run = model.evaluate(data, (self.loss, *held), before, self.engine, outside=(self.loss,))
         return float(run[self.loss].data), run.state if self.carries else None
 
@@ -365,7 +365,7 @@ class _Job:
 
     def save(self) -> Path:
         assert self.folder is not None
-        arrays = {}
+        arrays: dict[str, Any] = {}
         if self.state is not None:
             arrays |= {f"state/{n}": v for n, v in self.state.values.items()}
             arrays |= {f"clock/{a}": v for a, v in self.state.clock.items()}
@@ -415,7 +415,7 @@ class _Job:
         if kind != type(self.optimizer).__name__:
             raise ValueError(f"resume: {stored.path} was made with {kind}, now with {type(self.optimizer).__name__}")
         model = self.model
-        if stored.about["cell"] != json.loads(json.dumps(storage.asdict(model.origin))):
+        if model.origin is None or stored.about["cell"] != model.origin.plain():
             raise ValueError(f"resume: the cell or its sizes are not those of {stored.path}")
         for name in model.params:
             model.params[name] = stored.tensors[f"param/{name}"]

@@ -80,6 +80,7 @@ class Generator:
         self.held = lags(self.step, self.axis)
         self.draws = self._order()
         self.late = self._late()
+        self.every = (*(d.logits for d in self.draws), *(n for n in self.held if n in self.step.equations))
 
     # ------------------------------------------------------------ cutting
 
@@ -192,6 +193,11 @@ class Generator:
                 order.append(Drawn(name, f"{name}.logits", tuple(n for n in self.step.draws if n in deps)))
         return order
 
+    def settled(self, drawn: Mapping[str, Any]) -> set[str]:
+        """What is right already when these draws of the step are known."""
+        ready = {d.logits for d in self.draws if set(d.after) <= set(drawn)}
+        return ready | ({n for n in self.held if n in self.step.equations} if not self.late else set())
+
     def _late(self) -> bool:
         """Whether a carried stream needs this step's draws: then the step is run once more with them."""
         return any(self._same_step(n) for n in self.held if n in self.step.equations)
@@ -244,10 +250,8 @@ class Generator:
         """Run `steps` steps whose draws are known (`data` holds them too) and return the state behind them."""
         batch = state.batch
         here = {**lengths, self.axis: np.full(batch, steps, np.int64)}
-        want = tuple(n for n in self.held if n in self.step.equations)
-        found = forward(data, here, batch, want, state.values, state.clock) if want else {}
-        found = {**{n: data[n] for n in self.held if n in data}, **found}
-        return self._advance(found, here, state)
+        found = forward(data, here, batch, self.every, state.values, state.clock)
+        return self._advance({n: found[n] if n in found else data[n] for n in self.held}, here, state)
 
     def _advance(self, found: Mapping[str, Any], lengths: Mapping[str, Any], state: State) -> State:
         batch = Batch({self.axis: np.asarray(lengths[self.axis])}, state.batch)
@@ -265,18 +269,16 @@ class Generator:
         batch = state.batch
         here = {**lengths, self.axis: np.ones(batch, np.int64)}
         data = {**data, **{d.name: np.zeros((1, batch), np.int64) for d in self.draws}}
-        carried = tuple(n for n in self.held if n in self.step.equations)
         found: dict[str, Any] = {}
         drawn: dict[str, NDArray[np.int64]] = {}
         for d in self.draws:
             if d.logits not in found:
-                waiting = [o for o in self.draws if o.name not in drawn and set(o.after) <= set(drawn)]
-                want = (*(o.logits for o in waiting), *(() if self.late else carried))
-                found.update(forward(data, here, batch, want, state.values, state.clock))
+                found = forward(data, here, batch, self.every, state.values, state.clock)
+                found = {n: v for n, v in found.items() if n in self.settled(drawn)}
             drawn[d.name] = sample(np.asarray(found[d.logits])[0])
             data[d.name] = drawn[d.name][None]
         if self.late:
-            found.update(forward(data, here, batch, carried, state.values, state.clock))
+            found = forward(data, here, batch, self.every, state.values, state.clock)
         seen = {n: found[n] if n in found else data[n] for n in self.held}
         return drawn, self._advance(seen, here, state)
 
@@ -292,11 +294,11 @@ def sampler(temperature: float, greedy: bool, seed: int | None) -> Callable[[NDA
 
     def sample(logits: NDArray[Any]) -> NDArray[np.int64]:
         if greedy or temperature == 0:
-            return np.argmax(logits, axis=-1)
+            return np.asarray(np.argmax(logits, axis=-1))
         scaled = logits.astype(np.float64) / temperature
         weights = np.cumsum(np.exp(scaled - scaled.max(axis=-1, keepdims=True)), axis=-1)
         level = rng.random(len(logits)) * weights[:, -1]
-        return np.minimum((weights <= level[:, None]).sum(axis=-1), logits.shape[-1] - 1)
+        return np.asarray(np.minimum((weights <= level[:, None]).sum(axis=-1), logits.shape[-1] - 1))
 
     return sample
 

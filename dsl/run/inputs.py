@@ -128,7 +128,8 @@ def _pad(stream: Stream, items: list[NDArray[Any]], dtype: np.dtype[Any]) -> tup
     fill = -1 if stream.dtype == "category" else 0
     out = np.full((*extent, len(items), *features), fill, np.int64 if stream.dtype == "category" else dtype)
     for b, item in enumerate(items):
-        out[(*(slice(n) for n in item.shape[:axes]), b)] = item
+        where: tuple[Any, ...] = (*(slice(n) for n in item.shape[:axes]), b)
+        out[where] = item
     return out, "batch", {a: steps[:, i] for i, a in enumerate(stream.axes)}
 
 

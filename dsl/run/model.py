@@ -21,6 +21,7 @@ from dsl.run.program import Program, needed, restrict
 from dsl.run.result import Run, with_terms
 from dsl.run.storage import Origin, origin_of, save
 from dsl.run.unroll import Unrolling
+from dsl.system.dims import Dim
 from dsl.system.system import System
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.tape import backward, custom_node, last_change
@@ -71,6 +72,7 @@ class Model:
         self.params = Parameters(self.system, seed, self.dtype)
         self.program = Program(with_terms(self.system))
         self._engines: dict[tuple[str, ...], Compiled] = {}
+        self._steppers: dict[int, tuple[System, Compiled]] = {}  # the systems are held, so that ids stay theirs
 
     def __repr__(self) -> str:
         system = self.system
@@ -137,7 +139,7 @@ class Model:
         return data
 
     def _check_state(self, state: State, data: Arranged) -> None:
-        held = carried(self.system)
+        held = self.held
         if state.batch != data.batch:
             raise ValueError(f"state: expected one of {data.batch} sequences, given one of {state.batch}")
         if set(held) != set(state.values):
@@ -185,7 +187,14 @@ class Model:
         """A part of this model's system, compiled to run forward only."""
         from dsl.run.compiled import compile_system
 
-        return compile_system(system, (), self.dtype.name)
+        if id(system) not in self._steppers:
+            self._steppers[id(system)] = system, compile_system(system, (), self.dtype.name)
+        return self._steppers[id(system)][1]
+
+    @cached_property
+    def held(self) -> dict[str, int]:
+        """How many last values of which streams a state holds. Errors: CellError E480 for a cell that cannot carry on."""
+        return carried(self.system)
 
     @cached_property
     def generator(self) -> Generator:
@@ -300,6 +309,7 @@ class Model:
         )
         cotangent = np.full(data.batch, 1 / data.batch, self.dtype)
         trained = tuple(self.params.trained)
+        assert saved is not None
         grads = compiled.backward(saved, {loss: cotangent}, trained)
         return float(np.mean(arrays[loss])), {n: self._gradient_of(n, grads) for n in trained}, arrays
 
@@ -366,6 +376,12 @@ class Model:
 
         return to_torch(self)
 
+    def load_torch(self, module: Any) -> None:
+        """Take the parameters of a module that `to_torch` made."""
+        from dsl.export.torch import load_torch
+
+        load_torch(self, module)
+
 
 def settle(system: System, like: Mapping[str, Any]) -> dict[str, int]:
     """The integer arguments of a system: given ones, then those that data in `like` shows.
@@ -380,6 +396,7 @@ def settle(system: System, like: Mapping[str, Any]) -> dict[str, int]:
             raise ValueError(f"like: {system.name} has no input {name}; it has {', '.join(fed(system)) or 'none'}")
         items = value if isinstance(value, list | tuple) and len(value) and np.ndim(value[0]) else [value]
         shape = np.shape(items[0])
+        dims: tuple[Dim | None, ...]
         if stream.dtype == "category":
             dims, found = (stream.categories,), (max(int(np.max(v)) for v in items) + 1,)
         else:
@@ -395,4 +412,9 @@ def settle(system: System, like: Mapping[str, Any]) -> dict[str, int]:
         raise ValueError(
             f"{system.name}: {', '.join(open_)} not given: build({hint}), or like={{stream: data}} to read sizes off"
         )
+    for stream in system.streams.values():
+        for dim in (*stream.shape, *(() if stream.categories is None else (stream.categories,))):
+            if int(dim.bind(sizes)) < 1:
+                given = ", ".join(f"{n}={sizes[n]}" for n in sorted(dim.names))
+                raise ValueError(f"{system.name}: {stream.name} would have size {dim.bind(sizes)}, with {given}")
     return sizes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsl.run.carry import State, advance, carried
+from dsl.run.carry import State, advance
 from dsl.run.inputs import Arranged
 from dsl.run.unroll import Unrolling
 from dsl.system.kinds import Kinds, binds
@@ -170,7 +170,7 @@ class Run:
                 f"{name} is not a sum or mean over time, so it has no terms: run.each[{name!r}] has its value"
             )
         value = self.value(f"{name}.terms")
-        return REGISTRY["squeeze"](value, axis=1) if self._data.single else value  # type: ignore[no-any-return]
+        return REGISTRY["squeeze"](value, axis=1) if self._data.single else value
 
     # ------------------------------------------------------------ carrying on
 
@@ -178,7 +178,7 @@ class Run:
     def state(self) -> State:
         """Where the sequences stand. Errors: CellError E480 for a cell that cannot be carried on."""
         if self._state is None:
-            held = carried(self._model.system)
+            held = self._model.held
             arrays = {
                 n: np.asarray(self._data.arrays.get(n, None) if n in self._data.arrays else self.value(n).data)
                 for n in held

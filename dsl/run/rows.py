@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsl.system.system import Axis, Extent
+from dsl.system.system import Axis, Extent, Size
 from tinygrad_seq.ops.index import Key
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import postorder
@@ -54,7 +54,8 @@ def _length(axis: Axis, known: Mapping[str, Ints], batch: int) -> Ints:
         elif isinstance(node.leaf, Extent):
             values[node] = known[node.leaf.axis]
         else:
-            values[node] = np.asarray(int(getattr(node.leaf, "dim", node.leaf)), np.int64)  # type: ignore[call-overload]
+            number: Any = node.leaf.dim if isinstance(node.leaf, Size) else node.leaf
+            values[node] = np.asarray(int(number), np.int64)
     return np.broadcast_to(np.asarray(values[axis.length], np.int64), (batch,))
 
 

@@ -21,7 +21,7 @@ import safetensors.numpy
 from dsl.system.resolve import resolve
 from dsl.system.scope import open_scope
 from dsl.text.parse import parse
-from dsl.text.tree import File, Use
+from dsl.text.tree import File, Ref, Use
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
@@ -41,6 +41,11 @@ class Origin:
     arguments: Mapping[str, Any]
     files: Mapping[str, str]
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
 
 def origin_of(file: File, cell: str, arguments: Mapping[str, Any]) -> Origin:
     """The texts that resolving `cell` of `file` reads. A library cell named without import gets one."""
@@ -55,7 +60,7 @@ def origin_of(file: File, cell: str, arguments: Mapping[str, Any]) -> Origin:
         files[name] = scope.file.source.text
         used = [s.cell for c in scope.file.cells.values() for s in c.body if isinstance(s, Use)]
         defaults = [
-            p.default.name for c in scope.file.cells.values() for p in c.parameters if hasattr(p.default, "name")
+            p.default.name for c in scope.file.cells.values() for p in c.parameters if isinstance(p.default, Ref)
         ]
         for other in dict.fromkeys([*scope.cells, *used, *defaults, *names]):
             found = scope.cell(other)
@@ -114,7 +119,7 @@ def save(
 
     tensors = {f"param/{n}": np.asarray(t.data, order="C") for n, t in model.params.items()}
     about: dict[str, Any] = {
-        "cell": asdict(model.origin),
+        "cell": model.origin.plain(),
         "dtype": model.dtype.name,
         "seed": model.seed,
         "symbols": list(model.symbols) if model.symbols is not None else None,

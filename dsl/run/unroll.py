@@ -341,7 +341,7 @@ class Unrolling:
         node = stream.boundary
         if node.is_number:
             kind: Any = {"category": np.int64, "boolean": bool}.get(stream.dtype, self.dtype)
-            return np.full((len(rows), *shape), node.leaf, kind)  # type: ignore[call-overload]
+            return np.full((len(rows), *shape), node.leaf, kind)
         if stream.name not in self.boundaries:
             value, own = self.evaluate(self.program.plan(node, ()), {})
             value = self.shaped(value, () if own.shared else (self.batch.size,), stream)
