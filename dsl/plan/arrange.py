@@ -18,7 +18,24 @@ from dsl.system.system import Read
 from tinygrad_seq.symbol import Symbol
 
 POINTWISE = ("pointwise", "reduce", "total", "scatter", "pieces")
-COSTLY = ("tanh", "sigmoid", "exp", "log", "softplus", "power", "logaddexp", "sqrt", "sin", "cos", "elu", "expm1", "log1p", "sum", "max", "min")
+COSTLY = (
+    "tanh",
+    "sigmoid",
+    "exp",
+    "log",
+    "softplus",
+    "power",
+    "logaddexp",
+    "sqrt",
+    "sin",
+    "cos",
+    "elu",
+    "expm1",
+    "log1p",
+    "sum",
+    "max",
+    "min",
+)
 BEFORE, STEP, AFTER = "before", "step", "after"
 
 
@@ -243,7 +260,12 @@ class _Arranger:
         return STEP if AFTER not in sources and self.definitions[name].kind in POINTWISE else AFTER
 
     def _list(
-        self, nest: Nest, section: str, pending: list[tuple[str, tuple[Term, ...], bool]], done: set[str], started: set[str]
+        self,
+        nest: Nest,
+        section: str,
+        pending: list[tuple[str, tuple[Term, ...], bool]],
+        done: set[str],
+        started: set[str],
     ) -> None:
         """Order a section's work: loads, then products, then loops, each as soon and as many as are ready."""
         items = nest.sections[section]
@@ -272,14 +294,20 @@ class _Arranger:
                 if p[2]:
                     waiting.discard(p[0])
                     done.add(p[0])
-                    if self.definitions[p[0]].wanted and self.definitions[p[0]].kind not in ("total", "outer", "scatter"):
+                    if self.definitions[p[0]].wanted and self.definitions[p[0]].kind not in (
+                        "total",
+                        "outer",
+                        "scatter",
+                    ):
                         self._unload(nest, section, p[0])
 
     def _unload(self, nest: Nest, section: str, name: str) -> None:
         last = AFTER if nest.axis in self.definitions[name].axes or nest.axis is None else "end"
         nest.sections.setdefault(last, []).append(Transfer("unload", name))
 
-    def _loop(self, ready: list[tuple[str, tuple[Term, ...], bool]], items: list[Item], done: set[str]) -> list[tuple[str, tuple[Term, ...], bool]]:
+    def _loop(
+        self, ready: list[tuple[str, tuple[Term, ...], bool]], items: list[Item], done: set[str]
+    ) -> list[tuple[str, tuple[Term, ...], bool]]:
         outers = [p for p in ready if self.definitions[p[0]].kind == "outer"]
         loops = [p for p in ready if self.definitions[p[0]].kind in POINTWISE]
         if not loops:

@@ -58,7 +58,9 @@ def identifier(name: str, taken: Mapping[str, str]) -> str:
     return candidate
 
 
-def paddings(arrangement_definitions: Mapping[str, Definition], system: object, extra: Mapping[str, Pads] | None = None) -> dict[str, Pads]:
+def paddings(
+    arrangement_definitions: Mapping[str, Definition], system: object, extra: Mapping[str, Pads] | None = None
+) -> dict[str, Pads]:
     """How far past its ends each definition is read, along each axis. An index that is not a plain shift
     is clamped to step -1 when it falls outside, so it needs one padding step in front."""
     pads: dict[str, Pads] = {n: {a: (0, 0) for a in d.axes} for n, d in arrangement_definitions.items()}
@@ -97,7 +99,9 @@ class _Builder:
             category = d.dtype == "category"
             if d.kind == "kept":
                 there = kept[name]
-                places[name] = Place(name, ident, "J" if category else "F", there.axes, there.pads, there.shape, name, False, "F")
+                places[name] = Place(
+                    name, ident, "J" if category else "F", there.axes, there.pads, there.shape, name, False, "F"
+                )
                 continue
             nest = self.arrangement.nests[self.arrangement.home[name]]
             axes = tuple(a for a in d.axes if not (name in local and a == nest.axis))
@@ -116,7 +120,13 @@ class _Builder:
             nest = nests[home[name]]
             if nest.axis in d.axes and nest.section.get(name) == STEP and nest.recurrent:
                 local.add(name)
-        early = {name for nest in nests for s, item in nest.items if isinstance(item, Products) and s != STEP for name, _, _ in item.terms}
+        early = {
+            name
+            for nest in nests
+            for s, item in nest.items
+            if isinstance(item, Products) and s != STEP
+            for name, _, _ in item.terms
+        }
         local -= early
         for reader, d in definitions.items():
             for read in reads(d):
@@ -176,7 +186,10 @@ class _Builder:
             ordered = _fewest_runs(members, related)
             for n in ordered:
                 places[n].slab = ordered[0]
-                shared = {a: (max(places[m].pads[a][0] for m in members), max(places[m].pads[a][1] for m in members)) for a in places[n].axes}
+                shared = {
+                    a: (max(places[m].pads[a][0] for m in members), max(places[m].pads[a][1] for m in members))
+                    for a in places[n].axes
+                }
                 places[n].pads = shared
             slabs[ordered[0]] = ordered
         for n, place in places.items():
@@ -205,8 +218,14 @@ class _Builder:
     def _stackable(self, name: str, other: str, places: Mapping[str, Place]) -> bool:
         a, b = places[name], places[other]
         home = self.arrangement.home
-        same = a.array == b.array == "A" and a.axes == b.axes and a.local == b.local and len(a.shape) == 1 == len(b.shape)
-        return same and home[name] == home[other] and all(self.arrangement.normal.definitions[n].kind != "load" for n in (name, other))
+        same = (
+            a.array == b.array == "A" and a.axes == b.axes and a.local == b.local and len(a.shape) == 1 == len(b.shape)
+        )
+        return (
+            same
+            and home[name] == home[other]
+            and all(self.arrangement.normal.definitions[n].kind != "load" for n in (name, other))
+        )
 
 
 def _fewest_runs(members: Sequence[str], families: Sequence[Sequence[str]]) -> list[str]:

@@ -15,7 +15,12 @@ from dsl.system.dims import Dim
 from dsl.system.system import System
 from tinygrad_seq.kernels.product import backend
 
-TITLES = {BEFORE: "before each chunk's steps", STEP: "each step", AFTER: "after each chunk's steps", "end": "at the end"}
+TITLES = {
+    BEFORE: "before each chunk's steps",
+    STEP: "each step",
+    AFTER: "after each chunk's steps",
+    "end": "at the end",
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,11 @@ class Plan:
 
     def _kernel(self) -> str:
         found = backend(self.dtype)
-        note = "register tiles over packed weights" if found == "intrinsic" else "plain loops: THE FAST KERNEL IS NOT AVAILABLE HERE"
+        note = (
+            "register tiles over packed weights"
+            if found == "intrinsic"
+            else "plain loops: THE FAST KERNEL IS NOT AVAILABLE HERE"
+        )
         return f"{self.system.name}, {self.dtype}; products: {note}"
 
 

@@ -25,7 +25,20 @@ from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import Symbol, lift, postorder, rebuild
 
 TRANSPARENT = ("stop_gradient", "conj", "re")
-FREE = ("add", "sub", "mul", "neg", "where", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "div")
+FREE = (
+    "add",
+    "sub",
+    "mul",
+    "neg",
+    "where",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "div",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +126,9 @@ class Normal:
 def unsupported(system: System, name: str, what: str, help_: str = 'run it with engine="tape"') -> NoReturn:
     """E701: parses and has a meaning, but this engine has no code for it."""
     span = system.spans.get(name, NOWHERE)
-    raise CellError([Diagnostic("E701", f"{what} is not compiled yet", span, help=help_)], system.source or Source("", system.name))
+    raise CellError(
+        [Diagnostic("E701", f"{what} is not compiled yet", span, help=help_)], system.source or Source("", system.name)
+    )
 
 
 def is_home(read: Read, axes: tuple[str, ...]) -> bool:
@@ -238,7 +253,9 @@ class _Normaliser:
     def lower(self, root: Symbol) -> Symbol:
         for node in postorder([root]):
             if node not in self.memo:
-                self.memo[node] = self._leaf(node) if node.op is None else self._node(node, [self.memo[a] for a in node.args])
+                self.memo[node] = (
+                    self._leaf(node) if node.op is None else self._node(node, [self.memo[a] for a in node.args])
+                )
         return self.memo[root]
 
     def _leaf(self, node: Symbol) -> Symbol:
@@ -323,7 +340,11 @@ class _Normaliser:
             return self.out.stored[x]
         if x in self.named:
             return self._place(self.named[x])
-        if isinstance(x.leaf, Read) and is_home(x.leaf, self.streams[x.leaf.name].axes) and not self.streams[x.leaf.name].shared:
+        if (
+            isinstance(x.leaf, Read)
+            and is_home(x.leaf, self.streams[x.leaf.name].axes)
+            and not self.streams[x.leaf.name].shared
+        ):
             return self._place(x.leaf.name)
         return self._define(self._fresh(hint), x)
 
@@ -373,7 +394,9 @@ class _Normaliser:
             kind = "kept" if name in self.kept else "load"
             if kind == "load" and stream.kind not in ("input", "draw", "const", "param"):
                 self.fail(f"the {stream.kind} `{name}`")
-            definition = Definition(name, kind, stream.axes, stream.shape, "category" if stream.dtype == "category" else "real")
+            definition = Definition(
+                name, kind, stream.axes, stream.shape, "category" if stream.dtype == "category" else "real"
+            )
             self.out.definitions[name] = definition
             if kind == "load":
                 definition.boundary = self._boundary(stream)
@@ -462,7 +485,12 @@ class _Normaliser:
         start, size = Dim.of(static["start"]), Dim.of(static["size"])  # type: ignore[arg-type]
         if v.is_op("concat"):
             for piece in self._pieces(v):
-                if piece.start == start and piece.size == size and piece.value is not None and self.kinds.of(piece.value).shape:
+                if (
+                    piece.start == start
+                    and piece.size == size
+                    and piece.value is not None
+                    and self.kinds.of(piece.value).shape
+                ):
                     return piece.value
         if not isinstance(v.leaf, Read):
             v = self._read(self.materialise(v))
@@ -612,7 +640,9 @@ class _Normaliser:
         if axes - set(over):
             self.fail("a total with a free axis")
         self.streams[key] = Stream(key, "equation", (), shape, shared=True, total=True)
-        self.out.definitions[key] = Definition(key, kind, (), shape, value=value, operands=operands, over=over, reduction="sum", wanted=True)
+        self.out.definitions[key] = Definition(
+            key, kind, (), shape, value=value, operands=operands, over=over, reduction="sum", wanted=True
+        )
         return key
 
     # ------------------------------------------------------------ clean-up
@@ -627,7 +657,11 @@ class _Normaliser:
                 continue
             live[name] = None
             definition = definitions[name]
-            stack += [self.placed.get(r.name, r.name) for r in reads(definition) if self.placed.get(r.name, r.name) in definitions]
+            stack += [
+                self.placed.get(r.name, r.name)
+                for r in reads(definition)
+                if self.placed.get(r.name, r.name) in definitions
+            ]
             if isinstance(definition.boundary, str) and definition.boundary in definitions:
                 stack.append(definition.boundary)
         self.out.definitions = {n: d for n, d in definitions.items() if n in live}
@@ -639,7 +673,9 @@ class _Normaliser:
         uses = Counter(a for n in order for a in n.args)
         uses.update(roots)
         above: dict[Symbol, Symbol] = {a: n for n in order for a in n.args}
-        joined = {n for n in order if n.is_op("add", "matvec") and uses[n] == 1 and n in above and above[n].is_op("add")}
+        joined = {
+            n for n in order if n.is_op("add", "matvec") and uses[n] == 1 and n in above and above[n].is_op("add")
+        }
         new: dict[Symbol, Symbol] = {}
         for node in order:
             if node in joined:
@@ -691,12 +727,19 @@ class _Normaliser:
         for definition in list(definitions.values()):
             if definition.value is not None:
                 definition.value = new[definition.value]
-            definition.pieces = tuple(replace(p, value=None if p.value is None else new[p.value]) for p in definition.pieces)
+            definition.pieces = tuple(
+                replace(p, value=None if p.value is None else new[p.value]) for p in definition.pieces
+            )
             definition.operands = tuple(new[o] for o in definition.operands)
             value = definition.value
             if definition.kind == "pointwise" and value is not None and isinstance(value.leaf, Read):
                 source = definitions.get(value.leaf.name)
-                if source is not None and source.kind == "product" and source.axes == definition.axes and source.name not in self.placed.values():
+                if (
+                    source is not None
+                    and source.kind == "product"
+                    and source.axes == definition.axes
+                    and source.name not in self.placed.values()
+                ):
                     self.placed[source.name] = definition.name
                     definition.kind, definition.terms, definition.value = "product", source.terms, None
                     del definitions[source.name]
@@ -718,7 +761,11 @@ class _Normaliser:
             d.terms = tuple(replace(t, operand=Read(self._final(t.operand.name), t.operand.index)) for t in d.terms)
             if isinstance(d.boundary, str):
                 d.boundary = self._final(d.boundary)
-        self.out.stored = {d.value: n for n, d in self.out.definitions.items() if d.kind == "pointwise" and d.value is not None and d.value.op}
+        self.out.stored = {
+            d.value: n
+            for n, d in self.out.definitions.items()
+            if d.kind == "pointwise" and d.value is not None and d.value.op
+        }
         self.out.names = {n: self._final(d) for n, d in self.out.names.items()}
 
     def _final(self, name: str) -> str:

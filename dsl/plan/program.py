@@ -66,7 +66,9 @@ def plan(
         definition = normal.definitions[held]
         definition.wanted = held in handed_over
         before = pads.get(held, {})
-        pads[held] = {a: (max(f, before.get(a, (0, 0))[0]), max(b, before.get(a, (0, 0))[1])) for a, (f, b) in own.items()}
+        pads[held] = {
+            a: (max(f, before.get(a, (0, 0))[0]), max(b, before.get(a, (0, 0))[1])) for a, (f, b) in own.items()
+        }
     arrangement = arrange(normal)
     layout = lay_out(arrangement, kept, pads)
     return Program(name, system, dtype, normal, arrangement, layout, generate(name, arrangement, layout, dtype))
@@ -115,7 +117,9 @@ class Plans:
             gradients = self.derived.gradients
             wanted = [gradients[n] for n in wrt if n in gradients]
             places = {n: forward.place_of(n) for n in self.residuals}
-            self._backward[key] = plan(f"{self.system.name}_backward", self.derived.system, wanted, self.dtype, kept=places)
+            self._backward[key] = plan(
+                f"{self.system.name}_backward", self.derived.system, wanted, self.dtype, kept=places
+            )
         return self._backward[key]
 
 

@@ -17,10 +17,30 @@ from dsl.system.dims import Dim
 from dsl.system.system import Extent, Position, Read, Size
 from tinygrad_seq.symbol import Symbol
 
-REDUCTIONS = {"sum": ("real(0.0)", "{0} + {1}"), "max": ("-infinity", "maximum({0}, {1})"), "min": ("infinity", "minimum({0}, {1})")}
+REDUCTIONS = {
+    "sum": ("real(0.0)", "{0} + {1}"),
+    "max": ("-infinity", "maximum({0}, {1})"),
+    "min": ("infinity", "minimum({0}, {1})"),
+}
 INTEGER = ("add", "sub", "mul", "neg", "floordiv", "mod")
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-SINGULAR = ("div", "log", "sqrt", "power", "exp", "log1p", "expm1", "sum", "max", "min", "one_hot", "part", "logaddexp", "mod", "floordiv")
+SINGULAR = (
+    "div",
+    "log",
+    "sqrt",
+    "power",
+    "exp",
+    "log1p",
+    "expm1",
+    "sum",
+    "max",
+    "min",
+    "one_hot",
+    "part",
+    "logaddexp",
+    "mod",
+    "floordiv",
+)
 
 
 @dataclass(slots=True)
@@ -138,8 +158,16 @@ class RowProgram:
         kept: dict[tuple[int, Dim], list[Symbol]] = {}
         for phase in reversed(range(self.phases)):
             for size in self.sizes:
-                targets = [o.value for o in self.outputs if o.value is not None and o.size == size and self._store_phase(o) == phase]
-                targets += [n.args[0] for n in self.nodes if self._row_reduction(n) and self.phase[n] == phase + 1 and self.shape(n.args[0]) == size]
+                targets = [
+                    o.value
+                    for o in self.outputs
+                    if o.value is not None and o.size == size and self._store_phase(o) == phase
+                ]
+                targets += [
+                    n.args[0]
+                    for n in self.nodes
+                    if self._row_reduction(n) and self.phase[n] == phase + 1 and self.shape(n.args[0]) == size
+                ]
                 targets += kept.get((phase, size), [])
                 body: dict[Symbol, None] = {}
                 stack = list(targets)
@@ -209,7 +237,11 @@ class RowProgram:
     def _loop(self, phase: int, size: Dim) -> None:
         body = self.bodies[phase, size]
         stores = [o for o in self.outputs if o.size == size and self._due(o) == phase]
-        reductions = [n for n in self.nodes if self._row_reduction(n) and self.phase[n] == phase + 1 and self.shape(n.args[0]) == size]
+        reductions = [
+            n
+            for n in self.nodes
+            if self._row_reduction(n) and self.phase[n] == phase + 1 and self.shape(n.args[0]) == size
+        ]
         spills = [n for n in body if n in self.scratch and self.phase[n] == phase]
         if not stores and not reductions and not spills:
             return
@@ -219,13 +251,20 @@ class RowProgram:
             self.kinds[n] = "real"
             self.line(0, f"{name} = {REDUCTIONS[n.op.name][0]}")
         rows: dict[str, str] = {}
-        exact = bool(reductions) or any(o.start != "0" for o in stores) or any(n.op is not None and n.op.name in SINGULAR for n in body)
+        exact = (
+            bool(reductions)
+            or any(o.start != "0" for o in stores)
+            or any(n.op is not None and n.op.name in SINGULAR for n in body)
+        )
         exact = exact or any(o.size is not None and o.value is None for o in stores)
         inner: list[str] = []
         values = dict(self.values)
         for node in body:
             if node in self.scratch and self.phase[node] < phase:
-                values[node], self.kinds[node] = f"{self.scratch[node].load}({self.scratch[node].array}, {self._row(rows, self.scratch[node])} + j)", "real"
+                values[node], self.kinds[node] = (
+                    f"{self.scratch[node].load}({self.scratch[node].array}, {self._row(rows, self.scratch[node])} + j)",
+                    "real",
+                )
                 continue
             text, kind = self._text(node, values, "j", rows)
             name = self.fresh()
@@ -233,12 +272,16 @@ class RowProgram:
             values[node], self.kinds[node] = name, kind
         for n in reductions:
             assert n.op is not None
-            inner.append(f"{self.values[n]} = " + REDUCTIONS[n.op.name][1].format(self.values[n], self._real(n.args[0], values)))
+            inner.append(
+                f"{self.values[n]} = " + REDUCTIONS[n.op.name][1].format(self.values[n], self._real(n.args[0], values))
+            )
         for node in spills:
             a = self.scratch[node]
             inner.append(f"{a.store}({a.array}, {self._row(rows, a)} + j, {values[node]})")
         for o in stores:
-            inner.append(self._store_text(o, self._real(o.value, values) if o.value is not None else "real(0.0)", "j", rows))
+            inner.append(
+                self._store_text(o, self._real(o.value, values) if o.value is not None else "real(0.0)", "j", rows)
+            )
         for text, name in rows.items():
             self.line(0, f"{name} = {text}")
         self.line(0, f"for j in range({self.context.size(size) if exact else self.context.padded(size)}):")
@@ -271,7 +314,9 @@ class RowProgram:
 
     # ------------------------------------------------------------ one node
 
-    def _text(self, node: Symbol, values: Mapping[Symbol, str], j: str, rows: dict[str, str] | None = None) -> tuple[str, str]:
+    def _text(
+        self, node: Symbol, values: Mapping[Symbol, str], j: str, rows: dict[str, str] | None = None
+    ) -> tuple[str, str]:
         context = self.context
         index = f" + {j}" if j else ""
 

@@ -210,15 +210,29 @@ class _Task:
             path = cycle(loops[0], at_home)
             chain = " → ".join([*path, path[0]])
             edge = next(e for e in at_home if e.reader == path[0])
-            self.fail("E502", edge, f"same-step cycle {chain}", f"reads {show(system, edge)}", "read one of them at an earlier step")
+            self.fail(
+                "E502",
+                edge,
+                f"same-step cycle {chain}",
+                f"reads {show(system, edge)}",
+                "read one of them at an earlier step",
+            )
         if odd:
             e = odd[0]
             text = f"`{show(system, e)}` looks along the whole axis inside its own recurrence"
-            self.fail("E503", e, text, f"reads {show(system, e)}", "put it on a slower axis of its own, or outside the recurrence")
+            self.fail(
+                "E503",
+                e,
+                text,
+                f"reads {show(system, e)}",
+                "put it on a slower axis of its own, or outside the recurrence",
+            )
         e = edges[0]
         reads = ", ".join(dict.fromkeys(f"`{show(system, x)}`" for x in edges if not self.is_home(x)))
         text = f"own past and own future: no order of steps serves {reads}"
-        self.fail("E504", e, text, f"{', '.join(members)} depend on each other", "use two states, one for each direction")
+        self.fail(
+            "E504", e, text, f"{', '.join(members)} depend on each other", "use two states, one for each direction"
+        )
 
     def is_home(self, e: Edge) -> bool:
         axes = self.system.streams[e.source].axes

@@ -52,9 +52,13 @@ class Sizer:
         """`dims`: the cell's arguments; `shapes`: of every shared value."""
         self.arrangement, self.layout, self.source = program.arrangement, program.layout, program.source
         self.dtype, self.dims, self.shapes = program.dtype, dims, shapes
+        self._numbers: dict[Dim, int] = {}
 
     def number(self, dim: Dim) -> int:
-        return int(dim.bind(self.dims))
+        found = self._numbers.get(dim)
+        if found is None:
+            found = self._numbers[dim] = int(dim.bind(self.dims))
+        return found
 
     def padded(self, dim: Dim) -> int:
         return padded(self.number(dim), self.dtype)
@@ -73,7 +77,15 @@ class Sizer:
         at.update({k: v for k, v in (kept or {}).items() if k not in at})
         table = np.array([at[n] for n in self.source.table] or [0], np.int64)
         axes = len(steps)
-        return Sizes(table, at, reals + LINE, categories + LINE, parameters + LINE, axes * (2 * shape.rows + 1) + 1, sum(n for n in steps.values()) + 1)
+        return Sizes(
+            table,
+            at,
+            reals + LINE,
+            categories + LINE,
+            parameters + LINE,
+            axes * (2 * shape.rows + 1) + 1,
+            sum(n for n in steps.values()) + 1,
+        )
 
     def _axes(self, at: dict[str, int], shape: Shape) -> None:
         """Lengths, clocks and flags in L; active rows of each step in C, which begins with the whole part."""
@@ -133,7 +145,11 @@ class Sizer:
         for name, dim in self.source.scratch.items():
             at[f"o_{name}"] = offset
             offset += _round(self.padded(dim))
-        deepest = max([shape.chunk, 1, *steps.values()]) * shape.rows if any(self._inner(g) for g in self.source.groups) else shape.chunk * shape.rows
+        deepest = (
+            max([shape.chunk, 1, *steps.values()]) * shape.rows
+            if any(self._inner(g) for g in self.source.groups)
+            else shape.chunk * shape.rows
+        )
         left = right = 0
         for group in self.source.groups:
             heights = [self.source.totals[n][1] for n in group]

@@ -106,7 +106,11 @@ class _Writer:
         head = HEADER.format(title=title, dtype=self.dtype)
         scopes = ", ".join(f"(load_{s}, store_{s})" for s in self.scopes.values())
         uid = re.sub(r"\W", "_", self.name)
-        head += f'{scopes}{"," if len(self.scopes) == 1 else ""} = slots({len(self.scopes)}, "{uid}")\n' if self.scopes else ""
+        head += (
+            f'{scopes}{"," if len(self.scopes) == 1 else ""} = slots({len(self.scopes)}, "{uid}")\n'
+            if self.scopes
+            else ""
+        )
         arrays = self._arrays()
         body = "".join(functions).replace("@ARRAYS@", arrays)
         calls = "".join(f"    nest_{k}({arrays})\n" for k in range(len(functions)))
@@ -119,7 +123,11 @@ class _Writer:
         )  # fmt: skip
 
     def _arrays(self) -> str:
-        named = [f"x_{self._ident(n)}" for n in self.inputs] + [f"y_{self._ident(n)}" for n in self.results] + [f"k_{self._ident(n)}" for n in self.carried]
+        named = (
+            [f"x_{self._ident(n)}" for n in self.inputs]
+            + [f"y_{self._ident(n)}" for n in self.results]
+            + [f"k_{self._ident(n)}" for n in self.carried]
+        )
         return ", ".join(["A", "I", "F", "J", "P", "O", "L", "C", "R", *named])
 
     _ENTRY = re.compile(r"\b(?:[ownpqlcuSTK]_[A-Za-z0-9_]+|nb|batch|chunk|carried|ragged|uneven)\b")
@@ -440,7 +448,9 @@ class _Writer:
             self.put(depth + 1, "continue")
         here = self._at(place, self.row(place, {a: a for a in place.axes}))
         if place.array == "I":
-            value = "-1" if d.boundary is None or isinstance(d.boundary, float) and d.boundary < 0 else str(int(d.boundary))  # type: ignore[arg-type]
+            value = (
+                "-1" if d.boundary is None or isinstance(d.boundary, float) and d.boundary < 0 else str(int(d.boundary))
+            )  # type: ignore[arg-type]
             self.put(depth, f"I[{here.offset}] = {value}")
         elif isinstance(d.boundary, str):
             source = self.address(Read(d.boundary, ()))
@@ -451,7 +461,9 @@ class _Writer:
                 self.put(depth, f"for j in range({self.size(d.shape[0])}):")
                 self.put(depth + 1, f"{here.store}(A, row + j, {source.load}({source.array}, start + j))")
         else:
-            value = {float("inf"): "infinity", float("-inf"): "-infinity"}.get(d.boundary or 0.0, f"real({d.boundary or 0.0!r})")
+            value = {float("inf"): "infinity", float("-inf"): "-infinity"}.get(
+                d.boundary or 0.0, f"real({d.boundary or 0.0!r})"
+            )
             self._fill_row(depth, here, value, d.shape)
         if len(place.axes) == 1 and place.pads[place.axes[0]][0] and self.nest is not None:
             self._carry(name, place)
@@ -649,7 +661,9 @@ class _Writer:
                 n, k = self.size(p.columns[len(before_n)]), self.size(p.rows[len(before_k)])
                 call, first, second = ("pack_transposed", k, n) if term.transposed else ("pack", n, k)
                 w = f"m_{self._ident(term.weight)}"
-                lines.append(f"    {call}({w}, 0, {second}, {first}, {second}, P, o_{p.name}, {n0}, {k0}, {total_n}, {total_k})")
+                lines.append(
+                    f"    {call}({w}, 0, {second}, {first}, {second}, P, o_{p.name}, {n0}, {k0}, {total_n}, {total_k})"
+                )
         arguments = ", ".join(["P", "O", *(f"m_{self._ident(w)}" for w in weights)])
         return f"@kernel\ndef prepare({arguments}):\n" + ("\n".join(lines) or "    pass") + "\n\n\n"
 
@@ -702,10 +716,15 @@ class _Writer:
             for a in place.axes[place.axes.index(along) + 1 :] if along else ():
                 stride = f"(T_{a} + {sum(place.pads[a])}) * {stride}"
             origin = self.row(place, steps, "0")
-            texts.append(f"rows = {call}({place.array}, {origin}, {stride}, w_{place.ident}, {columns}, {counts}, {bounds}, A, o_{target})")
+            texts.append(
+                f"rows = {call}({place.array}, {origin}, {stride}, w_{place.ident}, {columns}, {counts}, {bounds}, A, o_{target})"
+            )
         for text in texts:
             self.put(depth, text)
-        self.put(depth, f"weight_gradient(A, o_rows, A, o_panels, A, o_{head.ident}, w_{head.ident}, {m}, {n}, rows)  # {', '.join(names)}")
+        self.put(
+            depth,
+            f"weight_gradient(A, o_rows, A, o_panels, A, o_{head.ident}, w_{head.ident}, {m}, {n}, rows)  # {', '.join(names)}",
+        )
 
     def _silence(self, depth: int, operands: Sequence[tuple[Read, str]], along: str | None, bounds: str) -> None:
         """Rows inside the active range whose sequence has ended (only when rows are not sorted along this axis) add nothing."""

@@ -28,6 +28,7 @@ from tinygrad_seq.symbol import Symbol, postorder
 
 Array = NDArray[Any]
 CHUNK_ROWS = 128
+KEPT_TABLES = 64  # shapes of data whose tables are remembered
 
 
 class Arena:
@@ -92,19 +93,46 @@ class Executable:
     def __init__(self, program: Program) -> None:
         self.program, self.system, self.dtype = program, program.system, program.dtype
         self.normal, self.layout, self.source = program.normal, program.layout, program.source
+        self.work = 0  # multiply-adds of one step of one sequence, elementwise operations counted as four
+        self._sizer: Sizer | None = None
+        self._tables: dict[Any, tuple[Sizes, tuple[Executable, Sizes] | None]] = {}
+        self._uniform: dict[Shape, tuple[Array, Array]] = {}
 
     @cached_property
     def module(self) -> Any:
         return load_source(self.program.name, self.source.text)
 
-    def sizer(self, shapes: Mapping[str, tuple[int, ...]]) -> Sizer:
-        dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
-        return Sizer(self.program, dims, shapes)
+    def sizer(self, shared: Mapping[str, Array]) -> Sizer:
+        """What fills tables in; sizes of dims and shared values are the same in all runs."""
+        if self._sizer is None:
+            dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
+            self._sizer = Sizer(self.program, dims, {n: np.shape(v) for n, v in shared.items()})
+            products = sum(self._sizer.width(p) * self._sizer.depth(p) for p in self.source.packs)
+            units = sum(self._sizer.number(d.shape[0]) for d in self.normal.definitions.values() if d.shape)
+            self.work = products + 4 * units
+        return self._sizer
 
-    def work(self, sizer: Sizer) -> int:
-        """Multiply-adds of one step of one sequence, elementwise operations counted as four."""
-        products = sum(sizer.width(p) * sizer.depth(p) for p in self.source.packs)
-        return products + 4 * sum(sizer.number(d.shape[0]) for d in self.normal.definitions.values() if d.shape)
+    def sized(self, shape: Shape, before: tuple[Executable, Sizes] | None) -> Sizes:
+        """The table for one shape of data; `before`: the forward run whose memory a backward run reads."""
+        key = (shape, None if before is None else id(before[1]))
+        found = self._tables.get(key)
+        if found is None:
+            assert self._sizer is not None
+            if len(self._tables) >= KEPT_TABLES:
+                self._tables.clear()
+            sizes = self._sizer.fill(shape, None if before is None else self._offsets(*before))
+            found = self._tables[key] = (sizes, before)  # `before` stays alive, so that its id stays its own
+        return found[0]
+
+    def _offsets(self, forward: Executable, sizes: Sizes) -> dict[str, int]:
+        """Offsets and strides in the forward run's arenas, under this plan's names."""
+        out: dict[str, int] = {}
+        for place in self.layout.places.values():
+            if place.array in "FJ":
+                there = forward.program.place_of(place.name)
+                for letter in "ow":
+                    out[f"{letter}_{place.ident}"] = sizes.at[f"{letter}_{there.ident}"]
+        return out
 
     # ------------------------------------------------------------ shared values
 
@@ -206,7 +234,8 @@ class Compiled:
         run = _Run(self, program, dict(inputs), known, steps, batch, start, clock)
         parts = run.parts()
         values = run.execute(parts)
-        saved = Saved(program, dict(inputs), known, batch, steps, parts, clock, start, self.arena)
+        held = {n: v for n, v in run.inputs.items() if n in self.system.streams}  # with shared values, computed once
+        saved = Saved(program, held, known, batch, steps, parts, clock, start, self.arena)
         return {n: values[n] for n in want}, saved if record else None
 
     def backward(self, saved: Saved, cotangents: Mapping[str, Array | None], wrt: tuple[str, ...]) -> dict[str, Array]:
@@ -268,8 +297,7 @@ class _Run:
         shared = program.shared(inputs, program.normal.before)
         self.inputs = {**inputs, **shared}
         self.dtype = program.dtype
-        shapes = {n: np.shape(v) for n, v in self.inputs.items()}
-        self.sizer = program.sizer(shapes)
+        self.sizer = program.sizer(self.inputs)
         self.ragged = any(
             len(v) and (v != n).any() for (_, n), v in zip(steps, (lengths[a] for a, _ in steps), strict=True)
         )
@@ -284,33 +312,32 @@ class _Run:
             chunk = max(1, CHUNK_ROWS // max(1, len(own)))
             carried = frozenset(n for n in self.program.source.carried if self.start and self._started(n) is not None)
             shape = Shape(self.steps, len(own), self.batch, chunk, self.ragged, carried)
-            kept = self._kept(saved.program, saved.parts[k]) if saved is not None else None
-            sizes = self.sizer.fill(shape, kept)
-            lengths, counts = self._lengths(own, sizes)
+            sizes = self.program.sized(shape, None if saved is None else (saved.program, saved.parts[k].sizes))
+            lengths, counts = self._bounds(own, sizes, shape)
             reals = self.arena.take(sizes.reals, self.dtype)
             categories = self.arena.take(sizes.categories, np.int64)
             out.append(Part(own, lengths, counts, sizes, reals, categories))
         return out
 
-    def _kept(self, forward: Executable, part: Part) -> dict[str, int]:
-        """Offsets and strides in the forward run's arenas, under this plan's names."""
-        out: dict[str, int] = {}
-        for place in self.program.layout.places.values():
-            if place.array in "FJ":
-                there = forward.program.place_of(place.name)
-                for letter in "ow":
-                    out[f"{letter}_{place.ident}"] = part.sizes.at[f"{letter}_{there.ident}"]
-        return out
-
     def _split(self) -> list[Array]:
         """Each part's rows: neighbours, or in a ragged batch alternate ones, sorted by length on the longest axis."""
-        count = parts_of(self.batch, self.program.work(self.sizer) * self.batch)
+        count = parts_of(self.batch, self.program.work * self.batch)
         if self.ragged and self.steps:
             primary = max((a for a, _ in self.steps), key=lambda a: int(self.lengths[a].sum()))
             order = np.argsort(-self.lengths[primary], kind="stable").astype(np.int64)
             return [np.ascontiguousarray(order[k::count]) for k in range(count)]
         edges = [self.batch * k // count for k in range(count + 1)]
         return [np.arange(a, b, dtype=np.int64) for a, b in zip(edges, edges[1:], strict=False)]
+
+    def _bounds(self, rows: Array, sizes: Sizes, shape: Shape) -> tuple[Array, Array]:
+        """Lengths by axis and row, active rows by axis and step: the same for all batches of whole sequences."""
+        if self.ragged or self.clock is not None:
+            return self._lengths(rows, sizes)
+        if shape not in self.program._uniform:
+            if len(self.program._uniform) >= KEPT_TABLES:
+                self.program._uniform.clear()
+            self.program._uniform[shape] = self._lengths(rows, sizes)
+        return self.program._uniform[shape]
 
     def _lengths(self, rows: Array, sizes: Sizes) -> tuple[Array, Array]:
         lengths, counts = np.zeros(sizes.lengths, np.int64), np.zeros(sizes.counts, np.int64)
@@ -377,6 +404,8 @@ class _Run:
         if value is None:
             return np.zeros(1, dtype)
         front = place.pads[place.axes[0]][0]
+        if len(value) < front:
+            raise ValueError(f"state of {name}: expected {front} steps, given {len(value)}")
         return np.ascontiguousarray(value[len(value) - front :], dtype).reshape(-1)
 
     def _collect(self, results: Mapping[str, Array], parts: Sequence[Part]) -> dict[str, Array]:

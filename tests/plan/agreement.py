@@ -23,7 +23,9 @@ def bound(spec: Spec, **arguments: int) -> System:
     return system.bind({**free, **arguments})
 
 
-def problem(system: System, batch: int, steps: int, seed: int, ragged: bool, dtype: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def problem(
+    system: System, batch: int, steps: int, seed: int, ragged: bool, dtype: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Random inputs with NaN wherever no step is, and lengths of the axes that the data gives."""
     rng = np.random.default_rng(seed)
     lengths = {}
@@ -53,7 +55,9 @@ def problem(system: System, batch: int, steps: int, seed: int, ragged: bool, dty
     return inputs, lengths
 
 
-def disagreement(system: System, batch: int = 4, steps: int = 6, seed: int = 0, ragged: bool = True, dtype: str = "float64") -> float:
+def disagreement(
+    system: System, batch: int = 4, steps: int = 6, seed: int = 0, ragged: bool = True, dtype: str = "float64"
+) -> float:
     """The largest relative difference between the engines, over values, recorded values and gradients (twice)."""
     inputs, lengths = problem(system, batch, steps, seed, ragged, dtype)
     want = (*system.outputs, *system.losses)
@@ -80,7 +84,12 @@ def disagreement(system: System, batch: int = 4, steps: int = 6, seed: int = 0, 
             expected = tensors[n].grad
             found = gradients[n]
             assert found.shape == clean[n].shape and found.dtype == np.dtype(dtype)
-            worst = max(worst, apart(found, np.zeros_like(found) if expected is None else np.asarray(getattr(expected, "data", expected))))
+            worst = max(
+                worst,
+                apart(
+                    found, np.zeros_like(found) if expected is None else np.asarray(getattr(expected, "data", expected))
+                ),
+            )
     return worst
 
 
