@@ -1,0 +1,35 @@
+"""The contenders of the benchmark compute the same thing, and its table says what was measured."""
+
+import pytest
+
+from benchmarks.peers import GATES, PEERS, installed, problem
+from benchmarks.train_step import deviation, table
+
+SIZE = (3, 9, 5, 8)
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("name", installed())
+def test_every_contender_has_the_same_gradients(cell: str, name: str) -> None:
+    if (name, cell) == ("torch.nn", "custom"):
+        pytest.skip("torch.nn has no such cell")
+    true = PEERS["tinygrad-seq"][1](cell, *problem(cell, SIZE), dtype="float64").gradients()
+    contender = PEERS[name][1](cell, *problem(cell, SIZE))
+    contender.infer()
+    found = contender.gradients()
+    assert found[1].keys() >= true[1].keys()
+    assert found[0] == pytest.approx(true[0], rel=1e-5)
+    assert deviation(found, true) < 1e-5
+
+
+def test_a_second_step_gives_the_same_gradients_not_their_sum() -> None:
+    contender = PEERS["tinygrad-seq"][1]("rnn", *problem("rnn", SIZE))
+    first = contender.gradients()
+    assert deviation(contender.gradients(), first) == 0
+
+
+def test_the_table_shows_ratios_and_what_is_missing() -> None:
+    row = {"peer": "torch.nn", "step_ms": 2.0, "step_ratio": 0.5, "infer_ms": 1.0, "infer_ratio": 0.25}
+    row |= {"first_call_s": 1.5, "gradient_error": 3e-7}
+    text = table([{"peer": "jax scan", "missing": "not installed"}, row])
+    assert "not installed" in text and "0.50" in text and "3.0e-07" in text
