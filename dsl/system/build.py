@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from dsl.system.elaborate import Declared, Elaborator, Flat
+from dsl.system.calls import Reader
+from dsl.system.copies import Declared, Flat
+from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Statement
 from dsl.system.kinds import Kinds
 from dsl.system.lower import Drawn, Lowering, evaluate_number
 from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System
-from dsl.system.terms import Reader
 from dsl.text.diagnostics import Diagnostic, suggest
 from dsl.text.tree import Expr, Ref, Source, Span
 from tinygrad_seq.symbol import Symbol, lift

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from dsl.system.elaborate import Flat
+from dsl.system.copies import Flat
 from dsl.system.indices import inside
 from dsl.system.infer import Statement
 from dsl.system.kinds import Kinds

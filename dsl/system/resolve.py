@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsl.system.build import Builder
+from dsl.system.calls import Reader
 from dsl.system.checks import Checks
+from dsl.system.copies import Declared, Defined, Flat
 from dsl.system.dims import Dim
 from dsl.system.distributions import DISTRIBUTIONS, LATER
-from dsl.system.elaborate import Declared, Defined, Elaborator, Flat
+from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.lower import Drawn, Lowering
 from dsl.system.scope import open_scope
 from dsl.system.system import Axis, Extent, System
-from dsl.system.terms import Reader
 from dsl.text.diagnostics import CellError, Diagnostic, Label, suggest
 from dsl.text.format import expression
 from dsl.text.tree import Expr, File, Ref, Span

@@ -7,12 +7,14 @@ order, so that later passes walk lists and never recurse.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsl.system.copies import Copy, Flat
 from dsl.system.dims import Dim
-from dsl.system.elaborate import Copy, Elaborator, Flat, references
+from dsl.system.elaborate import Elaborator
 from dsl.system.indices import BadIndex, flip, length_form, linear
 from dsl.system.system import Axis, Extent, Index, Position, Read, Size
 from dsl.text.diagnostics import Diagnostic, Label, suggest
@@ -36,23 +38,6 @@ INFIX = {
     ">=": "greater_equal",
 }
 CONSTANTS = {"pi": math.pi, "inf": math.inf}
-REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax")
-STRUCTURE = ("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where")
-LATER = (
-    "fft",
-    "ifft",
-    "cis",
-    "conj",
-    "re",
-    "im",
-    "reflect",
-    "permute",
-    "unpermute",
-    "modrelu",
-    "permutation",
-    "cumsum",
-)
-HIDDEN = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
 
 
 @dataclass(eq=False, slots=True)
@@ -70,8 +55,8 @@ class Term:
 
 
 @dataclass
-class Reader:
-    """Reads expressions of one flattened cell; problems are collected."""
+class Reading(ABC):
+    """Names, reads and operators of one flattened cell; `calls.Reader` adds function calls. Problems are collected."""
 
     flat: Flat
     elaborator: Elaborator
@@ -199,6 +184,10 @@ class Reader:
     def _local_names(self, copy: Copy) -> list[str]:
         own = [n[len(copy.prefix) :] for n in [*self.flat.declared, *self.flat.defined] if n.startswith(copy.prefix)]
         return [*dict.fromkeys([*own, *copy.aliases, *copy.dims, *copy.uses])]
+
+    @abstractmethod
+    def _call(self, call: Call, copy: Copy, env: Mapping[str, Term]) -> Term:
+        """A function call as a term."""
 
     # ------------------------------------------------------------ reads
 
@@ -333,273 +322,6 @@ class Reader:
         else:
             forms = f"`{mine}-1`, `2*{mine}+1`, `({mine}+1)//2`, `len({mine})-1-{mine}`, `0`"
             self.problem("E411", f"`{text}` is not an index", expr.span, copy, f"one of {forms}")
-
-    # ------------------------------------------------------------ calls
-
-    def _call(self, call: Call, copy: Copy, env: Mapping[str, Term]) -> Term:
-        name = call.function
-        macro = copy.scope.macros.get(name)
-        if macro is not None:
-            return self._macro(call, macro, copy, env)
-        if call.axes and name not in (*REDUCTIONS, "last"):
-            return self.problem("E308", f"`{name}` does not run over an axis", call.span, copy, f"write `{name}(...)`")
-        if any(a.keyword for a in call.arguments):
-            return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, "give them by position")
-        if name in LATER:
-            return self.problem(
-                "E701",
-                f"`{name}` is not compiled yet",
-                call.span,
-                copy,
-                "complex and spectral functions are on their way",
-            )
-        values = [a.value for a in call.arguments]
-        special = getattr(self, f"_call_{name}", None)
-        if special is not None:
-            result: Term = special(call, values, copy, env)
-            return result
-        if name in REDUCTIONS:
-            return self._reduction(call, values, copy, env)
-        primitive = REGISTRY.get(name)
-        if primitive is None or not primitive.elementwise or name in HIDDEN:
-            for value in values:  # its arguments may hold mistakes of their own
-                self.read(value, copy, env)
-            return self._unknown_function(call, copy)
-        args = tuple(self.read(v, copy, env) for v in values)
-        arity = len(inspect_arity(primitive.kernel or "")) or 1
-        if len(args) != arity:
-            return self.problem(
-                "E308",
-                f"`{name}` takes {arity} argument{'s' if arity > 1 else ''}, not {len(args)}",
-                call.span,
-                copy,
-                "check the call",
-            )
-        return self.term(name, args, call.span)
-
-    def _unknown_function(self, call: Call, copy: Copy) -> Term:
-        known = [n for n, p in REGISTRY.items() if p.elementwise and n not in HIDDEN]
-        near = suggest(call.function, [*known, *REDUCTIONS, *STRUCTURE, *copy.scope.macros])
-        if copy.scope.cell(call.function) is not None:
-            return self.problem(
-                "E212",
-                f"`{call.function}` is a cell",
-                call.span,
-                copy,
-                f"`use name = {call.function}(x=...)`, then read `name[t]`",
-            )
-        hint = f"did you mean `{near}`?" if near else "`def name(a, b) = ...` defines one"
-        return self.problem(
-            "E202",
-            f"unknown function `{call.function}`",
-            Span(call.span.start, call.span.start + len(call.function)),
-            copy,
-            hint,
-        )
-
-    def _macro(self, call: Call, macro: Any, copy: Copy, env: Mapping[str, Term]) -> Term:
-        definition, scope = macro
-        if len(call.arguments) != len(definition.parameters):
-            wanted = ", ".join(definition.parameters)
-            return self.problem("E308", f"`{call.function}` takes ({wanted})", call.span, copy, "check the call")
-        depth = getattr(self, "_depth", 0)
-        if depth > 50:
-            return self.problem(
-                "E603", f"`{call.function}` calls itself", call.span, copy, "a macro cannot be recursive"
-            )
-        self._depth = depth + 1
-        inner = {p: self.read(a.value, copy, env) for p, a in zip(definition.parameters, call.arguments, strict=True)}
-        body = Copy(copy.prefix, copy.cell, scope, parent=copy, use=None)
-        free = [r.name for r in references(definition.value) if r.name not in inner and r.name not in CONSTANTS]
-        if free:
-            self._depth = depth
-            return self.problem(
-                "E215",
-                f"`{free[0]}` is not an argument of `def {call.function}`",
-                call.span,
-                copy,
-                "a macro sees its arguments only",
-            )
-        body.parent, body.use, body.prefix = None, None, copy.prefix
-        before = len(self.problems)
-        result = self.read(definition.value, body, inner)
-        for k in range(before, len(self.problems)):  # point at the call, not into another file
-            d = self.problems[k]
-            self.problems[k] = Diagnostic(d.code, d.message, copy.place(call.span), d.label, (), d.help, d.severity)
-        self._depth = depth
-        return result
-
-    _depth: int = 0
-
-    def _counted(self, call: Call, values: list[Expr], wanted: str, copy: Copy) -> Term | None:
-        names = [w for w in wanted.split(",") if w]
-        if len(values) == len(names):
-            return None
-        return self.problem(
-            "E308",
-            f"`{call.function}({wanted})` takes {len(names)} arguments, not {len(values)}",
-            call.span,
-            copy,
-            "check the call",
-        )
-
-    def _reduction(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        bad = self._counted(call, values, "v", copy)
-        if bad is not None:
-            return bad
-        inner = self.read(values[0], copy, env)
-        if not call.axes:
-            return self.term(call.function, (inner,), call.span)
-        if len(call.axes) > 1:
-            return self.problem(
-                "E308",
-                f"`{call.function}` runs over one axis at a time",
-                call.span,
-                copy,
-                "nest them: `sum[s](sum[t](...))`",
-            )
-        if call.axes[0] not in copy.axes:
-            return self.problem(
-                "E401",
-                f"unknown axis `{call.axes[0]}`",
-                call.span,
-                copy,
-                f"the axes here are {', '.join(copy.axes) or 'none'}",
-            )
-        axis = copy.axes[call.axes[0]].axis
-        keeps = call.function in ("softmax", "log_softmax")
-        axes = tuple(dict.fromkeys((*inner.axes, axis))) if keeps else tuple(a for a in inner.axes if a != axis)
-        return self.term(call.function, (inner,), call.span, axes=axes, axis=axis)
-
-    def _call_len(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        if len(values) == 1 and isinstance(values[0], Ref) and values[0].index is None and values[0].name in copy.axes:
-            return self.term("extent", (), call.span, payload=copy.axes[values[0].name].axis, axes=(), shape=())
-        return self.problem(
-            "E401", "`len` takes a time axis", call.span, copy, f"the axes here are {', '.join(copy.axes) or 'none'}"
-        )
-
-    def _call_last(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        bad = self._counted(call, values, "v", copy)
-        if bad is not None:
-            return bad
-        ref = values[0]
-        if not isinstance(ref, Ref):
-            return self.problem(
-                "E417",
-                "`last` takes a stream's name",
-                call.span,
-                copy,
-                "define the stream first: `z[t] = ...`, then `last(z)`",
-            )
-        flat = self.elaborator.flat_name(copy, ref.name)
-        if flat is None:
-            return self._unknown(ref, copy)
-        if flat == "!":
-            return self.hole(ref.span)
-        axes = self.axes_of(flat)
-        index = list(ref.index or ())
-        if call.axes:
-            names = [self._local_axis(copy, a) for a in axes]
-            if call.axes[0] not in names or len(index) != len(axes):
-                return self.problem(
-                    "E417",
-                    f"`{ref.name}` has the axes {', '.join(names) or 'none'}",
-                    call.span,
-                    copy,
-                    "write `last[t](v[t,s])`",
-                )
-            index[names.index(call.axes[0])] = self._last_index(call.axes[0], ref.span)
-        elif len(axes) != 1 or index:
-            names = [self._local_axis(copy, a) for a in axes]
-            hint = (
-                f"`last[{names[0]}]({ref.name}[{','.join(names)}])`"
-                if len(axes) > 1
-                else f"`last({ref.name})`"
-                if axes
-                else "it has one value already"
-            )
-            return self.problem(
-                "E417", f"`last` needs a stream of one axis; `{ref.name}` has {len(axes)}", call.span, copy, hint
-            )
-        else:
-            target = axes[0]
-            flipped = next((m.flipped for m in copy.axes.values() if m.axis == target), False)
-            plain = flip(Index(None, 0, Dim.of(-1), 1, target, 1), target, flipped, False)
-            return self.term("read", (), call.span, payload=Read(flat, (plain,)), axes=())
-        return self._stream(Ref(ref.name, tuple(index), call.span), flat, axes, copy)
-
-    @staticmethod
-    def _last_index(axis: str, span: Span) -> Expr:
-        return Binary("-", Call("len", (_argument(Ref(axis, None, span)),), (), span), Number(1, span), span)
-
-    def _call_concat(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        if not values:
-            return self.problem("E308", "`concat` takes at least one vector", call.span, copy, "`concat(f[t], b[t])`")
-        return self.term("concat", tuple(self.read(v, copy, env) for v in values), call.span)
-
-    def _call_part(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        bad = self._counted(call, values, "v,start,size", copy)
-        if bad is not None:
-            return bad
-        start, size = (self.elaborator.dim(copy, v) for v in values[1:])
-        if start is None or size is None:
-            return self.problem("E308", "start and size of `part` are integers", call.span, copy, "`part(v, 0, H)`")
-        return self.term("part", (self.read(values[0], copy, env),), call.span, payload=(start, size))
-
-    def _call_zeros(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        dims = [self.elaborator.dim(copy, v) for v in values]
-        if not dims or any(d is None for d in dims):
-            return self.problem("E308", "`zeros` takes sizes", call.span, copy, "`zeros(H)`")
-        return self.term("zeros", (), call.span, payload=tuple(dims), shape=tuple(dims), axes=())
-
-    def _call_outer(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        return self._counted(call, values, "a,b", copy) or self.term(
-            "outer", tuple(self.read(v, copy, env) for v in values), call.span
-        )
-
-    def _call_where(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        bad = self._counted(call, values, "condition,a,b", copy)
-        return bad or self.term("where", tuple(self.read(v, copy, env) for v in values), call.span)
-
-    def _call_stop_gradient(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        return self._counted(call, values, "v", copy) or self.term(
-            "stop_gradient", (self.read(values[0], copy, env),), call.span
-        )
-
-    def _call_cross_entropy(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        bad = self._counted(call, values, "logits,y", copy)
-        return bad or self.term("cross_entropy", tuple(self.read(v, copy, env) for v in values), call.span)
-
-    def _call_logprob(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
-        bad = self._counted(call, values, "y[t]", copy)
-        if bad is not None:
-            return bad
-        drawn = self.read(values[0], copy, env)
-        if drawn.op == "hole":
-            return drawn
-        definition = self.flat.defined.get(drawn.payload.name) if drawn.op == "read" else None
-        if definition is None or definition.drawn is None:
-            return self.problem(
-                "E216",
-                "`logprob` takes a drawn stream",
-                call.span,
-                copy,
-                "`y[t] ~ categorical(logits=...)`, then `logprob(y[t])`",
-            )
-        if any(not i.is_identity for i in drawn.payload.index):
-            return self.problem("E216", "`logprob` takes the step itself", call.span, copy, "`logprob(y[t])`")
-        return self.term("logprob", (drawn,), call.span, payload=drawn.payload.name)
-
-
-def _argument(value: Expr) -> Any:
-    from dsl.text.tree import Argument
-
-    return Argument(value)
-
-
-def inspect_arity(kernel: str) -> set[str]:
-    """The argument places of a kernel's format string."""
-    return {kernel[i + 1] for i in range(len(kernel) - 2) if kernel[i] == "{" and kernel[i + 2] == "}"}
 
 
 def constant_leaf(term: Term) -> Any:

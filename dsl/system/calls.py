@@ -1,0 +1,301 @@
+"""Function calls of the language: reductions, structure, macros, and every elementwise primitive by its name.
+
+A function with arguments of its own kind (an axis, a size, a stream's name) has a method `_call_NAME`
+here; any elementwise primitive of the engine is callable without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dsl.system.copies import Copy
+from dsl.system.dims import Dim
+from dsl.system.indices import flip
+from dsl.system.system import Index, Read
+from dsl.system.terms import CONSTANTS, Reading, Term
+from dsl.text.diagnostics import Diagnostic, suggest
+from dsl.text.tree import Argument, Binary, Call, Expr, Number, Ref, Span
+from dsl.text.walk import reads
+from tinygrad_seq.primitive import REGISTRY
+
+REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax")
+STRUCTURE = ("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where")
+LATER = (
+    "fft",
+    "ifft",
+    "cis",
+    "conj",
+    "re",
+    "im",
+    "reflect",
+    "permute",
+    "unpermute",
+    "modrelu",
+    "permutation",
+    "cumsum",
+)
+HIDDEN = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
+
+
+class Reader(Reading):
+    """Reads any expression."""
+
+    def _call(self, call: Call, copy: Copy, env: Mapping[str, Term]) -> Term:
+        name = call.function
+        macro = copy.scope.macros.get(name)
+        if macro is not None:
+            return self._macro(call, macro, copy, env)
+        if call.axes and name not in (*REDUCTIONS, "last"):
+            return self.problem("E308", f"`{name}` does not run over an axis", call.span, copy, f"write `{name}(...)`")
+        if any(a.keyword for a in call.arguments):
+            return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, "give them by position")
+        if name in LATER:
+            return self.problem(
+                "E701",
+                f"`{name}` is not compiled yet",
+                call.span,
+                copy,
+                "complex and spectral functions are on their way",
+            )
+        values = [a.value for a in call.arguments]
+        special = getattr(self, f"_call_{name}", None)
+        if special is not None:
+            result: Term = special(call, values, copy, env)
+            return result
+        if name in REDUCTIONS:
+            return self._reduction(call, values, copy, env)
+        primitive = REGISTRY.get(name)
+        if primitive is None or not primitive.elementwise or name in HIDDEN:
+            for value in values:  # its arguments may hold mistakes of their own
+                self.read(value, copy, env)
+            return self._unknown_function(call, copy)
+        args = tuple(self.read(v, copy, env) for v in values)
+        arity = _arity(primitive.kernel or "")
+        if len(args) != arity:
+            return self.problem(
+                "E308",
+                f"`{name}` takes {arity} argument{'s' if arity > 1 else ''}, not {len(args)}",
+                call.span,
+                copy,
+                "check the call",
+            )
+        return self.term(name, args, call.span)
+
+    def _unknown_function(self, call: Call, copy: Copy) -> Term:
+        known = [n for n, p in REGISTRY.items() if p.elementwise and n not in HIDDEN]
+        near = suggest(call.function, [*known, *REDUCTIONS, *STRUCTURE, *copy.scope.macros])
+        if copy.scope.cell(call.function) is not None:
+            return self.problem(
+                "E212",
+                f"`{call.function}` is a cell",
+                call.span,
+                copy,
+                f"`use name = {call.function}(x=...)`, then read `name[t]`",
+            )
+        hint = f"did you mean `{near}`?" if near else "`def name(a, b) = ...` defines one"
+        return self.problem(
+            "E202",
+            f"unknown function `{call.function}`",
+            Span(call.span.start, call.span.start + len(call.function)),
+            copy,
+            hint,
+        )
+
+    def _macro(self, call: Call, macro: Any, copy: Copy, env: Mapping[str, Term]) -> Term:
+        definition, scope = macro
+        if len(call.arguments) != len(definition.parameters):
+            wanted = ", ".join(definition.parameters)
+            return self.problem("E308", f"`{call.function}` takes ({wanted})", call.span, copy, "check the call")
+        depth = getattr(self, "_depth", 0)
+        if depth > 50:
+            return self.problem(
+                "E603", f"`{call.function}` calls itself", call.span, copy, "a macro cannot be recursive"
+            )
+        self._depth = depth + 1
+        inner = {p: self.read(a.value, copy, env) for p, a in zip(definition.parameters, call.arguments, strict=True)}
+        body = Copy(copy.prefix, copy.cell, scope, parent=copy, use=None)
+        free = [r.name for r in reads(definition.value) if r.name not in inner and r.name not in CONSTANTS]
+        if free:
+            self._depth = depth
+            return self.problem(
+                "E215",
+                f"`{free[0]}` is not an argument of `def {call.function}`",
+                call.span,
+                copy,
+                "a macro sees its arguments only",
+            )
+        body.parent, body.use, body.prefix = None, None, copy.prefix
+        before = len(self.problems)
+        result = self.read(definition.value, body, inner)
+        for k in range(before, len(self.problems)):  # point at the call, not into another file
+            d = self.problems[k]
+            self.problems[k] = Diagnostic(d.code, d.message, copy.place(call.span), d.label, (), d.help, d.severity)
+        self._depth = depth
+        return result
+
+    _depth: int = 0
+
+    def _counted(self, call: Call, values: list[Expr], wanted: str, copy: Copy) -> Term | None:
+        names = [w for w in wanted.split(",") if w]
+        if len(values) == len(names):
+            return None
+        return self.problem(
+            "E308",
+            f"`{call.function}({wanted})` takes {len(names)} arguments, not {len(values)}",
+            call.span,
+            copy,
+            "check the call",
+        )
+
+    def _reduction(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        bad = self._counted(call, values, "v", copy)
+        if bad is not None:
+            return bad
+        inner = self.read(values[0], copy, env)
+        if not call.axes:
+            return self.term(call.function, (inner,), call.span)
+        if len(call.axes) > 1:
+            return self.problem(
+                "E308",
+                f"`{call.function}` runs over one axis at a time",
+                call.span,
+                copy,
+                "nest them: `sum[s](sum[t](...))`",
+            )
+        if call.axes[0] not in copy.axes:
+            return self.problem(
+                "E401",
+                f"unknown axis `{call.axes[0]}`",
+                call.span,
+                copy,
+                f"the axes here are {', '.join(copy.axes) or 'none'}",
+            )
+        axis = copy.axes[call.axes[0]].axis
+        keeps = call.function in ("softmax", "log_softmax")
+        axes = tuple(dict.fromkeys((*inner.axes, axis))) if keeps else tuple(a for a in inner.axes if a != axis)
+        return self.term(call.function, (inner,), call.span, axes=axes, axis=axis)
+
+    def _call_len(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        if len(values) == 1 and isinstance(values[0], Ref) and values[0].index is None and values[0].name in copy.axes:
+            return self.term("extent", (), call.span, payload=copy.axes[values[0].name].axis, axes=(), shape=())
+        return self.problem(
+            "E401", "`len` takes a time axis", call.span, copy, f"the axes here are {', '.join(copy.axes) or 'none'}"
+        )
+
+    def _call_last(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        bad = self._counted(call, values, "v", copy)
+        if bad is not None:
+            return bad
+        ref = values[0]
+        if not isinstance(ref, Ref):
+            return self.problem(
+                "E417",
+                "`last` takes a stream's name",
+                call.span,
+                copy,
+                "define the stream first: `z[t] = ...`, then `last(z)`",
+            )
+        flat = self.elaborator.flat_name(copy, ref.name)
+        if flat is None:
+            return self._unknown(ref, copy)
+        if flat == "!":
+            return self.hole(ref.span)
+        axes = self.axes_of(flat)
+        index = list(ref.index or ())
+        if call.axes:
+            names = [self._local_axis(copy, a) for a in axes]
+            if call.axes[0] not in names or len(index) != len(axes):
+                return self.problem(
+                    "E417",
+                    f"`{ref.name}` has the axes {', '.join(names) or 'none'}",
+                    call.span,
+                    copy,
+                    "write `last[t](v[t,s])`",
+                )
+            index[names.index(call.axes[0])] = self._last_index(call.axes[0], ref.span)
+        elif len(axes) != 1 or index:
+            names = [self._local_axis(copy, a) for a in axes]
+            hint = (
+                f"`last[{names[0]}]({ref.name}[{','.join(names)}])`"
+                if len(axes) > 1
+                else f"`last({ref.name})`"
+                if axes
+                else "it has one value already"
+            )
+            return self.problem(
+                "E417", f"`last` needs a stream of one axis; `{ref.name}` has {len(axes)}", call.span, copy, hint
+            )
+        else:
+            target = axes[0]
+            flipped = next((m.flipped for m in copy.axes.values() if m.axis == target), False)
+            plain = flip(Index(None, 0, Dim.of(-1), 1, target, 1), target, flipped, False)
+            return self.term("read", (), call.span, payload=Read(flat, (plain,)), axes=())
+        return self._stream(Ref(ref.name, tuple(index), call.span), flat, axes, copy)
+
+    @staticmethod
+    def _last_index(axis: str, span: Span) -> Expr:
+        return Binary("-", Call("len", (Argument(Ref(axis, None, span)),), (), span), Number(1, span), span)
+
+    def _call_concat(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        if not values:
+            return self.problem("E308", "`concat` takes at least one vector", call.span, copy, "`concat(f[t], b[t])`")
+        return self.term("concat", tuple(self.read(v, copy, env) for v in values), call.span)
+
+    def _call_part(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        bad = self._counted(call, values, "v,start,size", copy)
+        if bad is not None:
+            return bad
+        start, size = (self.elaborator.dim(copy, v) for v in values[1:])
+        if start is None or size is None:
+            return self.problem("E308", "start and size of `part` are integers", call.span, copy, "`part(v, 0, H)`")
+        return self.term("part", (self.read(values[0], copy, env),), call.span, payload=(start, size))
+
+    def _call_zeros(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        dims = [self.elaborator.dim(copy, v) for v in values]
+        if not dims or any(d is None for d in dims):
+            return self.problem("E308", "`zeros` takes sizes", call.span, copy, "`zeros(H)`")
+        return self.term("zeros", (), call.span, payload=tuple(dims), shape=tuple(dims), axes=())
+
+    def _call_outer(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        return self._counted(call, values, "a,b", copy) or self.term(
+            "outer", tuple(self.read(v, copy, env) for v in values), call.span
+        )
+
+    def _call_where(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        bad = self._counted(call, values, "condition,a,b", copy)
+        return bad or self.term("where", tuple(self.read(v, copy, env) for v in values), call.span)
+
+    def _call_stop_gradient(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        return self._counted(call, values, "v", copy) or self.term(
+            "stop_gradient", (self.read(values[0], copy, env),), call.span
+        )
+
+    def _call_cross_entropy(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        bad = self._counted(call, values, "logits,y", copy)
+        return bad or self.term("cross_entropy", tuple(self.read(v, copy, env) for v in values), call.span)
+
+    def _call_logprob(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        bad = self._counted(call, values, "y[t]", copy)
+        if bad is not None:
+            return bad
+        drawn = self.read(values[0], copy, env)
+        if drawn.op == "hole":
+            return drawn
+        definition = self.flat.defined.get(drawn.payload.name) if drawn.op == "read" else None
+        if definition is None or definition.drawn is None:
+            return self.problem(
+                "E216",
+                "`logprob` takes a drawn stream",
+                call.span,
+                copy,
+                "`y[t] ~ categorical(logits=...)`, then `logprob(y[t])`",
+            )
+        if any(not i.is_identity for i in drawn.payload.index):
+            return self.problem("E216", "`logprob` takes the step itself", call.span, copy, "`logprob(y[t])`")
+        return self.term("logprob", (drawn,), call.span, payload=drawn.payload.name)
+
+
+def _arity(kernel: str) -> int:
+    """The number of argument places of a kernel's format string."""
+    return max(1, len({kernel[i + 1] for i in range(len(kernel) - 2) if kernel[i] == "{" and kernel[i + 2] == "}"}))
