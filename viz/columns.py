@@ -14,6 +14,7 @@ from viz.graph import Graph
 from viz.rows import Rows
 
 SPACE = 16.0
+NUMBER = 38.0  # room for a number on a wire
 Trunks = list[tuple[str, dict[int, float]]]  # a net's source, and where its riser passes each row
 
 
@@ -77,13 +78,21 @@ def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks
         width = max(boxes[k].width for k in column)
         out = -sign
         edges = [b.x + out * (b.width / 2 + SPACE) + (b.right if sign < 0 else -b.left) for b in core]
+        for w in graph.wires:  # a gate beside its product: room for a number on the wire
+            a, b = boxes.get(w.source), boxes.get(w.target)
+            if a and b and w.target in column and w.source not in column and rows.row[w.source] == rows.row[w.target]:
+                edges.append(a.x + out * (a.width / 2 + NUMBER - width / 2 + b.width / 2))
         ways = [k for s in rows.spines.values() if s.state in states for k in s.path if k != s.state and k in boxes]
-        edges += [boxes[k].x + out * (boxes[k].width / 2 + SPACE + 20) for k in ways]
+        edges += [boxes[k].x + out * (boxes[k].width / 2 + NUMBER) for k in ways]
         old = boxes[states[0]].x
         at = old if not edges else (max(edges) + width / 2 if sign < 0 else min(edges) - width / 2)
         at = round(at, 1)
         for k in column:
             boxes[k].x = at
+        for source, trunk in trunks:
+            for r in trunk:
+                if source in alone and r < rows.row[source]:
+                    trunk[r] = at
         if sign < 0 and read_outs:
             _beyond(rows, boxes, trunks, read_outs, states, at, at - old, width)
 
@@ -120,6 +129,7 @@ def _flush(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks
     if len(rows.recurrent) < 2:
         return
     moved: dict[int, float] = {}
+    spans: dict[int, tuple[int, int]] = {}
     for block in rows.recurrent:
         core = [k for k in boxes if rows.block.get(k) == block and k not in rim]
         if not core:
@@ -129,19 +139,19 @@ def _flush(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks
         for k in core:
             boxes[k].x = round(boxes[k].x - left, 1)
         span = [rows.row[k] for k in core]
+        spans[block] = (min(span), max(span))
         for _, trunk in trunks:
             for r in trunk:
                 if min(span) <= r <= max(span):
                     trunk[r] = round(trunk[r] - left, 1)
     for k in boxes:
-        if rows.block.get(k) not in moved and not reads_out(rows, k):
-            reader = next(
-                (rows.block[w.target] for w in graph.wires if w.source == k and rows.block.get(w.target) in moved), None
-            )
-            if reader is None and moved:
-                reader = min(moved)
-            if reader is not None:
-                boxes[k].x = round(boxes[k].x + moved[reader], 1)
+        if rows.block.get(k) in moved or reads_out(rows, k):
+            continue
+        beside = [b for b, span in spans.items() if span[0] <= rows.row[k] <= span[1]]
+        readers = [rows.block[w.target] for w in graph.wires if w.source == k and rows.block.get(w.target) in moved]
+        with_block = next(iter([*beside, *readers, *moved]), None)
+        if with_block is not None:
+            boxes[k].x = round(boxes[k].x + moved[with_block], 1)
 
 
 def _alone(rows: Rows, falls: dict[str, int], key: str) -> bool:

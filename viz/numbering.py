@@ -98,6 +98,7 @@ def _candidates(piece: Piece, width: float) -> Iterable[tuple[Point, str, Rect]]
                         (x - width / 2, y + dy - half, x + width / 2, y + dy + half),
                     )
             else:
-                right, left = x + 5.0, x - 5.0
-                yield (round(right, 1), round(y, 1)), "start", (right, y - half, right + width, y + half)
-                yield (round(left, 1), round(y, 1)), "end", (left - width, y - half, left, y + half)
+                for away in (5.0, 13.0, 22.0):
+                    right, left = x + away, x - away
+                    yield (round(right, 1), round(y, 1)), "start", (right, y - half, right + width, y + half)
+                    yield (round(left, 1), round(y, 1)), "end", (left - width, y - half, left, y + half)

@@ -26,7 +26,9 @@ def product(matrix: str, vector: Symbol) -> Symbol:
     return op("matvec", read(matrix), vector)
 
 
-def system(name: str, params: dict[str, tuple[Any, ...]], states: list[str], equations: dict[str, Symbol], **more: Any) -> System:
+def system(
+    name: str, params: dict[str, tuple[Any, ...]], states: list[str], equations: dict[str, Symbol], **more: Any
+) -> System:
     """One time axis, input x of size D, everything else of size H unless `shapes` says otherwise."""
     shapes = more.pop("shapes", {})
     streams = {"x": Stream("x", "input", ("t",), (D,))}

@@ -46,7 +46,9 @@ def bptt(
     first     the index written at the first step
 
     `.data` holds, for each drawn edge, `source`, `source_step`, `target`, `target_step`, `socket` and
-    `value`; `gradient` the array ∂L/∂to and `norm` its size; for a parameter `steps`, its share by step.
+    `value`; `printed` every number as it stands in the picture (a rail's is the sum of what runs along it) and
+    `printed_on` the piece it stands on; `gradient` the array ∂L/∂to and `norm` its size; for a parameter
+    `shares`, its gradient from each of `steps`.
     Errors: ValueError for a step outside the run, an unknown name, or a loss that does not depend on `to`.
     """
     if weight not in ("grad", "jacobian"):
@@ -66,8 +68,10 @@ def bptt(
     keep = [k for k in (step - 1, step, *((at, at + 1) if at is not None else (0, 1))) if 0 <= k < length]
     picture = compose(system, {axis: length}, keep=keep, first=first)
     numbers = {edge: _size(probe, sweep, edge, weight) for edge in on}
-    _colour(picture.scene, sweep, on, numbers, weight, seed, (target, at))
+    printed = _colour(picture.scene, sweep, on, numbers, weight, seed, (target, at))
     data = _data(numbers)
+    data["printed_on"] = np.array([p for p, _ in printed])
+    data["printed"] = np.array([v for _, v in printed], dtype=float)
     _caption(picture, probe, sweep, data, title, target, at, weight, first)
     place(picture.scene)
     svg.fit(picture.scene)
@@ -188,7 +192,9 @@ def _colour(
     weight: str,
     seed: Point,
     target: tuple[str, int | None],
-) -> None:
+) -> list[tuple[str, float]]:
+    """Recolour every piece; returns the pieces that print a number, with the number."""
+    printed: list[tuple[str, float]] = []
     positive = [v for v in numbers.values() if v > 0 and np.isfinite(v)]
     low, high = (min(positive), max(positive)) if positive else (0.0, 0.0)
     lit: set[tuple[str, int | None]] = (
@@ -207,12 +213,14 @@ def _colour(
         ends = (piece.head and not below) or "-arc-" in piece.id or ("-in-" in piece.id and len(piece.reads) > 1)
         if ends and not (weight == "jacobian" and len(piece.reads) > 1):
             piece.number = theme.number(value)
+            printed.append((piece.id, value))
     for mark in scene.marks:
         step = mark.step + mark.node.lag if mark.step is not None and mark.node.kind == "chip" else mark.step
         if (mark.node.key, step) not in lit and mark.point not in lit:
             mark.classes.append("dim")
         if mark.point in (seed, target):
             mark.classes.append("chosen")
+    return printed
 
 
 def _data(numbers: dict[Edge, float]) -> dict[str, Any]:

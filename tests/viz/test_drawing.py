@@ -1,0 +1,183 @@
+"""Drawings as files and in notebooks, plots, tapes, and the engine's failures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as tg
+import viz
+from tests.viz import helpers
+from viz import worker
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Any:
+    return viz.unrolled(helpers.skip(2), T=4)
+
+
+@pytest.mark.parametrize("suffix", ["svg", "html", "dot", "gv"])
+def test_saved_text_is_what_was_drawn(drawing: Any, suffix: str, tmp_path: Path) -> None:
+    path = drawing.save(tmp_path / f"a.{suffix}")
+    wanted = {"svg": drawing.svg, "html": drawing.html}.get(suffix, drawing.dot)
+    assert path.read_text(encoding="utf-8") == wanted
+    assert [p.name for p in tmp_path.iterdir()] == [f"a.{suffix}"]
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_graphviz_draws_images(drawing: Any, suffix: str, magic: bytes, tmp_path: Path) -> None:
+    assert drawing.save(tmp_path / f"a.{suffix}").read_bytes().startswith(magic)
+
+
+def test_saving_replaces_whole_files_or_nothing(drawing: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.svg"
+    path.write_text("before")
+    with pytest.raises(ValueError, match="use .svg, .html, .dot"):
+        drawing.save(tmp_path / "a.txt")
+    with pytest.raises(OSError, match="cannot write .*missing"):
+        drawing.save(tmp_path / "missing" / "a.svg")
+    assert path.read_text() == "before"
+    drawing.save(path)
+    assert path.read_text(encoding="utf-8") == drawing.svg
+
+
+def test_notebook_forms(drawing: Any) -> None:
+    bundle = drawing._repr_mimebundle_()
+    assert bundle["image/svg+xml"] == drawing._repr_svg_() == drawing.svg
+    assert drawing.svg in drawing._repr_html_()
+    assert repr(drawing) == bundle["text/plain"]
+
+
+def test_pages_and_pictures_fetch_nothing(drawing: Any) -> None:
+    assert "default-src 'none'" in drawing.html
+    for text in (drawing.svg, drawing.html):
+        outside = text.replace("http://www.w3.org/2000/svg", "")
+        assert "http" not in outside.replace("http-equiv", "") and "url(" not in outside and "<script" not in outside
+
+
+def test_light_and_dark(drawing: Any) -> None:
+    assert "prefers-color-scheme:dark" in drawing.svg
+    for role, (light, dark) in viz.theme.COLOURS.items():
+        assert f"--{role}:{light}" in drawing.svg and f"--{role}:{dark}" in drawing.svg
+
+
+def test_the_same_module_names_the_same_things() -> None:
+    for name in viz.__all__:
+        assert getattr(viz, name) is not None
+    with pytest.raises(AttributeError):
+        viz.nothing  # noqa: B018
+
+
+def test_what_cannot_be_drawn() -> None:
+    with pytest.raises(TypeError, match="cannot draw int"):
+        viz.unrolled(3)
+    with pytest.raises(ValueError, match="at least one step"):
+        viz.unrolled("LSTM", T=0)
+
+
+# ---------------------------------------------------------------- the engine
+
+
+def test_a_hung_engine_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    with pytest.raises(viz.LayoutError, match="did not finish within 0.3 s"):
+        worker.layout("digraph { hung }", limit=0.3)
+
+
+def test_an_engine_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import os, sys; print('bang', file=sys.stderr, flush=True); os.abort()"
+    monkeypatch.setattr(worker, "_command", lambda *_: [sys.executable, "-c", code])
+    with pytest.raises(viz.LayoutError, match="bang"):
+        worker.layout("digraph { dies }")
+
+
+def test_no_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TGSEQ_DOT", raising=False)
+    monkeypatch.setattr(worker.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    worker._recent_dot.cache_clear()
+    try:
+        with pytest.raises(viz.LayoutError, match="pip install pygraphviz"):
+            worker.layout("digraph { none }")
+    finally:
+        worker._recent_dot.cache_clear()
+
+
+def test_a_forced_engine_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TGSEQ_DOT", "/no/such/dot")
+    with pytest.raises(viz.LayoutError, match="could not be started: /no/such/dot"):
+        worker.layout("digraph { forced }")
+
+
+def test_broken_dot_is_an_error() -> None:
+    with pytest.raises(viz.LayoutError, match="Graphviz failed"):
+        worker.layout("digraph { a -> ")
+
+
+# ---------------------------------------------------------------- plots and tapes
+
+
+def test_curves(tmp_path: Path) -> None:
+    history = {"loss": [3.0, 2.5, 2.25], "gradient_norm": [1.0, 0.5, 0.7], "valid": [[2, 2.6], [3, 2.4]]}
+    drawing = viz.curves(json.loads(json.dumps(history)))
+    np.testing.assert_array_equal(drawing.data["loss"], history["loss"])
+    np.testing.assert_array_equal(drawing.data["valid_step"], [2, 3])
+    ET.fromstring(drawing.svg)
+    assert "validation 2.4" in drawing.svg and "training 2.25" in drawing.svg
+    with pytest.raises(ValueError, match="nothing to draw"):
+        viz.curves({"loss": []})
+    with pytest.raises(ValueError, match="saved as .svg"):
+        drawing.save(tmp_path / "a.png")
+
+
+def test_long_curves_keep_their_peaks() -> None:
+    loss = np.ones(50_000)
+    loss[31_415] = 9.0
+    drawing = viz.curves({"loss": loss.tolist()})
+    assert len(drawing.svg) < 120_000
+    lines = [d.split('"')[0] for d in drawing.svg.split('d="M')[1:]]
+    longest = max(lines, key=len)
+    top = min(float(point.split()[1]) for point in longest.split("L"))
+    assert len(drawing.data["loss"]) == 50_000 and top < 90
+
+
+def test_nan_in_a_curve_leaves_a_gap() -> None:
+    ET.fromstring(viz.curves({"loss": [2.0, float("nan"), 1.0], "gradient_norm": [1.0, float("inf"), 2.0]}).svg)
+
+
+def test_tape_of_a_function() -> None:
+    a, b = tg.tensor(2.0, requires_grad=True, name="a"), tg.tensor(3.0, requires_grad=True, name="b")
+    drawing = viz.tape(tg.tanh(a * b) + a)
+    assert sorted(drawing.data["op"]) == ["add", "leaf", "leaf", "mul", "tanh"]
+    ops = drawing.data["op"]
+    edges = {(str(ops[i]), str(ops[j])) for i, j in drawing.data["edges"]}
+    assert edges == {("leaf", "mul"), ("mul", "tanh"), ("tanh", "add"), ("leaf", "add")}
+    assert [m.node.role for m in drawing.scene.marks].count("loss") == 1
+
+
+def test_a_long_tape_is_drawn_as_its_lines_of_code() -> None:
+    x = a = tg.tensor(0.5, requires_grad=True, name="a")
+    for _ in range(3_000):
+        x = tg.tanh(a * x)
+    drawing = viz.tape(x)
+    assert dict(zip(drawing.data["op"], drawing.data["count"], strict=True)) == {"leaf": 1, "mul": 3000, "tanh": 3000}
+    assert "tanh ×3000" in drawing.svg and "6001 nodes, drawn as 3" in drawing.title
+
+
+def test_tape_mistakes() -> None:
+    a = tg.tensor(2.0, requires_grad=True)
+    with pytest.raises(TypeError, match="off the tape"):
+        viz.tape(tg.tensor(1.0))
+    loss = a * a
+    loss.backward()
+    with pytest.raises(ValueError, match="retain_graph=True"):
+        viz.tape(loss)
