@@ -74,6 +74,20 @@ def test_the_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert (tmp_path / name).read_text() == SOURCE
 
 
+def test_loaded_code_brings_the_shared_code_it_calls(tmp_path: Path) -> None:
+    """Nothing but the kernel asks for the product, in a process where it comes from disk: not a call of address 0."""
+    program = """
+import numpy as np
+from tests.kernels.exercise import functions
+k = functions()
+A = np.ones((2, 16), "f4"); C = np.zeros((2, 16), "f4")
+k.product(A, 0, 16, np.ones(256, "f4"), 0, C, 0, 16, 2, 16, 16, 0)
+assert (C == 16).all()
+print(sum(k.product.stats.cache_hits.values()))
+"""
+    assert [finish(start(tmp_path, program))[0] for _ in range(2)] == ["0", "1"]
+
+
 def test_two_processes_at_once(tmp_path: Path) -> None:
     processes = [start(tmp_path) for _ in range(3)]
     names = {finish(p)[0].split()[0] for p in processes}
@@ -139,6 +153,25 @@ def test_a_cache_directory_deleted_while_running(tmp_path: Path) -> None:
     )
     lines = finish(start(tmp_path / "cache", program))
     assert lines[0].split()[1:] == ["0", "1", "1"] and "cannot keep compiled code" in lines[1]
+
+
+def test_threads_that_load_and_compile_at_once(tmp_path: Path) -> None:
+    """One asks for the shared code while another's kernel, being compiled, asks for it too."""
+    program = """
+import threading
+import numpy as np
+from tests.kernels.exercise import functions
+from tinygrad_seq.kernels.product import require
+def run():
+    k = functions()
+    k.product(np.ones((2, 16)), 0, 16, np.ones(256), 0, np.zeros((2, 16)), 0, 16, 2, 16, 16, 0)
+work = [lambda: require("float64"), run, lambda: require("float32"), run]
+threads = [threading.Thread(target=w, daemon=True) for w in work]
+for t in threads: t.start()
+for t in threads: t.join(60)
+print(sum(t.is_alive() for t in threads))
+"""
+    assert [finish(start(tmp_path, program))[0] for _ in range(2)] == ["0", "0"]
 
 
 def test_names_depend_on_text_alone() -> None:

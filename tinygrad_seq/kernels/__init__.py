@@ -9,7 +9,7 @@ generated source file reads
     from tinygrad_seq.kernels.memory import copy, load, slots, store, zero
     from tinygrad_seq.kernels.product import product_add, product_set, require, weight_gradient
 
-    require("float32")                                  # the shared machine code, before any kernel here runs
+    require("float32")                                  # the shared machine code (kernels see to it themselves too)
     (load_0, store_0), (load_1, store_1) = slots(2, "LSTM.forward")
 
     @kernel                                             # njit: nogil, NumPy's errors, no bounds checks, kept on disk

@@ -22,7 +22,6 @@ import re
 import shutil
 import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -39,12 +38,12 @@ from numba.core import config, serialize
 from numba.core.caching import CompileResultCacheImpl, _Cache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 
 from tinygrad_seq.kernels.target import magic
 
 _PACKAGE = "tgseq_generated"  # the modules' parent in sys.modules
-_LOCK = threading.RLock()
 _CHECKSUM = 32
 
 # Flags of compiled code. NaN and infinities are values here (no nnan, no ninf), and a division is a
@@ -52,6 +51,10 @@ _CHECKSUM = 32
 # The functions of `kernels.math` carry flags of their own.
 FASTMATH = frozenset({"contract", "reassoc", "nsz"})
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": set(FASTMATH)}
+
+# Symbols that machine code may refer to without holding them, each with what has it in this process. Code
+# loaded from disk must find them there: a missing one is a call of address 0.
+EXTERNAL: dict[str, Callable[[], None]] = {}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -118,14 +121,21 @@ class MachineCode(_Cache):  # type: ignore[misc]
             return None
         if hashlib.sha256(data[_CHECKSUM:]).digest() != data[:_CHECKSUM]:
             return None
+        symbols, compiled = pickle.loads(data[_CHECKSUM:])
+        if not all(name in EXTERNAL for name in symbols):
+            return None
+        for name in symbols:
+            EXTERNAL[name]()
         rtsys.initialize(target_context)  # compiled code calls it; the whole context is only needed to compile
-        return CompileResult._rebuild(target_context, *pickle.loads(data[_CHECKSUM:]))
+        return CompileResult._rebuild(target_context, *compiled)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the overload; a full or read-only disk costs only the next start."""
         if not self._enabled or data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
             return
-        payload = serialize.dumps(CompileResultCacheImpl.reduce(None, data))
+        module = data.library._final_module
+        symbols = sorted(f.name for f in module.functions if f.is_declaration and f.name in EXTERNAL)
+        payload = serialize.dumps((symbols, CompileResultCacheImpl.reduce(None, data)))
         _write(self._path(sig), hashlib.sha256(payload).digest() + payload)
 
 
@@ -136,7 +146,7 @@ def load_source(name: str, text: str) -> ModuleType:
     The module is made once a process for equal name and text.
     """
     path = source_path(name, text)
-    with _LOCK:
+    with global_compiler_lock:  # sources compile while they are loaded, compiling loads sources: one lock
         known = sys.modules.get(f"{_PACKAGE}.{path.stem}")
         if known is not None:
             return known

@@ -13,15 +13,15 @@ weight_gradient.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import njit, types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError, TypingError
 from numba.extending import intrinsic
 
@@ -31,8 +31,8 @@ from tinygrad_seq.kernels.memory import check_flat, element, slots
 from tinygrad_seq.kernels.target import host
 
 _I = ir.IntType(64)
-_LOCK = threading.RLock()
 _DTYPES = ("float32", "float64")
+_DRIVERS = ("multiply", "pack", "gather")
 
 
 @cache
@@ -142,11 +142,13 @@ _READY: set[str] = set()
 
 
 def require(dtype: str) -> None:
-    """Have the shared machine code of a type in this process; before any kernel that multiplies runs.
+    """Have the shared machine code of a type in this process; kernels that multiply do it themselves.
 
-    Compiled the first time on a machine (about half a second), loaded afterwards.
+    Compiled the first time on a machine (under a second), loaded afterwards. May raise before any kernel runs.
     """
-    with _LOCK:
+    if dtype in _READY:
+        return
+    with global_compiler_lock:  # the compiler asks for this too, holding its lock: one lock for both
         if dtype in _READY:
             return
         cut_of(dtype)
@@ -168,13 +170,18 @@ def _register(dtype: str) -> None:
     text = Path(__file__).with_name("drivers.py").read_text(encoding="utf-8")
     text = text.replace('DTYPE = "float32"', f'DTYPE = "{dtype}"')
     module = disk.load_source(f"product_{dtype}_{_BACKENDS[dtype]}", text)
-    for name in ("multiply", "pack", "gather"):
+    for name in _DRIVERS:
         address = disk.callback(getattr(module, name), getattr(module, name.upper()))
         llvm.add_symbol(_symbol(name, dtype), address)
 
 
 def _symbol(name: str, dtype: str) -> str:
     return f"tgseq_{name}_{dtype}_{disk.environment()[:16]}"
+
+
+for _dtype_name in _DTYPES:
+    for _driver in _DRIVERS:
+        disk.EXTERNAL[_symbol(_driver, _dtype_name)] = partial(require, _dtype_name)
 
 
 def _call(builder: Any, name: str, dtype: str, args: list[Any], result: Any = None) -> Any:
