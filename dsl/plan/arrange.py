@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dsl.plan.normal import Definition, Normal, Term, is_home, reads, shift_of, unsupported
+from dsl.plan.definitions import Definition, Normal, Term, is_home, reads, shift_of, unsupported
 from dsl.plan.schedule import Edge, Scan, Vector, order_blocks
 from dsl.system.system import Read
 from tinygrad_seq.symbol import Symbol

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsl.plan.arrange import AFTER, STEP, Arrangement, Group, Outers, Products
-from dsl.plan.normal import Definition, is_shifted, reads
+from dsl.plan.definitions import Definition, is_shifted, reads
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
 from dsl.system.system import Read

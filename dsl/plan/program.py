@@ -11,7 +11,8 @@ from functools import cached_property
 
 from dsl.plan.arrange import Arrangement, Products, arrange
 from dsl.plan.buffers import Layout, Pads, Place, lay_out, paddings
-from dsl.plan.normal import Normal, normalise
+from dsl.plan.definitions import Normal
+from dsl.plan.normal import normalise
 from dsl.plan.source import Source, generate
 from dsl.system.adjoint import Adjoint, adjoint
 from dsl.system.recurrence import with_residuals

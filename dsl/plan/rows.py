@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from dsl.plan.arrange import COSTLY
-from dsl.plan.normal import Normal
+from dsl.plan.definitions import Normal
 from dsl.system.dims import Dim
 from dsl.system.system import Extent, Position, Read, Size
 from tinygrad_seq.symbol import Symbol

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Nest, Outers, Products, Transfer
 from dsl.plan.buffers import Layout, Place, identifier
-from dsl.plan.normal import Term, is_home, unsupported
+from dsl.plan.definitions import Term, is_home, unsupported
 from dsl.plan.rows import REDUCTIONS, Address, Context, Output, RowProgram
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
