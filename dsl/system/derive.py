@@ -244,8 +244,16 @@ class Derivation:
             if have.shape == ():
                 g = _times(size_value(domain.shape), g)
             else:
-                g = apply("sum", g, axis=-1 if len(have.shape) == 1 else tuple(range(-len(have.shape), 0)))
+                g = self._total(g, len(have.shape))
         return g
+
+    def _total(self, g: Symbol, rank: int) -> Symbol:
+        """The sum over the features; of a product of two vectors, `u@v`."""
+        if g.is_op("neg"):
+            return -self._total(g.args[0], rank)
+        if rank == 1 and g.is_op("mul") and all(len(self.kinds.of(a).shape) == 1 for a in g.args):
+            return apply("dot", *g.args)
+        return apply("sum", g, axis=-1 if rank == 1 else tuple(range(-rank, 0)))
 
     def _deliver(self, leaf: Symbol, g: Symbol) -> None:
         read = leaf.leaf

@@ -88,6 +88,8 @@ class Writer:
         rank = self._rank(expr)
         for node in reversed(spine):
             right = self._write(node.right)
+            if node.op == "@" and isinstance(node.left, Ref) and self.ranks.get(node.left.name) == 1:
+                done = rf"{done[0]}^{{\top}}", 6  # a vector left of `@` is a row
             done = self._binary(node.op, done, right, rank, self._rank(node.right), node.right)
             rank = max(rank, self._rank(node.right)) if node.op != "@" else 1
         return done

@@ -1,0 +1,71 @@
+"""`compare` accepts a right adjoint in other words, and names the equation where a wrong one went wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+import dsl
+
+BY_HAND = """
+cell ByHand(D, H):
+  input x[t]: D
+  input h[t]: H = 0
+  input delta[t]: H
+  param V: (H, D)
+  param W: (H, H)
+  state q[t]: H = 0
+  q[t] = (delta[t] + W.T@q[t+1])*(1 - h[t]**2)
+  x_bar[t] = V.T@q[t]
+  total V_bar = sum[t](outer(q[t], x[t]))
+  total W_bar = sum[t](outer(q[t+1], h[t]))
+  total b_bar = sum[t](q[t])
+  output x_bar, V_bar, W_bar, b_bar
+"""
+
+
+def test_another_form_under_other_names_is_accepted() -> None:
+    result = dsl.load("Elman").adjoint().compare(BY_HAND)
+    assert result
+    assert {r.name: r.ours for r in result.rows}["q"] == "z_bar"
+    assert "all equations agree" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "culprit"),
+    [
+        ("1 - h[t]**2", "1 - h[t]", "q"),
+        ("W.T@q[t+1]", "W@q[t+1]", "q"),
+        ("outer(q[t+1], h[t])", "outer(q[t], h[t])", "W_bar"),
+        ("V.T@q[t]", "V.T@q[t+1]", "x_bar"),
+    ],
+)
+def test_the_wrong_equation_is_named(right: str, wrong: str, culprit: str) -> None:
+    assert right in BY_HAND
+    result = dsl.load("Elman").adjoint().compare(BY_HAND.replace(right, wrong))
+    assert not result
+    assert result.wrong == (culprit,)
+
+
+def test_each_equation_is_judged_alone() -> None:
+    ours = dsl.load("LSTM").adjoint()
+    text = str(ours).replace("c_bar[t]*f[t]", "c_bar[t]*i[t]")
+    result = ours.compare(text)
+    assert result.wrong == ("c_msg",)
+    row = next(r for r in result.rows if r.name == "c_msg")
+    assert row.step == 5, "the first step that differs, in the order of the backward pass"
+
+
+def test_a_missing_gradient_is_reported() -> None:
+    text = BY_HAND.replace("  total b_bar = sum[t](q[t])\n", "").replace(", b_bar", "")
+    result = dsl.load("Elman").adjoint().compare(text)
+    assert not result
+    assert result.missing == ("b_bar",)
+
+
+def test_an_input_that_is_none_of_ours() -> None:
+    with pytest.raises(ValueError, match=r"input 'mu'.*rename it"):
+        dsl.load("Elman").adjoint().compare(
+            BY_HAND.replace("  input delta[t]: H\n", "  input delta[t]: H\n  input mu[t]: H\n").replace(
+                "(delta[t]", "(mu[t] + delta[t]"
+            )
+        )
