@@ -102,9 +102,10 @@ def _align(step: Step) -> None:
         up = [w for w in net.wires if row[w.target] > start]
         if not up or net.key not in step.boxes:
             continue
-        if net.kind == "out" and not (step.graph.nodes[net.key].kind == "chip" and start == 0):
-            continue
         first = min(row[w.target] for w in up)
+        if net.kind == "out" and not (step.graph.nodes[net.key].kind == "chip" and start == 0):
+            _rise_beside(step, net, up, first)
+            continue
         box = step.boxes[net.key]
         ports = [step.ports[w.target, w.socket] for w in up if row[w.target] == first]
         near = sorted((abs(p.x - box.x), p.x) for p in ports if abs(p.x - box.x) < 45)
@@ -115,6 +116,18 @@ def _align(step: Step) -> None:
                     net.trunk[r] = box.x
                 elif len(up) == 1:
                     net.trunk[r] = box.x
+
+
+def _rise_beside(step: Step, net: Net, up: list[Wire], first: int) -> None:
+    """Into another component a riser passes its rails under its last socket: beyond the end of theirs."""
+    row = step.rows.row
+    rails = {row[rail] for rail in step.rows.rails}
+    passed = [r for r in net.trunk if row[net.key] < r < first and r in rails and not leaves_up(step, net, r)]
+    for x in sorted((step.ports[w.target, w.socket].x for w in up if row[w.target] == first), reverse=True):
+        if all(abs(b.x - x) >= b.width / 2 + 8 for k, b in step.boxes.items() if row[k] in passed):
+            for r in passed:
+                net.trunk[r] = x
+            return
 
 
 def _align_rail(step: Step, net: Net) -> None:
