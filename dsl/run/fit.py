@@ -166,9 +166,10 @@ def fit(
 
 
 def _how_to_resume(step: int, steps: int, checkpoint: Path | None) -> str:
+    of = f" of {steps}" if steps < 10**8 else ""  # beyond that it is the time that limits
     if checkpoint is None:
-        return f"stopped at step {step} of {steps}; the model keeps what it learned (out= would keep checkpoints)"
-    return f"stopped at step {step} of {steps}; kept {checkpoint}; the same call with resume=True goes on"
+        return f"stopped at step {step}{of}; the model keeps what it learned (out= would keep checkpoints)"
+    return f"stopped at step {step}{of}; kept {checkpoint}; the same call with resume=True goes on"
 
 
 def _sample(model: Model) -> str:

@@ -19,14 +19,18 @@ from dsl.run.inputs import Arranged, arrange, expected, fed
 from dsl.run.parameters import Parameters, table
 from dsl.run.program import Program, needed, restrict
 from dsl.run.result import Run, with_terms
+from dsl.run.rows import derived_lengths
 from dsl.run.storage import Origin, origin_of, save
-from dsl.run.unroll import Unrolling
+from dsl.run.unroll import EMPTY_IS_AN_ERROR, Unrolling
 from dsl.system.dims import Dim
+from dsl.system.kinds import named_axis
 from dsl.system.system import System
 from tinygrad_seq.errors import GradientError
+from tinygrad_seq.symbol import postorder
 from tinygrad_seq.tape import backward, custom_node, last_change
 from tinygrad_seq.tape import state as tape_state
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.transforms import enable_grad
 
 if TYPE_CHECKING:
     from dsl.run.compiled import Compiled
@@ -72,6 +76,8 @@ class Model:
         self.params = Parameters(self.system, seed, self.dtype)
         self.program = Program(with_terms(self.system))
         self._engines: dict[tuple[str, ...], Compiled] = {}
+        self._reductions: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}  # operation and axis
+        self._needs: dict[tuple[str, ...], tuple[list[str], tuple[str, ...]]] = {}  # missing streams, free axes
         self._steppers: dict[int, tuple[System, Compiled]] = {}  # the systems are held, so that ids stay theirs
 
     def __repr__(self) -> str:
@@ -134,6 +140,8 @@ class Model:
         for name, value in data.arrays.items():
             if isinstance(value, Tensor) and value.dtype != self.dtype and value.dtype.kind == "f":
                 data.arrays[name] = value.astype(self.dtype)
+        if not data.batch:
+            raise ValueError(f"{self.system.name}: the batch is empty, there is no sequence to run on")
         if state is not None:
             self._check_state(state, data)
         return data
@@ -156,11 +164,15 @@ class Model:
         return tuple(n for n in wanted if not self._missing(n, data))
 
     def _missing(self, name: str, data: Arranged) -> list[str]:
-        system = self.system
-        names = needed(system, [name], data.arrays)
-        missing = [n for n in names if system.streams[n].kind in ("input", "draw") and n not in data.arrays]
-        axes = [a for n in names for a in system.streams[n].axes if system.axes[a].length is None]
-        return missing + [f"lengths of {a}" for a in dict.fromkeys(axes) if a not in data.lengths and not missing]
+        key = (name, *data.arrays)
+        if key not in self._needs:
+            streams, axes = self.system.streams, self.system.axes
+            names = needed(self.system, [name], data.arrays)
+            missing = [n for n in names if streams[n].kind in ("input", "draw") and n not in data.arrays]
+            base = dict.fromkeys(a for n in names for a in streams[n].axes if axes[a].length is None)
+            self._needs[key] = missing, tuple(base)
+        missing, free = self._needs[key]
+        return missing or [f"lengths of {a}" for a in free if a not in data.lengths]
 
     def _lacking(self, data: Arranged) -> str:
         wanted = [*self.system.outputs, *self.system.losses]
@@ -193,7 +205,7 @@ class Model:
 
     @cached_property
     def held(self) -> dict[str, int]:
-        """How many last values of which streams a state holds. Errors: CellError E480 for a cell that cannot carry on."""
+        """How many last values of which streams a state holds. Errors: CellError E480 where none can be."""
         return carried(self.system)
 
     @cached_property
@@ -205,6 +217,7 @@ class Model:
         if engine not in ENGINES:
             raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, given {engine!r}")
         self.params.arrays()
+        self._check_steps(names, data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
         if engine == "tape":
             inputs = {**data.arrays, **self.params}
@@ -230,6 +243,7 @@ class Model:
         self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str, outside: tuple[str, ...]
     ) -> Run:
         """Streams of checked data, off the tape. Compiled, it is the program that `gradient` compiled for `outside`."""
+        self._check_steps(names, data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
         if engine == "compiled":
             compiled = self.compiled(outside)
@@ -241,6 +255,26 @@ class Model:
             literal.execute(names)
             arrays = {n: np.asarray(literal.result(n)) for n in names}
         return Run(self, data, {n: Tensor.wrap(arrays[n]) for n in names}, engine, state)
+
+    def _check_steps(self, names: tuple[str, ...], data: Arranged) -> None:
+        """A mean, maximum or softmax over an axis needs a step in every sequence."""
+        if names not in self._reductions:
+            found: dict[tuple[str, str], None] = {}
+            for name in needed(self.system, names, {}):
+                for node in postorder([self.system.equations[name]]) if name in self.system.equations else ():
+                    axis = named_axis(node)
+                    if axis is not None and node.op is not None and node.op.name in EMPTY_IS_AN_ERROR:
+                        found[node.op.name, axis] = None
+            self._reductions[names] = tuple(found)
+        if not self._reductions[names]:
+            return
+        lengths = data.lengths
+        if any(axis not in lengths for _, axis in self._reductions[names]):
+            lengths = derived_lengths(self.system.axes, lengths, data.batch)
+        for op, axis in self._reductions[names]:
+            if not lengths[axis].min():
+                culprit = int(lengths[axis].argmin())
+                raise ValueError(f"{op}[{axis}] of sequence {culprit}, which has no steps on {axis}")
 
     def _plain(self, data: Arranged) -> Arrays:
         arrays = {n: v.data if isinstance(v, Tensor) else v for n, v in data.arrays.items()}
@@ -303,6 +337,7 @@ class Model:
     ) -> tuple[float, Arrays, Arrays]:
         """Batch mean of a loss, its gradient by parameter, and the arrays of `want`, on the compiled engine."""
         compiled = self.compiled((loss,))
+        self._check_steps((loss,), data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
         arrays, saved = compiled.forward(
             self._plain(data), data.lengths, data.batch, (loss, *want), start=start, clock=clock, record=True
@@ -311,7 +346,7 @@ class Model:
         trained = tuple(self.params.trained)
         assert saved is not None
         grads = compiled.backward(saved, {loss: cotangent}, trained)
-        return float(np.mean(arrays[loss])), {n: self._gradient_of(n, grads) for n in trained}, arrays
+        return float(arrays[loss].sum() / data.batch), {n: self._gradient_of(n, grads) for n in trained}, arrays
 
     def _gradient_of(self, name: str, grads: Mapping[str, Any]) -> np.ndarray[Any, Any]:
         found = grads.get(name)
@@ -321,14 +356,16 @@ class Model:
         self, loss: str | Callable[[Run], Tensor], data: Arranged, state: State | None, engine: str, has_aux: bool
     ) -> tuple[Any, Arrays]:
         names = self._computable(data) if callable(loss) else (loss,)
-        run = self._run(data, names, state, engine)
-        value = loss(run) if callable(loss) else run[loss]
-        trained = self.params.trained
-        if value.edge is None:
-            raise GradientError("the loss depends on no parameter, or nothing was recorded (no_grad)")
-        edges = [t.edge for t in trained.values() if t.edge is not None]
-        found = backward([value.edge], [np.ones(value.shape, value.dtype)], edges, record=False)
-        grads = {n: g.data if isinstance(g, Tensor) else g for n, g in zip(trained, found, strict=True)}
+        with enable_grad():
+            run = self._run(data, names, state, engine)
+            value = loss(run) if callable(loss) else run[loss]
+        if not isinstance(value, Tensor) or value.size != 1:
+            raise ValueError(f"loss: expected a function of the run that gives one number, given {value!r}")
+        trained, grads = self.params.trained, {}
+        if value.edge is not None:
+            edges = [t.edge for t in trained.values() if t.edge is not None]
+            found = backward([value.edge], [np.ones(value.shape, value.dtype)], edges, record=False)
+            grads = {n: g.data if isinstance(g, Tensor) else g for n, g in zip(trained, found, strict=True)}
         number = float(value.data)
         return ((number, run) if has_aux else number), {n: self._gradient_of(n, grads) for n in trained}
 

@@ -370,11 +370,20 @@ class Unrolling:
         if not stream.axes:
             return self.values[name][()]
         shape = sizes(stream.shape)
-        extent = tuple(self.batch.longest[a] for a in stream.axes)
+        extent = tuple(self.extent(a) for a in stream.axes)
         points = list(itertools.product(*map(range, extent)))
         if not points or not self.batch.size:
             return np.zeros((*extent, self.batch.size, *shape), self.dtype)
         return stacked([self.padded(stream, p) for p in points], extent)
+
+    def extent(self, axis: str) -> int:
+        """Steps of results along an axis: as many as the inputs on it have, padding included."""
+        given = [
+            np.shape(v)[self.system.streams[n].axes.index(axis)]
+            for n, v in self.inputs.items()
+            if n in self.system.streams and axis in self.system.streams[n].axes
+        ]
+        return int(max([self.batch.longest[axis], *given]))
 
     def padded(self, stream: Stream, steps: tuple[int, ...]) -> Any:
         rows = self.batch.rows(stream.axes, steps)

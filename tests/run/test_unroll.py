@@ -151,13 +151,15 @@ cell Empty(D):
 """
 
 
-def test_empty_axis_sums_to_zero_and_has_no_mean() -> None:
+def test_empty_axis_sums_to_zero_and_has_no_mean(engine: str) -> None:
     x = np.ones((3, 2, 1))
-    run = parse(EMPTY.format(reduction="sum")).build(D=1)(x=x, lengths=[1, 3], engine="tape")
+    run = parse(EMPTY.format(reduction="sum")).build(D=1)(x=x, lengths=[1, 3], engine=engine)
     assert run.a.numpy().tolist() == [[0.0], [1.0]]
     for reduction in ("mean", "max"):
         with pytest.raises(ValueError, match=rf"{reduction}\[u\] of sequence 0, which has no steps on u"):
-            parse(EMPTY.format(reduction=reduction)).build(D=1)(x=x, lengths=[1, 3], engine="tape")
+            parse(EMPTY.format(reduction=reduction)).build(D=1)(x=x, lengths=[1, 3], engine=engine)
+    with pytest.raises(ValueError, match=r"mean\[t\] of sequence 1, which has no steps on t"):
+        build(SEQUENCE, D=2, H=3).value_and_grad(np.ones((3, 2, 2)), lengths=[3, 0], engine=engine)
 
 
 def test_attention_over_a_second_axis() -> None:
