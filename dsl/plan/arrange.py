@@ -48,11 +48,14 @@ class Group:
     available: frozenset[str] = frozenset()  # definitions in memory when it runs
 
 
+Entry = tuple[str, Term, bool]  # an accumulator, a product into it, and whether it overwrites
+
+
 @dataclass(slots=True)
 class Products:
-    """Products run together; `terms` are (accumulator, term, first): a first term overwrites."""
+    """Products run together; the first product into an accumulator overwrites it."""
 
-    terms: list[tuple[str, Term, bool]]
+    terms: list[Entry]
 
 
 @dataclass(slots=True)
@@ -339,7 +342,7 @@ class _Arranger:
         """Costly values that a later loop would compute a second time are kept by the first."""
         made: dict[Symbol, tuple[int, Group]] = {}
         for k, nest in enumerate(nests):
-            for section, item in nest.items:
+            for _, item in nest.items:
                 if not isinstance(item, Group):
                     continue
                 available = set(item.available)

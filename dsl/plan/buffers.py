@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsl.plan.arrange import AFTER, STEP, Arrangement, Group, Outers, Products
@@ -231,7 +231,7 @@ class _Builder:
 def _fewest_runs(members: Sequence[str], families: Sequence[Sequence[str]]) -> list[str]:
     """The order in which families are most nearly contiguous: all orders when few, else a greedy one."""
 
-    def runs(order: Sequence[str]) -> int:
+    def runs(order: Iterable[str]) -> int:
         at = {n: i for i, n in enumerate(order)}
         total = 0
         for family in families:
@@ -242,7 +242,7 @@ def _fewest_runs(members: Sequence[str], families: Sequence[Sequence[str]]) -> l
     if len(members) <= 1 or not families:
         return list(members)
     if len(members) <= 7:
-        return list(min(itertools.permutations(members), key=lambda order: runs(order)))
+        return list(min(itertools.permutations(members), key=runs))
     order: list[str] = []
     for family in sorted(families, key=len, reverse=True):
         order += [n for n in family if n not in order]

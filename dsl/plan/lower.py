@@ -97,7 +97,7 @@ class Lowering:
         return rebuild(node, tuple(self._cross(a, axes) for a in solid))
 
     def _solid(self, x: Symbol) -> Symbol:
-        """`x` as something whose elements can be computed one by one: concatenations go to memory, shared values to NumPy."""
+        """`x` as something whose elements can be computed one by one: concatenations go to memory."""
         if self.kinds.of(x).shared:
             return self._shared(x)
         if x.is_op("concat"):
@@ -232,7 +232,7 @@ class Lowering:
         if not self.kinds.of(w).shared:
             self.fail("a product with a matrix that varies with the step or the sequence")
         if x.is_op("neg"):
-            return -self._op_matvec(w, x.args[0])
+            return op("neg", self._op_matvec(w, x.args[0]))
         if x.is_op("concat"):
             at, total = Dim(), lift(0)
             for a in x.args:
@@ -277,7 +277,7 @@ class Lowering:
         return op("one_hot", index, size)
 
     def _op_concat(self, *args: Symbol, **static: object) -> Symbol:
-        return REGISTRY["concat"](*args, **static)  # type: ignore[no-any-return]
+        return op("concat", *args, **static)
 
     def _op_fill(self, x: Symbol, dims: tuple[Dim, ...] = ()) -> Symbol:
         return op("fill", self._solid(x), dims=tuple(dims))
@@ -319,27 +319,27 @@ class Lowering:
 
     def _op_mean(self, x: Symbol, axis: object = -1, keepdims: object = False) -> Symbol:
         shape = self.kinds.of(x).shape
-        return self._feature("sum", x, axis) / (size_of(shape[0]) if shape else lift(1))
+        return op("div", self._feature("sum", x, axis), size_of(shape[0])) if shape else x
 
     def _op_logsumexp(self, x: Symbol, axis: object = -1, keepdims: object = False) -> Symbol:
         x = self._solid(x)
         top = finite(self._feature("max", x, axis))
-        return op("log", op("sum", op("exp", x - top), axis=-1)) + top
+        return op("add", op("log", op("sum", op("exp", x - top), axis=-1)), top)
 
     def _op_log_softmax(self, x: Symbol, axis: object = -1) -> Symbol:
         x = self._solid(x)
-        return x - self._op_logsumexp(x, axis)
+        return op("sub", x, self._op_logsumexp(x, axis))
 
     def _op_softmax(self, x: Symbol, axis: object = -1) -> Symbol:
         x = self._solid(x)
         e = op("exp", x - finite(self._feature("max", x, axis)))
-        return e / op("sum", e, axis=-1)
+        return op("div", e, op("sum", e, axis=-1))
 
     def _op_cross_entropy(self, logits: Symbol, target: Symbol) -> Symbol:
         logits = self._solid(logits)
         (k,) = self.kinds.of(logits).shape
         chosen = op("where", op("greater", self._op_one_hot(target, size_of(k)), lift(0)), logits, lift(0))
-        return self._op_logsumexp(logits) - op("sum", chosen, axis=-1)
+        return op("sub", self._op_logsumexp(logits), op("sum", chosen, axis=-1))
 
     # ------------------------------------------------------------ reductions over time axes
 
@@ -347,24 +347,21 @@ class Lowering:
         if name in ("sum", "max", "min"):
             return self._reduce(name, x, axis)
         if name == "mean":
-            return self._reduce("sum", x, axis) / lift(Extent(axis))
-        top = self._finite_top(x, axis)
+            return op("div", self._reduce("sum", x, axis), lift(Extent(axis)))
+        top = finite(self._reduce("max", x, axis))
         e = op("exp", x - top)
         if name == "softmax":
-            return e / self._reduce("sum", e, axis)
+            return op("div", e, self._reduce("sum", e, axis))
         if name == "logsumexp":
-            return op("log", self._reduce("sum", e, axis)) + top
+            return op("add", op("log", self._reduce("sum", e, axis)), top)
         if name == "log_softmax":
-            return x - (op("log", self._reduce("sum", e, axis)) + top)
+            return op("sub", x, op("add", op("log", self._reduce("sum", e, axis)), top))
         self.fail(f"`{name}[{axis}]`")
-
-    def _finite_top(self, x: Symbol, axis: str) -> Symbol:
-        return finite(self._reduce("max", x, axis))
 
     def _reduce(self, name: str, x: Symbol, axis: str) -> Symbol:
         kind = self.kinds.of(x)
         if axis not in kind.axes:
-            return x * lift(Extent(axis)) if name == "sum" else x
+            return op("mul", x, lift(Extent(axis))) if name == "sum" else x
         key = op(name, x, axis=axis)
         if key in self.out.stored:
             return self._read(self.out.stored[key])

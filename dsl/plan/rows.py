@@ -71,14 +71,13 @@ class Context:
     normal: Normal
     address: Callable[[Read], Address]  # of a read of memory
     held: Callable[[Symbol], Read | None]  # the read that gives a symbol already in memory
-    table: Callable[[str, str], Address]  # a column of a looked-up matrix, by the category's text
+    table: Callable[[str, str], Address]  # a column of a looked-up matrix, by the category as text
     category: Callable[[Read], str]  # the integer at a read of a category stream
     size: Callable[[Dim], str]
     padded: Callable[[Dim], str]
     position: Callable[[str], str]
     extent: Callable[[str], str]
     scratch: Callable[[Dim], Address]
-    constant: Callable[[str], str]  # a shared scalar
     fail: Callable[[str], None]
 
 
@@ -212,9 +211,9 @@ class RowProgram:
 
     def _scalars(self, phase: int) -> None:
         """Scalars that are known before the loops of this phase."""
-        self.values: dict[Symbol, str]
         if phase == 0:
-            self.values, self.kinds = {}, {}
+            self.values: dict[Symbol, str] = {}  # a scalar's text, then in each loop the vectors' too
+            self.kinds: dict[Symbol, str] = {}  # real, int or bool
         for node in self.nodes:
             if self.shape(node) is None and self.phase[node] == phase and node not in self.values:
                 self._scalar(node)
@@ -385,7 +384,8 @@ class RowProgram:
             c, a, b = node.args
             condition = values[c] if self.kinds[c] == "bool" else f"({values[c]} != 0)"
             return f"({self._real(a, values)} if {condition} else {self._real(b, values)})", "real"
-        return template.format(*[self._real(a, values) for a in node.args], **node.options), "real"
+        options = {**(getattr(node.op.impl, "__kwdefaults__", None) or {}), **node.options}
+        return template.format(*[self._real(a, values) for a in node.args], **options), "real"
 
     def _real(self, node: Symbol, values: Mapping[Symbol, str]) -> str:
         text, kind = values[node], self.kinds[node]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsl.plan.program import Program
-from dsl.plan.source import Pack
+from dsl.plan.writer import Pack
 from dsl.system.dims import Dim
 from tinygrad_seq.kernels.product import packed_size, padded, rows_size
 
@@ -172,9 +172,9 @@ class Sizer:
             at[f"o_P_{self.source.idents[name]}"] = offset
             shape = self.shapes[name]
             offset += _round(padded(shape[0], self.dtype) if shape else 1)
-        for name, transposed in self.source.tables:
-            ident = self.source.idents[name] + ("_rows" if transposed else "_columns")
-            h, k = self.shapes[name][::-1] if transposed else self.shapes[name]
+        for name in self.source.tables:
+            ident = f"{self.source.idents[name]}_columns"
+            h, k = self.shapes[name]
             at[f"o_{ident}"], at[f"w_{ident}"] = offset, padded(h, self.dtype)
             offset += _round((k + 1) * padded(h, self.dtype))
         return offset

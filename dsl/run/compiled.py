@@ -163,10 +163,10 @@ class Executable:
             value = np.asarray(inputs[name]).reshape(-1)
             start = at[f"o_P_{source.idents[name]}"]
             room[start : start + len(value)] = value
-        for name, transposed in source.tables:
-            matrix = inputs[name].T if transposed else inputs[name]
+        for name in source.tables:
+            matrix = inputs[name]
             h, k = matrix.shape
-            ident = source.idents[name] + ("_rows" if transposed else "_columns")
+            ident = f"{source.idents[name]}_columns"
             start, stride = at[f"o_{ident}"], at[f"w_{ident}"]
             room[start : start + (k + 1) * stride].reshape(k + 1, stride)[1:, :h] = matrix.T
         if source.packs:
@@ -362,7 +362,7 @@ class _Run:
     # ------------------------------------------------------------ calls
 
     def execute(self, parts: Sequence[Part], saved: Saved | None = None) -> dict[str, Array]:
-        """Run all parts and collect values. A forward run's arenas stay with its parts; a backward run's are given back."""
+        """Run all parts and collect values; a backward run's arenas are free again."""
         program, source = self.program, self.program.source
         results = {n: self._result(n) for n in source.results}
         named: list[Array] = []

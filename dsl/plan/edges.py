@@ -1,0 +1,135 @@
+"""Where loops meet the world: boundaries outside a stream's steps, carried values, inputs and results.
+
+Boundary rows are filled in before a nest runs, so that its loops read outside their steps without asking.
+"""
+
+from __future__ import annotations
+
+from dsl.plan.arrange import Nest, Transfer
+from dsl.plan.buffers import Place
+from dsl.plan.rows import REDUCTIONS
+from dsl.plan.writer import Writer
+from dsl.system.dims import Dim
+from dsl.system.system import Read
+
+
+class Edges(Writer):
+    """Text for what happens before, into and out of a nest's loops."""
+
+    # ------------------------------------------------------------ before the loops: boundaries, zeros
+
+    def _begin(self, nest: Nest) -> None:
+        for name in nest.members:
+            d, place = self.definitions[name], self.places[name]
+            if d.kind in ("total", "scatter", "outer"):
+                self.put(1, f"zero(A, o_{place.ident}, q_{place.ident})")
+                continue
+            if d.kind == "reduce" and nest.axis in d.over:
+                self._fill_all(place, d.shape, REDUCTIONS[d.reduction][0])
+            if any(f or b for f, b in place.pads.values()) or (name in self.layout.kept and place.axes):
+                self._boundary(name)
+
+    def _fill_all(self, place: Place, shape: tuple[Dim, ...], value: str) -> None:
+        at = self._at(place, f"o_{place.ident} + i * w_{place.ident}")
+        self.put(1, f"for i in range(K_{place.ident}):")
+        self._fill_row(2, at, value, shape)
+
+    def _boundary(self, name: str) -> None:
+        """Fill the padding steps, and what lies past each sequence's own end, with the boundary value."""
+        d, place = self.definitions[name], self.places[name]
+        depth = 1
+        self.put(depth, f"# outside its steps {name} is its boundary")
+        self.put(depth, "for b in range(nb):")
+        depth += 1
+        if len(place.axes) == 1:
+            (a,) = place.axes
+            front, back = place.pads[a]
+            self.put(depth, f"for k in range({front} + T_{a} + {back} - {self.extent(a)}):")
+            self.put(depth + 1, f"{a} = k - {front} if k < {front} else k - {front} + {self.extent(a)}")
+            depth += 1
+        else:
+            for a in place.axes:
+                front, back = place.pads[a]
+                self.put(depth, f"for {a} in range({-front}, T_{a} + {back}):")
+                depth += 1
+            inside = " and ".join(f"0 <= {a} < {self.extent(a)}" for a in place.axes)
+            self.put(depth, f"if {inside}:")
+            self.put(depth + 1, "continue")
+        here = self._at(place, self.row(place, {a: a for a in place.axes}))
+        if place.array == "I":
+            value = (
+                "-1" if d.boundary is None or isinstance(d.boundary, float) and d.boundary < 0 else str(int(d.boundary))
+            )
+            self.put(depth, f"I[{here.offset}] = {value}")
+        elif isinstance(d.boundary, str):
+            source = self.address(Read(d.boundary, ()))
+            if not d.shape:
+                self.put(depth, f"{here.store}(A, {here.offset}, {source.load}({source.array}, {source.offset}))")
+            else:
+                self.put(depth, f"row, start = {here.offset}, {source.offset}")
+                self.put(depth, f"for j in range({self.size(d.shape[0])}):")
+                self.put(depth + 1, f"{here.store}(A, row + j, {source.load}({source.array}, start + j))")
+        else:
+            value = {float("inf"): "infinity", float("-inf"): "-infinity"}.get(
+                d.boundary or 0.0, f"real({d.boundary or 0.0!r})"
+            )
+            self._fill_row(depth, here, value, d.shape)
+        if len(place.axes) == 1 and place.pads[place.axes[0]][0] and self.nest is not None:
+            self._carry(name, place)
+
+    def _carry(self, name: str, place: Place) -> None:
+        """Values of the steps already run take the place of the boundary."""
+        d = self.definitions[name]
+        (a,) = place.axes
+        front = place.pads[a][0]
+        self.carried.setdefault(name)
+        ident = place.ident
+        self.put(1, f"if K_carry_{ident}:")
+        self.put(2, f"for {a} in range({-front}, 0):")
+        self.put(3, "for b in range(nb):")
+        here = self._at(place, self.row(place, {a: a}))
+        source = f"({a} + {front}) * batch + R[b]"
+        if place.array == "I":
+            self.put(4, f"I[{here.offset}] = k_{ident}[{source}]")
+        elif not d.shape:
+            self.put(4, f"{here.store}(A, {here.offset}, k_{ident}[{source}])")
+        else:
+            size = self.size(d.shape[0])
+            self.put(4, f"row, start = {here.offset}, ({source}) * {size}")
+            self.put(4, f"for j in range({size}):")
+            self.put(5, f"{here.store}(A, row + j, k_{ident}[start + j])")
+
+    # ------------------------------------------------------------ to and from the caller's arrays
+
+    def _transfer(self, depth: int, item: Transfer, axis: str | None) -> None:
+        d, place = self.definitions[item.name], self.places[item.name]
+        (self.inputs if item.kind == "load" else self.results).setdefault(item.name)
+        prefix = "x" if item.kind == "load" else "y"
+        flat = ""
+        for a in d.axes:
+            bounds = "t0, t1" if a == axis else f"T_{a}"
+            self.put(depth, f"for {a} in range({bounds}):")
+            depth += 1
+            flat = a if not flat else f"({flat} * T_{a} + {a})"
+        self.put(depth, "for b in range(nb):")
+        depth += 1
+        for a in d.axes:
+            self.put(depth, f"if {a} >= {self.extent(a)}:")
+            self.put(depth + 1, "continue")
+        here = self._at(place, self.row(place, {a: a for a in place.axes}))
+        there = f"{flat} * batch + R[b]" if flat else "R[b]"
+        array = f"{prefix}_{place.ident}"
+        if place.array == "I" or not d.shape:
+            own = f"I[{here.offset}]" if place.array == "I" else f"{here.load}(A, {here.offset})"
+            if item.kind == "unload":
+                self.put(depth, f"{array}[{there}] = {own}")
+            elif place.array == "I":
+                self.put(depth, f"{own} = {array}[{there}]")
+            else:
+                self.put(depth, f"{here.store}(A, {here.offset}, {array}[{there}])")
+            return
+        size = self.size(d.shape[0])
+        if item.kind == "load":
+            self.put(depth, f"copy(A, {here.offset}, {array}, ({there}) * {size}, {size})")
+        else:
+            self.put(depth, f"copy({array}, ({there}) * {size}, A, {here.offset}, {size})")

@@ -1,0 +1,232 @@
+"""Products: which run as one, how their weights are packed, and the calls of the product kernel.
+
+Accumulators side by side that read the same operand are one wider product; operands side by side that feed one
+accumulator are one deeper product. Sums of outer products over a chunk of steps are products too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from dsl.plan.arrange import Entry, Outers, Products
+from dsl.plan.definitions import is_home
+from dsl.plan.writer import Pack, Writer
+from dsl.system.system import Read
+
+T = TypeVar("T")
+Run = list[list[Entry]]  # columns, each a list of stacked operands
+
+
+class Factors(Writer):
+    """Text for products and sums of outer products."""
+
+    # ------------------------------------------------------------ products
+
+    def _products(self, depth: int, item: Products, axis: str | None, step: bool) -> None:
+        for run in self._runs(item):
+            self._product(depth, run, axis, step)
+
+    def _runs(self, item: Products) -> list[Run]:
+        """Terms stacked: a run is a list of columns (adjacent accumulators), each a list of adjacent operands.
+
+        Stacked along N: accumulators side by side that read the same operand. Stacked along K: operands side by
+        side that feed one accumulator.
+        """
+        tall: Run = []
+        rest = list(item.terms)
+        by_target: dict[tuple[str, object], list[Entry]] = {}
+        for entry in rest:
+            by_target.setdefault((entry[0], entry[1].operand.index), []).append(entry)
+        for entries in by_target.values():
+            tall += self._adjacent(entries, lambda e: e[1].operand.name)
+        wide: list[Run] = []
+        singles: dict[tuple[object, bool, bool], list[Entry]] = {}
+        seen: set[str] = set()
+        for column in tall:
+            first = any(e[2] for e in column) and column[0][0] not in seen
+            seen.add(column[0][0])
+            column = [(n, t, first) for n, t, _ in column]
+            if len(column) > 1:
+                wide.append([column])
+            else:
+                singles.setdefault((column[0][1].operand, first, True), []).append(column[0])
+        for entries in singles.values():
+            wide += [[[e] for e in run] for run in self._adjacent(entries, lambda e: e[0])]
+        wide.sort(key=lambda run: not run[0][0][2])  # those that overwrite come first
+        return wide
+
+    def _adjacent(self, entries: Sequence[T], key: Callable[[T], str]) -> list[list[T]]:
+        """Split into lists whose keys are consecutive columns of one slab."""
+        columns = {n: (slab, i) for slab, names in self.layout.slabs.items() for i, n in enumerate(names)}
+        out: list[list[T]] = []
+        last = ("", 0)
+        for at, entry in sorted(((columns.get(key(e), (key(e), 0)), e) for e in entries), key=lambda pair: pair[0]):
+            if out and (last[0], last[1] + 1) == at:
+                out[-1].append(entry)
+            else:
+                out.append([entry])
+            last = at
+        return out
+
+    def _product(self, depth: int, run: Run, axis: str | None, step: bool) -> None:
+        target, term, first = run[0][0]
+        pack = self._pack(run)
+        d, place, source = self.definitions[target], self.places[target], self.places[term.operand.name]
+        columns = " + ".join([self.padded(c) for c in pack.columns[:-1]] + [self.size(pack.columns[-1])])
+        rows = " + ".join([self.padded(r) for r in pack.rows[:-1]] + [self.size(pack.rows[-1])])
+        call = "product_set" if first else "product_add"
+        here = {a: a for a in d.axes}
+        there = {}
+        for a, index in zip(self.definitions[term.operand.name].axes, term.operand.index, strict=True):
+            there[a] = self.index(index, a)[0]
+        inner = [a for a in d.axes if a != axis]
+        made = ", ".join(column[0][0] for column in run)
+        note = f"  # {made} {'=' if first else '+='} {', '.join(str(t) for column in run for _, t, _ in column)}"
+
+        def emit(at: int, count: str, steps: dict[str, str]) -> None:
+            mine = self.row(place, {a: steps.get(a, here[a]) for a in place.axes}, "0")
+            theirs = self.row(source, {a: self._subst(there[a], steps) for a in source.axes}, "0")
+            right = f"w_{source.ident}, P, o_{pack.name}"
+            result = f"A, {mine}, w_{place.ident}"
+            self.put(at, f"{call}({source.array}, {theirs}, {right}, {result}, {count}, {columns}, {rows}){note}")
+
+        if len(inner) > 1:
+            self.fail("a product over three axes")
+        if inner:
+            (other,) = inner
+            if not step and axis is not None:
+                self.put(depth, f"for {axis} in range(t0, t1):")
+                depth += 1
+            if place.axes[-1] == source.axes[-1] == other:
+                emit(depth, f"T_{other} * nb", {other: "0"})
+            else:  # the steps of the other axis are not neighbours in memory
+                self.put(depth, f"for {other} in range(T_{other}):")
+                emit(depth + 1, "nb", {})
+        elif axis is None:
+            emit(depth, "nb", {})
+        elif step:
+            emit(depth, "active", {})
+        elif place.local or source.local:
+            self.fail("a hoisted product of a local value")
+        else:
+            self.put(depth, "if not ragged:")
+            emit(depth + 1, "(t1 - t0) * nb", {axis: "t0"})
+            self.put(depth, "else:")
+            self.put(depth + 1, f"for {axis} in range(t0, t1):")
+            emit(depth + 2, f"C[c_{axis} + {axis}]", {})
+
+    @staticmethod
+    def _subst(text: str, steps: Mapping[str, str]) -> str:
+        for a, value in steps.items():
+            text = re.sub(rf"\b{a}\b", value, text)
+        return text
+
+    def _pack(self, run: Run) -> Pack:
+        columns = tuple(self.definitions[c[0][0]].shape[0] for c in run)
+        rows = tuple(self.definitions[t.operand.name].shape[0] for _, t, _ in run[0])
+        parts = []
+        for i, column in enumerate(run):
+            for k, (_, term, _) in enumerate(column):
+                parts.append((term, columns[:i], rows[:k]))
+        for pack in self.packs:
+            if pack.parts == parts and pack.columns == columns and pack.rows == rows:
+                return pack
+        pack = Pack(f"pack{len(self.packs)}", parts, columns, rows)
+        self.packs.append(pack)
+        for term, _, _ in parts:
+            self._ident(term.weight)
+        return pack
+
+    def _prepare(self) -> str:
+        """The function that packs weights; matrices come as flat arrays in the order of their names."""
+        weights = list(dict.fromkeys(t.weight for p in self.packs for t, _, _ in p.parts))
+        self.weights = weights
+        lines = []
+        for p in self.packs:
+            total_n = " + ".join([self.padded(c) for c in p.columns[:-1]] + [self.size(p.columns[-1])])
+            total_k = " + ".join([self.padded(r) for r in p.rows[:-1]] + [self.size(p.rows[-1])])
+            for term, before_n, before_k in p.parts:
+                n0 = " + ".join(self.padded(c) for c in before_n) or "0"
+                k0 = " + ".join(self.padded(r) for r in before_k) or "0"
+                n, k = self.size(p.columns[len(before_n)]), self.size(p.rows[len(before_k)])
+                call, first, second = ("pack_transposed", k, n) if term.transposed else ("pack", n, k)
+                w = f"m_{self._ident(term.weight)}"
+                lines.append(
+                    f"    {call}({w}, 0, {second}, {first}, {second}, P, o_{p.name}, {n0}, {k0}, {total_n}, {total_k})"
+                )
+        arguments = ", ".join(["P", "O", *(f"m_{self._ident(w)}" for w in weights)])
+        return f"@kernel\ndef prepare({arguments}):\n" + ("\n".join(lines) or "    pass") + "\n\n\n"
+
+    # ------------------------------------------------------------ sums of outer products
+
+    def _outers(self, depth: int, item: Outers, axis: str | None) -> None:
+        by_right: dict[tuple[object, object, object], list[str]] = {}
+        for name in item.names:
+            d = self.definitions[name]
+            left, right = (o.leaf for o in d.operands)
+            assert isinstance(left, Read) and isinstance(right, Read)
+            by_right.setdefault((right, left.index, d.over), []).append(name)
+        for names in by_right.values():
+            for run in self._adjacent(names, self._left):
+                self._outer(depth, run, axis)
+
+    def _left(self, name: str) -> str:
+        leaf = self.definitions[name].operands[0].leaf
+        assert isinstance(leaf, Read)
+        return leaf.name
+
+    def _outer(self, depth: int, names: list[str], axis: str | None) -> None:
+        first = self.definitions[names[0]]
+        left, right = (o.leaf for o in first.operands)
+        assert isinstance(left, Read) and isinstance(right, Read)
+        heights = [self.definitions[n].shape[0] for n in names]
+        width = first.shape[1]
+        self.outer_groups.append(names)
+        head = self.places[names[0]]
+        for n, h in zip(names, heights, strict=True):
+            self.totals[n] = ("outer", h, width)
+            self.size(h)
+        m = " + ".join([self.padded(h) for h in heights[:-1]] + [self.size(heights[-1])])
+        n = self.size(width)
+        over = list(first.over)
+        walk = axis if axis in over else None
+        others = [a for a in over if a != walk]
+        if len(others) > 1:
+            self.fail("a sum of outer products over three axes")
+        inner = others[0] if others else None
+        if walk is not None and inner is not None:
+            self.put(depth, f"for {walk} in range(t0, t1):")
+            depth += 1
+        along = inner or walk
+        bounds = f"0, T_{inner}" if inner else "t0, t1" if walk else "0, 1"
+        counts = f"C, c_{along}" if along else "C, c_once"
+        self._silence(depth, [(left, m), (right, n)], along, bounds)
+        for read, target, call, columns in ((left, "rows", "pack_rows", m), (right, "panels", "pack_panels", n)):
+            place = self.places[read.name]
+            steps = {a: self.index(i, a)[0] for a, i in zip(self.definitions[read.name].axes, read.index, strict=True)}
+            if along:
+                steps[along] = self._subst(steps[along], {along: "0"})
+            stride = f"nb * w_{place.ident}"
+            for a in place.axes[place.axes.index(along) + 1 :] if along else ():
+                stride = f"(T_{a} + {sum(place.pads[a])}) * {stride}"
+            origin = self.row(place, steps, "0")
+            left_side = f"{place.array}, {origin}, {stride}, w_{place.ident}, {columns}"
+            self.put(depth, f"rows = {call}({left_side}, {counts}, {bounds}, A, o_{target})")
+        result = f"A, o_{head.ident}, w_{head.ident}, {m}, {n}, rows"
+        self.put(depth, f"weight_gradient(A, o_rows, A, o_panels, {result})  # {', '.join(names)}")
+
+    def _silence(self, depth: int, operands: Sequence[tuple[Read, str]], along: str | None, bounds: str) -> None:
+        """Where rows are not sorted by length, those in the active range whose sequence has ended add nothing."""
+        if along is None:
+            return
+        self.put(depth, f"if L[u_{along}]:")
+        self.put(depth + 1, f"for {along} in range({bounds}):")
+        self.put(depth + 2, "for b in range(nb):")
+        self.put(depth + 3, f"if {along} >= {self.extent(along)}:")
+        for read, columns in operands:
+            place = self.places[read.name]
+            steps = {a: self.index(i, a)[0] for a, i in zip(self.definitions[read.name].axes, read.index, strict=True)}
+            if place.array == "A" and is_home(read, self.definitions[read.name].axes):
+                self.put(depth + 4, f"zero(A, {self.row(place, steps)}, {columns})")
