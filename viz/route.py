@@ -16,6 +16,7 @@ from viz.sockets import sockets
 
 Point = tuple[float, float]
 BEND = 7.0
+FAR = 150.0  # farther than this sideways, a single wire runs along a track too
 HEAD = 7.0  # length of an arrowhead
 
 
@@ -209,7 +210,7 @@ def _assign(step: Step) -> dict[tuple[str, int], float]:
     for net in step.nets.values():
         for channel, up in _channels(step, net):
             source, goes = _pins(step, net, channel, up)
-            if source is not None and len(goes) > 1:
+            if source is not None and (len(goes) > 1 or (goes and abs(goes[0][0] - source) > FAR)):
                 wanted.setdefault(channel, []).append((net.key, source, [g[0] for g in goes], up))
     tracks: dict[tuple[str, int], float] = {}
     for channel, nets in wanted.items():
@@ -286,7 +287,7 @@ def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
         low, high = _edges_of(step, channel)
         if not up:
             low, high = high, low
-        if len(goes) == 1:
+        if len(goes) == 1 and (net.key, channel) not in tracks:
             x, wires, port = goes[0]
             end_y = port.y if port else step.row_y[far]
             points: list[Point] = lead or [(source, start_y)]
@@ -365,7 +366,7 @@ def _level(step: Step, net: Net, wire: Wire) -> None:
         points = [(x, a.y), *line((x, a.y), (port.x, port.y))]
     else:  # over the nodes between
         box = target
-        y = min(step.boxes[k].top for k in between) - 14
+        y = min(step.boxes[k].top for k in between) - 7
         x = box.x - 6 if a.x < box.x else box.x + 6
         step.ports[wire.target, wire.socket] = Port(x, box.top, "above")
         points = polyline([(a.x, a.top), (a.x, y), (x, y), (x, box.top)])
