@@ -80,6 +80,11 @@ class Values:
         at = index.at(step, self.lengths)
         if 0 <= at < self.lengths[self.system.streams[read.name].axes[0]]:
             return value[at]  # type: ignore[no-any-return]
+        before = getattr(self.run, "_before", None)  # a run that carried on: earlier steps are data, not boundary
+        if before is not None and at < 0 and read.name in before.values:
+            carried = np.asarray(before.values[read.name])
+            if len(carried) + at >= 0:
+                return carried[len(carried) + at, self.sequence]  # type: ignore[no-any-return]
         return self.boundary(read.name)
 
 

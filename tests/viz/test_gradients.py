@@ -232,3 +232,16 @@ def test_numbers_stand_clear(name: str, to: str, weight: str) -> None:
             for other, box in found:
                 assert not overlap(here, box, 1.0), f"{piece.number} on {piece.id} lies on {other}"
             found.append((f"{piece.number} on {piece.id}", here))
+
+
+def test_a_run_that_carried_on() -> None:
+    """The state before step 0 is the earlier run's, not the boundary."""
+    whole = run_of("Skip", 12)
+    model, x = whole._model, whole.value("x").numpy()
+    later = model(x[6:], state=model(x[:6], engine="tape").state, engine="tape")
+    system = later._model.system
+    backward = Backward(build(system), Values(later, system))
+    for step in range(6):
+        np.testing.assert_allclose(backward.node_value("h=", step), whole.h.numpy()[6 + step, 0], rtol=1e-12)
+    again = viz.bptt(later, loss=5, to="h[0]").data["gradient"]
+    np.testing.assert_allclose(again, viz.bptt(whole, loss=11, to="h[6]").data["gradient"], rtol=1e-12)
