@@ -35,7 +35,7 @@ from tinygrad_seq.transforms import (
 )
 
 _NAMES = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "pow": "power"}
-_NAMES |= {"floor_divide": "floordiv", "remainder": "mod", "conj": "conj", "real": "re", "atan": "arctan"}
+_NAMES |= {"floor_divide": "floordiv", "remainder": "mod", "real": "re", "imag": "im", "atan": "arctan"}
 
 
 def __getattr__(name: str) -> Any:

@@ -158,6 +158,8 @@ def _shapes_only(node: Symbol) -> Symbol | None:
 
 
 def _without_conj(node: Symbol) -> Symbol | None:
+    if node.is_op("im"):
+        return lift(0)
     return node.args[0] if node.is_op("conj", "re") else None
 
 

@@ -109,5 +109,7 @@ def latex(root: Symbol) -> str:
 def _leaf_tex(node: Symbol) -> str:
     if node.is_number and node.leaf in (float("inf"), float("-inf")):
         return r"\infty" if node.leaf == float("inf") else r"-\infty"
+    if isinstance(node.leaf, complex):
+        return "i" if node.leaf == 1j else str(node.leaf).replace("j", "i")
     name = str(node.leaf).replace("_", r"\_")
     return rf"\mathit{{{name}}}" if isinstance(node.leaf, Slot) and len(name) > 1 else name

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.tensor import Tensor
-from tinygrad_seq.transforms import flatten, grad, vjp
+from tinygrad_seq.transforms import flatten, grad, inner, vjp
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +31,7 @@ def check_grads(
     seed: int = 0,
     step: float = 1e-3,
 ) -> None:
-    """AssertionError unless f's derivatives up to `order` agree with finite differences, in float64.
+    """AssertionError unless f's derivatives up to `order` agree with finite differences, in float64 (complex128).
 
     Checked along random directions of the inputs and a random weighting of the results: for order 1
     ⟨u, J v⟩ from the pullback against the difference of ⟨u, f(x + h v)⟩; for order 2 the same of that gradient.
@@ -40,9 +39,15 @@ def check_grads(
     """
     if not xs:
         raise ValueError("nothing to check: the function has no arguments")
-    points = [np.array(x.data if isinstance(x, Tensor) else x, dtype=np.float64) for x in xs]
+    points = [np.array(x.data if isinstance(x, Tensor) else x) for x in xs]
+    points = [p.astype(np.complex128 if p.dtype.kind == "c" else np.float64) for p in points]
     rng = np.random.default_rng(seed)
     _check(f, points, order, rtol, atol, rng, step, 1)
+
+
+def _normal(rng: np.random.Generator, like: Array) -> Array:
+    drawn = np.asarray(rng.standard_normal(like.shape))
+    return np.asarray(drawn + 1j * rng.standard_normal(like.shape)) if like.dtype.kind == "c" else drawn
 
 
 def _check(
@@ -55,23 +60,23 @@ def _check(
     step: float,
     level: int,
 ) -> None:
-    directions = [rng.standard_normal(p.shape) for p in points]
+    directions = [_normal(rng, p) for p in points]
     y, pullback = vjp(f, *points)
     if not flatten(y)[0]:
         raise ValueError("nothing to check: the function has no results")
     outputs = [np.asarray(v) for v in flatten(y)[0]]
-    weights = [rng.standard_normal(o.shape) for o in outputs]
+    weights = [_normal(rng, o) for o in outputs]
 
     def scalar(*args: Any) -> Any:
         results, _ = flatten(f(*args))
-        terms = [REGISTRY["sum"](REGISTRY["mul"](r, w)) for r, w in zip(results, weights, strict=True)]
+        terms = [inner(r, w) for r, w in zip(results, weights, strict=True)]
         total = terms[0]
         for t in terms[1:]:
             total = total + t
         return total
 
     given, _ = flatten(list(pullback(weights if isinstance(y, list | tuple | dict) else weights[0])))
-    products = [np.asarray(g) * d for g, d in zip(given, directions, strict=True)]
+    products = [np.real(np.conjugate(np.asarray(g)) * d) for g, d in zip(given, directions, strict=True)]
     exact = sum(float(p.sum()) for p in products)
     size = sum(float(np.abs(p).sum()) for p in products)
 

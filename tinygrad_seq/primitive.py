@@ -29,6 +29,7 @@ class Primitive:
     singular  its derivative is infinite or overflows somewhere: on values, a cotangent that is exactly 0
               stays 0 there (the branch that a `where` did not take)
     constant  the position of an argument whose value, when a plain number, is worth a derivative of its own
+    ordered   it needs the order of the real numbers: complex arguments are a TypeError
     partials  `partials(y, *inputs, **static) -> tuple`, for elementwise primitives (None: zero)
     rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
 
@@ -48,6 +49,7 @@ class Primitive:
         infix: str | None = None,
         singular: bool = False,
         constant: int | None = None,
+        ordered: bool = False,
     ) -> None:
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} is registered already")
@@ -60,6 +62,7 @@ class Primitive:
         self.infix = infix
         self.singular = singular
         self.constant = constant
+        self.ordered = ordered
         self.partials_rule: Rule | None = None
         self.vjp_rule: Rule | None = None
         REGISTRY[name] = self
@@ -137,6 +140,7 @@ def elementwise(
     infix: str | None = None,
     singular: bool = False,
     constant: int | None = None,
+    ordered: bool = False,
 ) -> Primitive:
     """A primitive that works on each element, broadcasting as NumPy does."""
     return Primitive(
@@ -149,6 +153,7 @@ def elementwise(
         infix=infix,
         singular=singular,
         constant=constant,
+        ordered=ordered,
     )
 
 

@@ -111,8 +111,11 @@ class Tensor(Arithmetic):
             if isinstance(out, tuple | int):  # a shape or a size
                 return out
             out = np.asarray(out)
-        if out.dtype.char in "dD":
+        kind = out.dtype.char
+        if kind in "dD":
             out = _narrow(op, out, values)
+        if kind in "FD" and op.ordered:
+            raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
         result = cls.wrap(out)
         current = state()
         if tracked and current.recording and out.dtype.kind in "fc" and op.differentiable:
@@ -308,6 +311,17 @@ class Tensor(Arithmetic):
         return REGISTRY["astype"](self, dtype=np.dtype(dtype).name)
 
     @property
+    def real(self) -> Any:
+        return REGISTRY["re"](self)
+
+    @property
+    def imag(self) -> Any:
+        return REGISTRY["im"](self)
+
+    def conj(self) -> Any:
+        return REGISTRY["conj"](self)
+
+    @property
     def T(self) -> Any:  # noqa: N802 - NumPy's name
         return _functions().permute_dims(self, tuple(reversed(range(self.ndim))))
 
@@ -328,6 +342,8 @@ class Tensor(Arithmetic):
         if cotangent is None:
             if self.size != 1:
                 raise GradientError(f"backward() of a value of shape {self.shape} needs a cotangent of that shape")
+            if self.data.dtype.kind == "c":
+                raise GradientError("backward() of a complex value needs a cotangent: take re() or abs() of the loss")
             cotangent = np.ones(self.shape, self.dtype)
         start = cotangent if isinstance(cotangent, Tensor) else np.asarray(cotangent, self.dtype)
         if start.shape != self.shape:
@@ -356,7 +372,7 @@ def _record(
     constant = None
     if op.constant is not None and isinstance(values[op.constant], int | float):
         constant = values[op.constant]
-    real = True
+    real = result.data.dtype.kind != "c"
     for v in values:
         if isinstance(v, np.ndarray) and v.dtype.kind == "c":
             real = False

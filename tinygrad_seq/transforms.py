@@ -138,6 +138,8 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, has_aux: bo
         y, aux = call.result if has_aux else (call.result, None)
         if np.shape(y) != ():
             raise GradientError(f"grad needs a scalar result, not one of shape {np.shape(y)}: use vjp or jacobian")
+        if np.iscomplexobj(getattr(y, "data", y)):
+            raise GradientError("grad needs a real result: take re(), im() or abs() of the complex one, or use vjp")
         dtype = y.dtype if isinstance(y, Tensor) else np.float64
         grads = call.pull([y], [np.ones((), dtype)])
         value = call.value(y)
@@ -208,6 +210,13 @@ def jvp(f: Function, xs: Sequence[Any], dxs: Sequence[Any]) -> tuple[Any, Any]:
     return unflatten(shape, [call.value(r) for r in roots]), unflatten(shape, tangents)
 
 
+def inner(g: Any, d: Any) -> Any:
+    """Σ re(conj(d)·g), by which a gradient g = ∂L/∂re + i ∂L/∂im gives the slope along d."""
+    if np.iscomplexobj(getattr(g, "data", g)) or np.iscomplexobj(d):
+        return REGISTRY["sum"](REGISTRY["re"](REGISTRY["mul"](np.conjugate(d), g)))
+    return REGISTRY["sum"](REGISTRY["mul"](g, d))
+
+
 def hvp(f: Function, xs: Any, v: Any) -> Any:
     """The Hessian of a scalar function times v. A tuple of arguments gives a tuple, one argument one array."""
     several = isinstance(xs, tuple)
@@ -218,7 +227,7 @@ def hvp(f: Function, xs: Any, v: Any) -> Any:
     def slope(*args: Any) -> Any:
         parts, _ = flatten(gradient(*args))
         along, _ = flatten(list(directions))
-        terms = [REGISTRY["sum"](REGISTRY["mul"](g, d)) for g, d in zip(parts, along, strict=True)]
+        terms = [inner(g, d) for g, d in zip(parts, along, strict=True)]
         return functools.reduce(REGISTRY["add"], terms)
 
     result = grad(slope, tuple(range(len(points))))(*points)
@@ -234,6 +243,8 @@ def jacobian(f: Function, argnums: int = 0) -> Function:
         y = call.result
         if len(call.variables) != 1 or not hasattr(y, "shape"):
             raise TypeError("jacobian takes one array in and one array out")
+        if y.dtype.kind == "c":
+            raise TypeError("jacobian needs real results: take re and im of the complex ones apart, or use vjp")
         x, rows = call.variables[0], []
         for i in range(int(np.prod(y.shape))):
             unit = np.zeros(y.shape, y.dtype)

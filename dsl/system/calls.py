@@ -66,7 +66,7 @@ class Reader(Reading):
         if name in REDUCTIONS:
             return self._reduction(call, values, copy, env)
         primitive = REGISTRY.get(name)
-        if primitive is None or not primitive.elementwise or name in HIDDEN:
+        if primitive is None or primitive.kernel is None or not primitive.elementwise or name in HIDDEN:
             for value in values:  # its arguments may hold mistakes of their own
                 self.read(value, copy, env)
             return self._unknown_function(call, copy)
@@ -83,7 +83,7 @@ class Reader(Reading):
         return self.term(name, args, call.span)
 
     def _unknown_function(self, call: Call, copy: Copy) -> Term:
-        known = [n for n, p in REGISTRY.items() if p.elementwise and n not in HIDDEN]
+        known = [n for n, p in REGISTRY.items() if p.elementwise and p.kernel is not None and n not in HIDDEN]
         near = suggest(call.function, [*known, *REDUCTIONS, *STRUCTURE, *copy.scope.macros])
         if copy.scope.cell(call.function) is not None:
             return self.problem(

@@ -37,7 +37,8 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
             for r in inner
         ]
     results = node.op.pullback(g, y, inputs, node.options)
-    return [None if r is None else _left(lower(lift(r), kinds), g) for r in results]
+    lowered = [None if r is None else _left(lower(lift(r), kinds), g) for r in results]
+    return [None if r is zero else r for r in lowered]
 
 
 def _stays_outside(condition: Symbol, node: Symbol, kinds: Kinds) -> bool:
@@ -165,6 +166,10 @@ def _real(node: Symbol, kinds: Kinds) -> Symbol | None:
     return None if kinds.of(node.args[0]).dtype == "complex" else node.args[0]
 
 
+def _imaginary(node: Symbol, kinds: Kinds) -> Symbol | None:
+    return None if kinds.of(node.args[0]).dtype == "complex" else lift(0)
+
+
 _HANDLERS: dict[str, Any] = {
     "broadcast_to": _to_shape,
     "sum_to": _to_shape,
@@ -180,5 +185,6 @@ _HANDLERS: dict[str, Any] = {
     "one_hot": _one_hot,
     "conj": _real,
     "re": _real,
+    "im": _imaginary,
     **dict.fromkeys(("sum", "mean", "max", "min", "logsumexp"), _reduction),
 }

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tinygrad_seq.ops import elementwise, index, linalg, loss, reduce, shape
+from tinygrad_seq.ops import elementwise, index, linalg, loss, reduce, shape, spectral
 
-__all__ = ["elementwise", "index", "linalg", "loss", "reduce", "shape"]
+__all__ = ["elementwise", "index", "linalg", "loss", "reduce", "shape", "spectral"]

@@ -19,7 +19,9 @@ INF = math.inf
 # What a derivative is where there is none, as tested.
 KINKS = {
     "abs": "0 at 0",
-    "sign": "0 everywhere",
+    "angle": "0 at 0",
+    "modrelu": "value and gradient 0 at 0 and up to the threshold |x| = -b",
+    "sign": "0 everywhere on reals; 0 at the complex 0",
     "relu": "0 at 0",
     "leaky_relu": "the slope at 0",
     "elu": "alpha at 0",
@@ -117,9 +119,11 @@ where = elementwise(
     tex=r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}",
     kernel="where({0}, {1}, {2})",
 )
-maximum = elementwise("maximum", np.maximum, tex=r"\max({0}, {1})", kernel="maximum({0}, {1})")
-minimum = elementwise("minimum", np.minimum, tex=r"\min({0}, {1})", kernel="minimum({0}, {1})")
-clip = elementwise("clip", np.clip, tex=r"\operatorname{{clip}}({0}, {1}, {2})", kernel="clip({0}, {1}, {2})")
+maximum = elementwise("maximum", np.maximum, tex=r"\max({0}, {1})", kernel="maximum({0}, {1})", ordered=True)
+minimum = elementwise("minimum", np.minimum, tex=r"\min({0}, {1})", kernel="minimum({0}, {1})", ordered=True)
+clip = elementwise(
+    "clip", np.clip, tex=r"\operatorname{{clip}}({0}, {1}, {2})", kernel="clip({0}, {1}, {2})", ordered=True
+)
 
 
 @where.partials
@@ -155,20 +159,31 @@ def _conj(x: Any) -> Any:
     return np.conjugate(x) if np.iscomplexobj(x) else x
 
 
+def _re(x: Any) -> Any:
+    return np.asarray(x).real
+
+
+def _im(x: Any) -> Any:
+    return np.asarray(x).imag
+
+
 abs_ = elementwise("abs", np.abs, tex=r"\left|{0}\right|", kernel="abs({0})")
 sign = elementwise("sign", np.sign, tex=r"\operatorname{{sign}}({0})", kernel="sign({0})")
 conj = elementwise("conj", _conj, tex=r"\overline{{{0}}}", kernel="conj({0})")
-re = elementwise("re", np.real, tex=r"\operatorname{{Re}}({0})", kernel="re({0})")
+re = elementwise("re", _re, tex=r"\operatorname{{Re}}({0})", kernel="re({0})")
+im = elementwise("im", _im, tex=r"\operatorname{{Im}}({0})", kernel="im({0})")
 
 
-@abs_.partials
-def abs_partials(y: Any, x: Any) -> Partials:
-    return (sign(x),)
+@abs_.rule
+def abs_rule(g: Any, y: Any, x: Any) -> Partials:
+    """sign(z) is z/|z|, 0 at 0; on reals the usual sign."""
+    return (g * sign(x),)
 
 
-@sign.partials
-def sign_partials(y: Any, x: Any) -> Partials:
-    return (None,)
+@sign.rule
+def sign_rule(g: Any, y: Any, x: Any) -> Partials:
+    """z/|z| only turns: what is left of g is its part across y. On reals there is none."""
+    return (im(conj(y) * g) * (1j * y) / where(equal(x, 0), 1, abs_(x)),)
 
 
 @conj.rule
@@ -180,6 +195,11 @@ def conj_rule(g: Any, y: Any, z: Any) -> Partials:
 @re.rule
 def re_rule(g: Any, y: Any, z: Any) -> Partials:
     return (re(g),)
+
+
+@im.rule
+def im_rule(g: Any, y: Any, z: Any) -> Partials:
+    return (re(g) * 1j,)  # the imaginary unit at the right: Python's complex * NumPy's float is no array
 
 
 # ---------------------------------------------------------------- elementary functions
@@ -204,7 +224,9 @@ arctan = elementwise("arctan", np.arctan, tex=r"\arctan({0})", kernel="arctan({0
 sinh = elementwise("sinh", np.sinh, tex=r"\sinh({0})", kernel="sinh({0})", singular=True)
 cosh = elementwise("cosh", np.cosh, tex=r"\cosh({0})", kernel="cosh({0})", singular=True)
 erf = elementwise("erf", _erf, tex=r"\operatorname{{erf}}({0})", kernel="erf({0})")
-logaddexp = elementwise("logaddexp", np.logaddexp, tex=r"\log(e^{{{0}}} + e^{{{1}}})", kernel="logaddexp({0}, {1})")
+logaddexp = elementwise(
+    "logaddexp", np.logaddexp, tex=r"\log(e^{{{0}}} + e^{{{1}}})", kernel="logaddexp({0}, {1})", ordered=True
+)
 
 
 @exp.partials
@@ -287,6 +309,8 @@ def _softplus(x: Any) -> Any:
 
 
 def _sigmoid(x: Any) -> Any:
+    if np.iscomplexobj(x):
+        return 0.5 * (1 + np.tanh(0.5 * x))
     from scipy.special import expit  # right in both tails; a slow import that compiled cells do without
 
     return expit(x)
@@ -302,16 +326,25 @@ def _elu(x: Any, *, alpha: float = 1.0) -> Any:
 
 tanh = elementwise("tanh", np.tanh, tex=r"\tanh({0})", kernel="tanh({0})")
 sigmoid = elementwise("sigmoid", _sigmoid, tex=r"\sigma({0})", kernel="sigmoid({0})")
-relu = elementwise("relu", lambda x: np.maximum(x, 0), tex=r"\operatorname{{relu}}({0})", kernel="maximum({0}, 0)")
-softplus = elementwise("softplus", _softplus, tex=r"\operatorname{{softplus}}({0})", kernel="softplus({0})")
+relu = elementwise(
+    "relu", lambda x: np.maximum(x, 0), tex=r"\operatorname{{relu}}({0})", kernel="maximum({0}, 0)", ordered=True
+)
+softplus = elementwise(
+    "softplus", _softplus, tex=r"\operatorname{{softplus}}({0})", kernel="softplus({0})", ordered=True
+)
 leaky_relu = elementwise(
     "leaky_relu",
     _leaky_relu,
     tex=r"\operatorname{{leaky\_relu}}({0})",
     kernel="where({0} > 0, {0}, {slope} * {0})",
+    ordered=True,
 )
 elu = elementwise(
-    "elu", _elu, tex=r"\operatorname{{elu}}({0})", kernel="where({0} > 0, {0}, {alpha} * expm1(minimum({0}, 0)))"
+    "elu",
+    _elu,
+    tex=r"\operatorname{{elu}}({0})",
+    kernel="where({0} > 0, {0}, {alpha} * expm1(minimum({0}, 0)))",
+    ordered=True,
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.ops.elementwise import conj
 from tinygrad_seq.ops.shape import Cotangents, expand, sum_to, transpose
 from tinygrad_seq.primitive import Primitive
 
@@ -73,31 +74,31 @@ matmul_sum = Primitive("matmul_sum", _matmul_sum, shape=lambda a, b, s: s, tex=r
 
 @matvec.rule
 def matvec_rule(g: Any, y: Any, w: Any, x: Any) -> Cotangents:
-    return (outer(g, x), matvec(transpose(w), g))
+    return (outer(g, conj(x)), matvec(transpose(conj(w)), g))
 
 
 @dot.rule
 def dot_rule(g: Any, y: Any, u: Any, v: Any) -> Cotangents:
-    return (expand(g, axis=-1) * v, expand(g, axis=-1) * u)
+    return (expand(g, axis=-1) * conj(v), expand(g, axis=-1) * conj(u))
 
 
 @matmul.rule
 def matmul_rule(g: Any, y: Any, a: Any, b: Any) -> Cotangents:
-    return (matmul(g, transpose(b)), matmul(transpose(a), g))
+    return (matmul(g, transpose(conj(b))), matmul(transpose(conj(a)), g))
 
 
 @outer.rule
 def outer_rule(g: Any, y: Any, u: Any, v: Any) -> Cotangents:
-    return (matvec(g, v), matvec(transpose(g), u))
+    return (matvec(g, conj(v)), matvec(transpose(g), conj(u)))
 
 
 @outer_sum.rule
 def outer_sum_rule(g: Any, y: Any, u: Any, v: Any, shape: Any) -> Cotangents:
     """`outer_sum(u, v, shape)` adds the outer products of a batch up without forming each."""
-    return (matvec(g, v), matvec(transpose(g), u), None)
+    return (matvec(g, conj(v)), matvec(transpose(g), conj(u)), None)
 
 
 @matmul_sum.rule
 def matmul_sum_rule(g: Any, y: Any, a: Any, b: Any, shape: Any) -> Cotangents:
     """`matmul_sum(a, b, shape)` is matmul(transpose(a), b) added up over the batch, as one product."""
-    return (matmul(b, transpose(g)), matmul(a, g), None)
+    return (matmul(conj(b), transpose(g)), matmul(conj(a), g), None)

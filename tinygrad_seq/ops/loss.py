@@ -25,6 +25,7 @@ cross_entropy = Primitive(
     _cross_entropy,
     shape=lambda logits, target: logits[:-1],
     tex=r"-\log\operatorname{{softmax}}({0})_{{{1}}}",
+    ordered=True,
 )
 
 

@@ -92,8 +92,8 @@ def _min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return np.min(x, axis=axis, keepdims=keepdims)
 
 
-max_ = Primitive("max", _max, shape=_reduced, tex=r"\max({0})")
-min_ = Primitive("min", _min, shape=_reduced, tex=r"\min({0})")
+max_ = Primitive("max", _max, shape=_reduced, tex=r"\max({0})", ordered=True)
+min_ = Primitive("min", _min, shape=_reduced, tex=r"\min({0})", ordered=True)
 
 
 def extremum_rule(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Cotangents:
@@ -134,10 +134,16 @@ def _log_softmax(x: Any, *, axis: Any = -1) -> Any:
         return x - _logsumexp(x, axis=axis, keepdims=True)
 
 
-logsumexp = Primitive("logsumexp", _logsumexp, shape=_reduced, tex=r"\operatorname{{logsumexp}}({0})")
-softmax = Primitive("softmax", _softmax, shape=lambda s, *, axis=-1: s, tex=r"\operatorname{{softmax}}({0})")
+logsumexp = Primitive("logsumexp", _logsumexp, shape=_reduced, tex=r"\operatorname{{logsumexp}}({0})", ordered=True)
+softmax = Primitive(
+    "softmax", _softmax, shape=lambda s, *, axis=-1: s, tex=r"\operatorname{{softmax}}({0})", ordered=True
+)
 log_softmax = Primitive(
-    "log_softmax", _log_softmax, shape=lambda s, *, axis=-1: s, tex=r"\log\operatorname{{softmax}}({0})"
+    "log_softmax",
+    _log_softmax,
+    shape=lambda s, *, axis=-1: s,
+    tex=r"\log\operatorname{{softmax}}({0})",
+    ordered=True,
 )
 
 

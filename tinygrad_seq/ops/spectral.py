@@ -1,0 +1,168 @@
+"""Complex numbers, Fourier transforms and what unitary recurrent networks are made of.
+
+One convention holds throughout the engine: the gradient with respect to z is ∂L/∂re z + i ∂L/∂im z, so that
+z - lr*gradient descends. For a linear map y = A z it follows that the gradient is Aᴴ g. Real inputs get
+real gradients, which the tape sees to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.ops.elementwise import abs_, conj, equal, greater, im, re, sign, where
+from tinygrad_seq.ops.linalg import dot
+from tinygrad_seq.ops.shape import Cotangents, expand, size
+from tinygrad_seq.primitive import Primitive, elementwise
+
+# ---------------------------------------------------------------- polar coordinates
+
+
+def _cis(x: Any) -> Any:
+    if np.iscomplexobj(x):
+        return np.exp(1j * x)
+    return np.cos(x) + 1j * np.sin(x)
+
+
+angle = elementwise("angle", np.angle, tex=r"\arg({0})")
+cis = elementwise("cis", _cis, tex=r"e^{{i\,{0}}}")
+
+
+@angle.rule
+def angle_rule(g: Any, y: Any, x: Any) -> Cotangents:
+    """The direction across z, i/conj(z)."""
+    return (where(equal(x, 0), 0, g * 1j / conj(where(equal(x, 0), 1, x))),)
+
+
+@cis.partials
+def cis_partials(y: Any, x: Any) -> Cotangents:
+    return (1j * y,)
+
+
+def _modrelu(x: Any, b: Any) -> Any:
+    radius = np.abs(x)
+    scale = np.maximum(radius + b, 0)
+    return np.where(np.greater(radius, 0), scale * np.sign(x), np.zeros((), np.result_type(x, scale)))
+
+
+modrelu = elementwise("modrelu", _modrelu, tex=r"\operatorname{{modrelu}}({0}, {1})")
+
+
+@modrelu.rule
+def modrelu_rule(g: Any, y: Any, x: Any, b: Any) -> Cotangents:
+    """relu(|z| + b) z/|z| (Arjovsky, Shah and Bengio 2016): along z the slope is 1, across it (|z| + b)/|z|."""
+    alive = greater(abs_(y), 0)
+    across = im(conj(sign(x)) * g) * (1j * sign(x)) / where(alive, abs_(x), 1)
+    return (where(alive, g + b * across, 0), where(alive, re(conj(sign(x)) * g), 0))
+
+
+# ---------------------------------------------------------------- Fourier transforms
+
+
+fft = Primitive(
+    "fft",
+    lambda x, *, axis=-1: np.fft.fft(x, axis=axis),
+    shape=lambda s, *, axis=-1: s,
+    tex=r"\operatorname{{fft}}({0})",
+)
+ifft = Primitive(
+    "ifft",
+    lambda x, *, axis=-1: np.fft.ifft(x, axis=axis),
+    shape=lambda s, *, axis=-1: s,
+    tex=r"\operatorname{{ifft}}({0})",
+)
+
+
+@fft.rule
+def fft_rule(g: Any, y: Any, x: Any, *, axis: int = -1) -> Cotangents:
+    """NumPy's convention: the factor 1/N is the inverse transform's."""
+    return (ifft(g, axis=axis) * size(x, axis=axis),)
+
+
+@ifft.rule
+def ifft_rule(g: Any, y: Any, x: Any, *, axis: int = -1) -> Cotangents:
+    return (fft(g, axis=axis) / size(x, axis=axis),)
+
+
+# ---------------------------------------------------------------- permutations
+
+
+def _permute(order: Any, x: Any) -> Any:
+    return x[..., np.asarray(order)]
+
+
+def _unpermute(order: Any, x: Any) -> Any:
+    result = np.empty_like(x)
+    result[..., np.asarray(order)] = x
+    return result
+
+
+permute = Primitive("permute", _permute, shape=lambda p, s: s, tex=r"\operatorname{{permute}}({0}, {1})")
+unpermute = Primitive("unpermute", _unpermute, shape=lambda p, s: s, tex=r"\operatorname{{unpermute}}({0}, {1})")
+
+
+@permute.rule
+def permute_rule(g: Any, y: Any, order: Any, x: Any) -> Cotangents:
+    """y[i] = x[order[i]] along the last axis; `order` is a permutation of 0..N-1."""
+    return (None, unpermute(order, g))
+
+
+@unpermute.rule
+def unpermute_rule(g: Any, y: Any, order: Any, x: Any) -> Cotangents:
+    """y[order[i]] = x[i] along the last axis: the inverse of `permute`."""
+    return (None, permute(order, g))
+
+
+# ---------------------------------------------------------------- Householder reflections
+
+
+def _inner(u: Any, v: Any) -> Any:
+    """uᴴv over the last axis, kept as a dim of 1."""
+    return np.sum(np.conjugate(u) * v, axis=-1, keepdims=True)
+
+
+def _reflect(r: Any, x: Any) -> Any:
+    return x - 2 * r * _inner(r, x) / _inner(r, r).real
+
+
+def _reflect_adjoint(g: Any, r: Any, x: Any) -> Any:
+    n = _inner(r, r).real
+    s, a = _inner(r, x), _inner(g, r)
+    return -2 / n * (np.conjugate(s) * g + a * x - 2 * (a * s).real / n * r)
+
+
+reflect = Primitive("reflect", _reflect, shape=lambda r, x: x, tex=r"\operatorname{{reflect}}({0}, {1})")
+reflect_adjoint = Primitive(
+    "reflect_adjoint",
+    _reflect_adjoint,
+    shape=lambda g, r, x: r,
+    tex=r"\operatorname{{reflect\_adjoint}}({0}, {1}, {2})",
+)
+
+
+def _product(u: Any, v: Any) -> Any:
+    """uᴴv over the last axis, kept as a dim of 1, in primitives."""
+    return expand(dot(conj(u), v), axis=-1)
+
+
+@reflect.rule
+def reflect_rule(g: Any, y: Any, r: Any, x: Any) -> Cotangents:
+    """x - 2 r (rᴴx)/|r|²: the reflection is its own inverse and its own adjoint."""
+    return (reflect_adjoint(g, r, x), reflect(r, g))
+
+
+@reflect_adjoint.rule
+def reflect_adjoint_rule(h: Any, y: Any, g: Any, r: Any, x: Any) -> Cotangents:
+    """`reflect_adjoint(g, r, x)` is r's cotangent, -2/n (conj(s) g + a x - 2 re(a s)/n r) with n = |r|²,
+    s = rᴴx, a = gᴴr; symmetric in g and x, for which the derivative of the reflection along h is Hermitian."""
+    n, s, a = re(_product(r, r)), _product(r, x), _product(g, r)
+    p, c, b = re(_product(r, h)), _product(g, h), _product(h, x)
+
+    def along(v: Any) -> Any:
+        t = _product(r, v)
+        return -2 / n * (h * t + r * _product(h, v) - r * t * (2 * p / n))
+
+    turn = c * x + conj(b) * g - 2 * p / n * (conj(s) * g + a * x) - 2 * re(a * s) / n * h
+    scale = re(c * s + a * b) / n - 4 * re(a * s) * p / (n * n)
+    return (along(x), -2 / n * (turn - 2 * scale * r), along(g))
