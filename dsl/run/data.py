@@ -181,20 +181,22 @@ class Streams:
 class Shuffled:
     """Whole sequences in shuffled batches, for ever: epoch e is the permutation that (seed, e) determines.
 
-    data     stream -> array with the sequences on `axis[stream]`
-    lengths  time axis -> (N,) or nothing
+    data     stream -> (T, ..., N, features)
+    axes     stream -> its time axes, which stand before the sequences
+    lengths  time axis -> (N,), for the axes whose lengths are free
     """
 
     def __init__(
         self,
         data: Mapping[str, Array],
-        axis: Mapping[str, int],
+        axes: Mapping[str, tuple[str, ...]],
         lengths: Mapping[str, Array],
         batch: int,
         seed: int,
     ) -> None:
-        self.data, self.axis, self.lengths = dict(data), dict(axis), dict(lengths)
-        self.count = int(np.shape(next(iter(data.values())))[axis[next(iter(data))]])
+        self.data, self.axes, self.lengths = dict(data), dict(axes), dict(lengths)
+        name = next(iter(data))
+        self.count = int(np.shape(data[name])[len(axes[name])])
         if not self.count:
             raise ValueError("there are no sequences to learn from")
         self.batch, self.seed = min(batch, self.count), seed
@@ -215,7 +217,10 @@ class Shuffled:
     def pick(self, chosen: NDArray[np.int64]) -> Chunk:
         """The batch of these sequences, cut to the longest of them."""
         lengths = {a: np.asarray(v)[chosen] for a, v in self.lengths.items()}
-        data = {n: np.take(v, chosen, axis=self.axis[n]) for n, v in self.data.items()}
+        data = {}
+        for name, value in self.data.items():
+            cut = tuple(slice(int(lengths[a].max()) if a in lengths else None) for a in self.axes[name])
+            data[name] = np.take(value[cut], chosen, axis=len(cut))
         return Chunk(data, lengths or None)
 
     def once(self) -> Iterator[Chunk]:
@@ -226,13 +231,12 @@ class Shuffled:
     def count_of(self, chunk: Chunk) -> int:
         """How many sequences a batch holds."""
         name = next(iter(chunk.data))
-        return int(np.shape(chunk.data[name])[self.axis[name]])
+        return int(np.shape(chunk.data[name])[len(self.axes[name])])
 
     @property
     def tokens(self) -> int:
-        steps = [int(np.mean(v)) for v in self.lengths.values()]
-        longest = max((np.shape(v)[0] for n, v in self.data.items() if self.axis[n] > 0), default=1)
-        return self.batch * (max(steps) if steps else longest)
+        """Steps in an average batch, on the longest axis."""
+        return int(self.batch * max((float(np.mean(v)) for v in self.lengths.values()), default=1.0))
 
     def position(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "at": self.at}

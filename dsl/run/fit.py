@@ -232,7 +232,8 @@ def _batches(
         some = {n: v[(slice(None),) * place[n] + (part,)] for n, v in arrays.items()}
         steps = {a: v[part] for a, v in checked.lengths.items()}
         size = part.stop - part.start
-        pieces.append(Shuffled(some, place, steps, batch, seed) if size else None)
+        on = {n: streams[n].axes for n in arrays}
+        pieces.append(Shuffled(some, on, steps, batch, seed) if size else None)
     if pieces[0] is None:
         raise ValueError("there are no sequences to learn from")
     return pieces[0], pieces[1]

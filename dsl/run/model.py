@@ -87,6 +87,15 @@ class Model:
         count = self.params.count
         return f"{system.name}({sizes})  {self.dtype}, {count:,} parameters\n{table(rows)}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is compiled: a copy compiles for itself."""
+        kept = {k: v for k, v in self.__dict__.items() if k not in ("generator", "program", "held")}
+        return {**kept, "_engines": {}, "_steppers": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.program = Program(with_terms(self.system))
+
     # ------------------------------------------------------------ calling
 
     def __call__(

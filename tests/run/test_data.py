@@ -75,13 +75,14 @@ def test_streams_too_short() -> None:
 
 def test_shuffled_shows_each_sequence_once_an_epoch() -> None:
     data = {"x": np.arange(14).reshape(2, 7), "y": np.arange(7)}
-    batches = Shuffled(data, {"x": 1, "y": 0}, {"t": np.array([1, 2] * 3 + [1])}, batch=3, seed=0)
+    batches = Shuffled(data, {"x": ("t",), "y": ()}, {"t": np.array([1, 2] * 3 + [1])}, batch=3, seed=0)
     seen = [next(batches) for _ in range(2)]
     chosen = np.concatenate([c.data["y"] for c in seen])
     assert len(set(chosen.tolist())) == 6
     for c in seen:
         np.testing.assert_array_equal(c.data["x"][0], c.data["y"])
         assert c.lengths["t"].tolist() == [1 + i % 2 for i in c.data["y"]]
+        assert len(c.data["x"]) == c.lengths["t"].max()
 
 
 @pytest.mark.parametrize("kind", ["streams", "shuffled"])
@@ -89,7 +90,7 @@ def test_position_is_all_there_is_to_resume(kind: str) -> None:
     def make() -> Streams | Shuffled:
         if kind == "streams":
             return Streams({"y": np.arange(50)}, batch=2, chunk=4)
-        return Shuffled({"y": np.arange(50).reshape(5, 10)}, {"y": 1}, {}, batch=4, seed=3)
+        return Shuffled({"y": np.arange(50).reshape(5, 10)}, {"y": ("t",)}, {}, batch=4, seed=3)
 
     one, two = make(), make()
     for _ in range(9):

@@ -311,3 +311,12 @@ def test_samples_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     )
     out = capsys.readouterr().out
     assert out.count("── step") == 3 and "the" in out and "step 3/3" in out
+
+
+def test_sequences_on_two_axes(engine: str) -> None:
+    rng = np.random.default_rng(0)
+    model = load("Translate").build(K_in=5, K=4, H=8, A=4, dtype="float64")
+    x = [rng.integers(0, 4, n) for n in rng.integers(2, 5, 40)]
+    y = [s[::-1].copy() for s in x]  # to be reversed
+    done = model.fit(x=x, y=y, optimizer=optimizer(model), steps=80, batch=10, engine=engine, progress=False)
+    assert done.curves.loss[-1] < 0.7 * done.curves.loss[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -80,6 +83,15 @@ def test_a_parameter_without_initialiser_is_given_by_the_caller() -> None:
         model(np.ones((3, 2)), engine="tape")
     model.params["w"] = [2, 3]
     assert model(np.ones((3, 2)), engine="tape").y.numpy().tolist() == [[2, 3]] * 3
+
+
+def test_copies_are_independent(model: Model) -> None:
+    before = model.value_and_grad(data())[0]
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert other.value_and_grad(data())[0] == before
+        other.params["W"] = np.zeros((4, 4))
+        assert other.value_and_grad(data())[0] != before
+    assert model.value_and_grad(data())[0] == before
 
 
 # ---------------------------------------------------------------- calling
