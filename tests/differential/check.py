@@ -112,7 +112,9 @@ def pack(values: list[Any], axes: Any, lengths: Any) -> np.ndarray:
     first = np.asarray(values[0])
     whole = first.dtype.kind in "iu"
     sizes = tuple(int(lengths[a].max()) for a in axes)
-    out = np.full((*sizes, len(values), *first.shape[len(axes) :]), 999 if whole else np.nan, np.int64 if whole else float)
+    out = np.full(
+        (*sizes, len(values), *first.shape[len(axes) :]), 999 if whole else np.nan, np.int64 if whole else float
+    )
     for b, value in enumerate(values):
         out[(*(slice(n) for n in np.shape(value)[: len(axes)]), b)] = value
     return out
@@ -127,7 +129,9 @@ def agree(what: str, left: Any, right: Any, rtol: float = 1e-9, atol: float = 1e
     if left.shape != right.shape:
         raise Disagreement(f"{what}: shapes {left.shape} and {right.shape}")
     if not np.allclose(left, right, rtol=rtol, atol=atol, equal_nan=False):
-        worst = np.unravel_index(np.argmax(np.nan_to_num(abs(left - right), nan=np.inf)), left.shape) if left.ndim else ()
+        worst = (
+            np.unravel_index(np.argmax(np.nan_to_num(abs(left - right), nan=np.inf)), left.shape) if left.ndim else ()
+        )
         raise Disagreement(f"{what}{list(map(int, worst))}: {left[worst]!r} and {right[worst]!r}")
 
 
@@ -147,7 +151,11 @@ def compare_values(p: Prepared, values: dict[str, Any], scopes: list[Scope], eng
             got, expected = sequence_of(array, b, steps), scope(name)
             if s.dtype == "category":
                 got = (got[..., None] == np.arange(int(s.categories))).astype(float)
-            agree(f"{engine} {name} of sequence {b}", got, np.reshape(expected, got.shape) if not expected.size else expected)
+            agree(
+                f"{engine} {name} of sequence {b}",
+                got,
+                np.reshape(expected, got.shape) if not expected.size else expected,
+            )
         if np.any(array[rest] != (-1 if s.dtype == "category" else 0)):
             raise Disagreement(f"{engine} {name}: something in the padding")
 
@@ -168,7 +176,9 @@ def finite_differences(p: Prepared, gradients: dict[str, np.ndarray], loss: str,
             sequences = []
             for b, data in enumerate(p.sequences):
                 steps = {n: data[n].shape[: len(p.system.streams[n].axes)] for n in data}
-                sequences.append({n: v + e * sequence_of(along[n], b, steps[n]) if n in along else v for n, v in data.items()})
+                sequences.append(
+                    {n: v + e * sequence_of(along[n], b, steps[n]) if n in along else v for n, v in data.items()}
+                )
             return float(np.mean([scope.losses[loss] for scope in p.reference(params, sequences)]))
 
         h = 2e-4
@@ -210,7 +220,9 @@ def compare_gradients(what: str, left: dict[str, np.ndarray], right: dict[str, n
         agree(f"{what} {name}", left[name], right[name])
 
 
-def outside_values(p: Prepared, system: System, values: dict[str, Any], cotangents: dict[str, str], loss: str) -> dict[str, Any]:
+def outside_values(
+    p: Prepared, system: System, values: dict[str, Any], cotangents: dict[str, str], loss: str
+) -> dict[str, Any]:
     """What an adjoint is fed: forward streams by their names, padding poisoned, and 1/B for the loss."""
     known, fed = {**values, **p.params, **p.inputs}, {}
     for name, s in system.streams.items():

@@ -27,7 +27,9 @@ def session(operator, H, names):
     inputs = [n if n in names else "" for n in ("X", "W", "R", "B", "lens", "initial_h", "initial_c", "P")]
     if operator != "LSTM":
         inputs = inputs[:6]
-    node = onnx.helper.make_node(operator, inputs, ["Y"], hidden_size=H, **({"linear_before_reset": 0} if operator == "GRU" else {}))
+    node = onnx.helper.make_node(
+        operator, inputs, ["Y"], hidden_size=H, **({"linear_before_reset": 0} if operator == "GRU" else {})
+    )
     graph = onnx.helper.make_graph(
         [node], "cell", [onnx.helper.make_tensor_value_info(n, I if n == "lens" else F, None) for n in inputs if n],
         [onnx.helper.make_tensor_value_info("Y", F, None)],

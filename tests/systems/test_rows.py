@@ -339,7 +339,9 @@ def test_row_24_forget_gate():
     assert np.abs(total - direct).max() > 1e-3
     p = {n[4:]: v.numpy() for n, v in model.params.items()}
     i, g = (step(h, c)[2][f"rnn.{n}"].numpy().ravel() for n in "ig")
-    through = np.diag(c * f * (1 - f)) @ p["W_f"] + np.diag(g * i * (1 - i)) @ p["W_i"] + np.diag(i * (1 - g**2)) @ p["W_g"]
+    through = (
+        np.diag(c * f * (1 - f)) @ p["W_f"] + np.diag(g * i * (1 - i)) @ p["W_i"] + np.diag(i * (1 - g**2)) @ p["W_g"]
+    )
     at_h = tg.jacobian(lambda v: step(v, c)[1])(h)
     np.testing.assert_allclose(at_h, through, rtol=1e-12, atol=1e-15)
     for bias, kept in ((0.0, 7.9e-31), (5.0, 0.51)):
@@ -428,7 +430,7 @@ def test_row_28_stacks_bidirectional_pyramid():
 
     pyramid = "cell P(D, H):\n  input x[t]: D\n  use a = Pyramid(x=x, H=H)\n  use b = Pyramid(x=a, H=H)\n  output b\n"
     for text, halvings in ((None, 1), (pyramid, 2)):
-        model = (build(text, D=D, H=H) if text else dsl.load("Pyramid").build(D=D, H=H, dtype="float64"))
+        model = build(text, D=D, H=H) if text else dsl.load("Pyramid").build(D=D, H=H, dtype="float64")
         out = randomise(model)(x=rng.normal(size=(32, 1, D)))
         assert next(iter(out[n] for n in model.system.outputs)).shape[0] == 32 // 2**halvings
     # a storey on a quarter of the steps costs about a quarter: both timed on the same engine

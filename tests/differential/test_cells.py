@@ -1,0 +1,100 @@
+"""Random cells through every reading: reference = tape = adjoint = its printed text = generated code = differences.
+
+A disagreement is shrunk and saved under `regressions/`, whose files run first from then on.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.differential.check import READINGS, REGRESSIONS, check, load, save
+from tests.differential.generator import BOUNDARIES, LAGS, PRIMITIVES, random_cell
+from tests.differential.shrink import shrink
+
+BATCHES = 10
+CHEAP = ("adjoint", "printed")  # without a compiler
+
+
+def numbers(config, option):
+    first = config.getoption("--first-cell", 0)
+    return range(first, first + config.getoption(option))
+
+
+def pytest_generate_tests(metafunc):
+    if "some_cells" in metafunc.fixturenames:
+        cells = numbers(metafunc.config, "--cells")
+        metafunc.parametrize("some_cells", [cells[i::BATCHES] for i in range(BATCHES)], ids=lambda c: f"from{c.start}")
+    if "compiled_cell" in metafunc.fixturenames:
+        # spread over the primitives: consecutive seeds wish for consecutive ones
+        few = metafunc.config.getoption("--compiled-cells")
+        step = max(1, len(numbers(metafunc.config, "--cells")) // max(1, few))
+        metafunc.parametrize("compiled_cell", list(numbers(metafunc.config, "--cells"))[::step][:few])
+
+
+def judge(case, readings):
+    try:
+        check(case, readings)
+    except Exception as error:
+        small = shrink(case, lambda c: check(c, readings), error)
+        path = save(small, f"{type(error).__name__}: {error}")
+        pytest.fail(f"seed {case.seed}: {error}\nshrunk to {path}:\n{small.text}\n{small.arguments} {small.lengths}")
+
+
+@pytest.mark.parametrize("path", sorted(REGRESSIONS.glob("*.cell")), ids=lambda p: p.stem)
+def test_regression(path):
+    check(load(path), READINGS)
+
+
+def test_random_cells_agree(some_cells):
+    for seed in some_cells:
+        judge(random_cell(seed), CHEAP)
+
+
+def test_random_cell_compiled(compiled_cell):
+    judge(random_cell(compiled_cell), READINGS)
+
+
+def test_the_generator_covers_the_language(request):
+    """Every primitive x kind of boundary x sign of lag x ragged or even x with a sub-cell or without, in one cell."""
+    seen = set()
+    for seed in numbers(request.config, "--cells"):
+        facts = random_cell(seed).facts
+        seen |= set(
+            itertools.product(
+                [p for p in PRIMITIVES if p in facts],
+                [b for b in BOUNDARIES if f"boundary {b}" in facts],
+                [s for s in LAGS if f"lag {s}" in facts],
+                [r for r in ("ragged", "even") if r in facts],
+                [c for c in ("sub-cell", "flat") if c in facts],
+            )
+        )
+    wanted = set(itertools.product(PRIMITIVES, BOUNDARIES, LAGS, ("ragged", "even"), ("sub-cell", "flat")))
+    assert not wanted - seen
+
+
+def test_the_generator_covers_the_forms_of_use_index_and_order(request):
+    facts = set().union(*(random_cell(seed).facts for seed in numbers(request.config, "--cells")))
+    forms = ("plain", "reverse", "stack", "shared", "shared stack", "start", "cell", "param", "feedback")
+    assert {f"use {form}" for form in forms} <= facts
+    assert {f"index {kind}" for kind in ("constant", "end", "flip", "floor", "stride")} <= facts
+    assert {
+        "scan forward",
+        "scan backward",
+        "scan skewed",
+        "scan of a grid",
+        "scan of two axes",
+        "integer argument",
+    } <= facts
+
+
+def test_shrinking_keeps_the_failure_and_drops_the_rest():
+    case = random_cell(7)
+
+    def fails(c):
+        if "tanh" in c.text:
+            raise AssertionError("tanh: is there")
+
+    small = shrink(case, fails, AssertionError("tanh: is there"), seconds=10)
+    assert "tanh" in small.text and len(small.text) < len(case.text) / 4
