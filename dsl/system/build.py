@@ -134,9 +134,9 @@ class Builder:
         if d.kind == "param" and d.boundary is not None:
             value = self._constant(d.boundary, d)
             return None if value is None else Initializer("constant", (value,))
-        if d.distribution is None or d.kind != "param":
+        if d.distribution is None or d.kind not in ("param", "noise"):
             return None
-        if d.distribution.function not in INITIALIZERS:
+        if d.kind == "param" and d.distribution.function not in INITIALIZERS:
             near = suggest(d.distribution.function, list(INITIALIZERS))
             self._problem(
                 "E202",

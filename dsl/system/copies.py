@@ -25,6 +25,7 @@ class Copy:
     cell: Cell
     scope: Scope
     dims: dict[str, Dim] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)  # arguments that are no sizes: p=0.1
     cells: dict[str, tuple[Cell, Scope]] = field(default_factory=dict)
     axes: dict[str, TimeMap] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)  # local name -> flat name, for shared and given ones

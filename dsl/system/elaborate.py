@@ -41,9 +41,12 @@ class Elaborator(Uses):
                 self._bind_cell(root, parameter.name, str(name), root.scope, parameter.span)
                 self.values[parameter.name] = str(name)
                 continue
-            if value is None and isinstance(default, Number) and isinstance(default.value, int):
+            if value is None and isinstance(default, Number) and isinstance(default.value, int | float):
                 value = default.value
             self.values[parameter.name] = value
+            if isinstance(value, float):
+                root.numbers[parameter.name] = value
+                continue
             root.dims[parameter.name] = Dim.of(parameter.name)
         self._body(root)
         for copy in self.flat.copies:

@@ -41,7 +41,7 @@ class Statement:
     span: Span
     broken: bool = False
     wanted: Shape | None = None  # a shape the value must have although the name has another
-    own: bool = False  # the value has a shape of its own, unrelated to the name's
+    relation: str = "same"  # of the value's shape to the name's: same | scalar (or same) | own (unrelated)
 
 
 @dataclass
@@ -95,6 +95,8 @@ class Inference:
 
     def _result(self, statement: Statement) -> None:
         value, slot = statement.value, self.slots[statement.name]
+        if statement.relation == "own" or (statement.relation == "scalar" and value.shape == ()):
+            return
         wanted = statement.wanted if statement.wanted is not None else slot.shape
         if value.shape is None:
             if wanted is not None and wanted != ():

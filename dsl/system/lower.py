@@ -86,7 +86,10 @@ class Lowering:
     def _logprob(self, term: Term) -> Symbol:
         drawn = self.drawn[term.payload]
         home = lift(Read(term.payload, tuple(here(a) for a in drawn.axes)))
-        return DISTRIBUTIONS[drawn.distribution].logprob(home, self.parameters(drawn))
+        assert self.inference is not None
+        slot = self.inference.slots[term.payload]
+        rank = 0 if slot.category else len(slot.shape or ())
+        return DISTRIBUTIONS[drawn.distribution].logprob(home, self.parameters(drawn), rank)
 
     def parameters(self, drawn: Drawn) -> dict[str, Symbol]:
         return {name: self.vector(self.lower(s.value)) for name, s in drawn.parameters.items()}

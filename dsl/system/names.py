@@ -8,7 +8,7 @@ from dsl.system.copies import Copy, Flat, targets
 from dsl.system.dims import Dim
 from dsl.system.indices import BadIndex, linear
 from dsl.text.diagnostics import Diagnostic, Label, suggest
-from dsl.text.tree import Binary, Cell, Declaration, Draw, Equation, Expr, Loss, Output, Ref, Span
+from dsl.text.tree import Binary, Cell, Declaration, Draw, Equation, Expr, Loss, Number, Output, Ref, Span
 
 
 class Names:
@@ -115,6 +115,13 @@ class Names:
             if left is not None and right is not None:
                 return left * right if expr.op == "*" else left + right if expr.op == "+" else left - right
         return None
+
+    @staticmethod
+    def real(copy: Copy, expr: Expr) -> float | None:
+        """A number that is no integer: written out, or an argument of that kind."""
+        if isinstance(expr, Number) and isinstance(expr.value, float):
+            return expr.value
+        return copy.numbers.get(expr.name) if isinstance(expr, Ref) and expr.index is None else None
 
     def number(self, dim: Dim) -> int | None:
         """A dim's value where the arguments (or their defaults) give one."""

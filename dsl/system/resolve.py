@@ -14,7 +14,7 @@ from dsl.system.calls import Reader
 from dsl.system.checks import Checks
 from dsl.system.copies import Declared, Defined, Flat
 from dsl.system.dims import Dim
-from dsl.system.distributions import DISTRIBUTIONS, LATER
+from dsl.system.distributions import DISTRIBUTIONS, NOISE
 from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.lower import Drawn, Lowering
@@ -129,7 +129,7 @@ class Resolver:
     def _later(self) -> None:
         for d in self.flat.declared.values():
             if d.kind == "noise":
-                self._problem("E702", "noise is not compiled yet", d.span, "dropout and zoneout are on their way")
+                self._noise(d)
             if d.type is not None and d.type.qualifier == "complex":
                 self._problem("E701", "complex streams are not compiled yet", d.span, "use two real streams")
             if d.kept:
@@ -139,6 +139,26 @@ class Resolver:
                     d.span,
                     "drop `, kept`: the start is still orthogonal",
                 )
+
+    def _noise(self, d: Declared) -> None:
+        call = d.distribution
+        if call is None or call.function not in NOISE:
+            name = call.function if call is not None else ""
+            near = suggest(name, list(NOISE))
+            self._problem(
+                "E202",
+                f"unknown noise `{name}`",
+                d.copy.place(call.span) if call is not None else d.span,
+                f"did you mean `{near}`?" if near else ", ".join(NOISE),
+            )
+        elif len(call.arguments) != NOISE[call.function]:
+            wanted = NOISE[call.function]
+            self._problem(
+                "E308",
+                f"`{call.function}` takes {wanted} number{'s' if wanted > 1 else ''}",
+                d.copy.place(call.span),
+                "`noise m[t]: H ~ dropout(0.1)`",
+            )
 
     def _undeclared(self) -> None:
         for name, d in list(self.flat.declared.items()):
@@ -195,11 +215,8 @@ class Resolver:
         assert e.drawn is not None
         call = e.drawn
         place = e.copy.place(call.span)
-        if call.function in LATER:
-            self._problem("E704", f"`{call.function}` is not compiled yet", place, "`categorical(logits=...)` is")
-            return
         if call.function not in DISTRIBUTIONS:
-            near = suggest(call.function, [*DISTRIBUTIONS, *LATER])
+            near = suggest(call.function, list(DISTRIBUTIONS))
             known = f"did you mean `{near}`?" if near else ", ".join(DISTRIBUTIONS)
             self._problem("E202", f"unknown distribution `{call.function}`", place, known)
             return
@@ -210,6 +227,9 @@ class Resolver:
             self._problem("E308", f"`{call.function}` takes {', '.join(wanted)}", place, f"`{call.function}({shown})`")
             return
         given = {k: self._statement(name, a.value, e) for k, a in zip(names, call.arguments, strict=True)}
+        alike = DISTRIBUTIONS[call.function].like_value
+        for parameter, statement in given.items():
+            statement.relation = "same" if parameter in alike[:1] else "scalar" if parameter in alike else "own"
         self.drawn[name] = Drawn(call.function, e.axes, given)
 
     def _read_boundary(self, name: str, d: Declared, statements: dict[str, Statement]) -> None:

@@ -162,6 +162,15 @@ def _one_hot(node: Symbol, kinds: Kinds) -> Symbol | None:
     return None
 
 
+def _spread(node: Symbol, kinds: Kinds) -> Symbol | None:
+    """A vector of one number times a vector: the number does."""
+    a, b = node.args
+    for one, other in ((a, b), (b, a)):
+        if one.is_op("fill") and kinds.of(other).shape == kinds.of(one).shape:
+            return apply("mul", one.args[0], b) if one is a else apply("mul", a, one.args[0])
+    return None
+
+
 def _real(node: Symbol, kinds: Kinds) -> Symbol | None:
     return None if kinds.of(node.args[0]).dtype == "complex" else node.args[0]
 
@@ -183,6 +192,7 @@ _HANDLERS: dict[str, Any] = {
     "piece": _piece,
     "place": _place,
     "one_hot": _one_hot,
+    "mul": _spread,
     "conj": _real,
     "re": _real,
     "im": _imaginary,

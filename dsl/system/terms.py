@@ -130,6 +130,8 @@ class Reading(ABC):
                 return self._position(ref, copy)
             if ref.name in copy.dims:
                 return self.term("size", (), ref.span, payload=copy.dims[ref.name], shape=())
+            if ref.name in copy.numbers:
+                return self.term("number", (), ref.span, payload=copy.numbers[ref.name], shape=())
             if ref.name in CONSTANTS:
                 return self.term("number", (), ref.span, payload=CONSTANTS[ref.name], shape=())
         flat = self.elaborator.flat_name(copy, ref.name)

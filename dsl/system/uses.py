@@ -139,6 +139,7 @@ class Uses(Names):
         given: set[str] = set()
         if shared is not None:
             child.dims.update(shared.dims)
+            child.numbers.update(shared.numbers)
             child.cells.update(shared.cells)
             for name, statement in local.items():
                 if statement.kind in ("param", "const"):
@@ -164,7 +165,7 @@ class Uses(Names):
                 ]
                 self._no_such_argument(name, child.cell, place, known, [*known, *local])
         for name, parameter in headers.items():
-            if name in child.dims or name in child.cells:
+            if name in child.dims or name in child.numbers or name in child.cells:
                 continue
             default = parameter.default
             if self._is_cell_parameter(child.cell, name, default, child.scope, None):
@@ -172,6 +173,8 @@ class Uses(Names):
                     self._bind_cell(child, name, default.name, child.scope, copy.place(use.span))
             elif isinstance(default, Number) and isinstance(default.value, int):
                 child.dims[name] = Dim.of(default.value)
+            elif isinstance(default, Number) and isinstance(default.value, float):
+                child.numbers[name] = default.value
             else:
                 child.dims[name] = Dim.of(f"?{child.prefix}{name}")
         missing = [
@@ -196,6 +199,10 @@ class Uses(Names):
                     child.cells[name] = found
                     return
             self._problem("E604", f"`{name}` needs a cell", copy.place(argument.span), "name one: `Cell=GRU`")
+            return
+        number = self.real(copy, argument.value)
+        if number is not None:
+            child.numbers[name] = number
             return
         dim = self.dim(copy, argument.value)
         if dim is None:

@@ -34,7 +34,7 @@ def data(system: System, rng: np.random.Generator, given: dict[str, Any], batch:
     """Random values of everything that a bound system is given."""
     values: dict[str, Any] = {}
     for name, stream in system.streams.items():
-        if stream.kind in ("input", "param", "const", "draw"):
+        if stream.kind in ("input", "param", "const", "draw", "noise"):
             lead = () if stream.shared else (*(int(max(steps(system, a, given))) for a in stream.axes), batch)
             if stream.dtype == "category":
                 values[name] = rng.integers(0, int(stream.categories or 1), lead)

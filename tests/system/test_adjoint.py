@@ -114,6 +114,34 @@ cell Pairs(D):
   r = mean[t](m[t])
   output m, r
 """
+DRAWS = """
+cell Draws(H, M=3):
+  input x[t]: H
+  state p[t]: 3 = 0
+  state y[t]: H = 0
+  state e[t]: scalar = 0
+  param A, B, C, E, F, G: (M, H) ~ glorot
+  param q: H ~ glorot
+  param R: (H, 3) ~ glorot
+  param U ~ glorot
+  h[t] = tanh(x[t] + R@p[t-1] + U@y[t-1])
+  w[t] = softmax(A@h[t])
+  p[t] ~ mdn2d(w[t], B@h[t], C@h[t], exp(E@h[t]), exp(F@h[t]), tanh(G@h[t]), q@h[t])
+  y[t] ~ normal(mean = U@h[t], std = exp(0.1*x[t]))
+  e[t] ~ bernoulli(logits = q@h[t])
+  loss nll = -mean[t](logprob(p[t]) + logprob(y[t]) + logprob(e[t]))
+"""
+NOISY = """
+cell Noisy(D, H, p=0.1):
+  input x[t]: D
+  state h[t]: H = 0
+  noise m: D ~ dropout(p)
+  noise k[t]: H ~ bernoulli(p)
+  param V, W ~ glorot
+  n[t] = tanh(V@(m*x[t]) + W@h[t-1])
+  h[t] = k[t]*h[t-1] + (1 - k[t])*n[t]
+  output h
+"""
 GUARDS = """
 cell Guarded(D):
   input x[t]: D
@@ -124,7 +152,17 @@ cell Guarded(D):
 """
 
 
-@pytest.mark.parametrize("text", [BOUNDARIES, SHARED, AXES, GUARDS], ids=["boundaries", "shared", "axes", "guards"])
+CONSTRUCTS = {
+    "boundaries": BOUNDARIES,
+    "shared": SHARED,
+    "axes": AXES,
+    "guards": GUARDS,
+    "draws": DRAWS,
+    "noise": NOISY,
+}
+
+
+@pytest.mark.parametrize("text", CONSTRUCTS.values(), ids=CONSTRUCTS.keys())
 def test_constructs(text: str) -> None:
     system = dsl.parse(text).system
     derived = adjoint(system)
