@@ -68,6 +68,7 @@ class Model:
         system = cell if isinstance(cell, System) else cell.system
         sizes = settle(system, like or {})
         self.system = system.bind(sizes)
+        self._open = system.with_(arguments=self.system.arguments)  # sizes as names: one compiled file serves all
         if origin is None and not isinstance(cell, System):
             origin = origin_of(cell.file, cell.name, {**cell.arguments, **sizes})
         self.seed, self.origin = seed, origin
@@ -201,7 +202,7 @@ class Model:
             from dsl.run.compiled import compile_system
 
             names = needed(self.system, outside, {})
-            self._engines[outside] = compile_system(restrict(self.system, names), outside, self.dtype.name)
+            self._engines[outside] = compile_system(restrict(self._open, names), outside, self.dtype.name)
         return self._engines[outside]
 
     def stepper(self, system: System) -> Compiled:
