@@ -144,7 +144,8 @@ def test_sizes_are_checked_against_the_header(run: Run) -> None:
 
 def test_plan_prints_the_order_of_computation(run: Run) -> None:
     shown = run("plan", "LSTM")
-    assert shown.status == 0 and "scan" in shown.out.lower()
+    assert shown.status == 0
+    assert "recurrence over t" in shown.out and "stacked: V_o@x[t] | V_f@x[t]" in shown.out
 
 
 # ---------------------------------------------------------------- learn
