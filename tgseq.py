@@ -591,7 +591,8 @@ def report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 1
-    if isinstance(error, ValueError | ImportError):
+    worded = (ImportError, FloatingPointError, getattr(sys.modules.get("viz.worker"), "LayoutError", ImportError))
+    if isinstance(error, (ValueError, *worded)):
         is_rendered = text.startswith(("error[", "warning["))
         print(text if is_rendered else f"error: {text}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1

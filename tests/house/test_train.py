@@ -163,6 +163,14 @@ def test_a_symbol_the_model_never_saw_is_named(capsys: Capture) -> None:
     assert "'Ω'" in told(capsys, "sample", "out/Leaky", "--prime", "it was Ω")
 
 
+def test_a_training_that_explodes_says_at_which_step(capsys: Capture) -> None:
+    Path("square.cell").write_text(REGRESSION.replace("tanh(V@x[t] + W@h[t-1])", "(V@x[t] + W@h[t-1])**3"))
+    random = np.random.default_rng(0)
+    np.savez("large.npz", x=1e3 * random.standard_normal((400, 2)), y=random.standard_normal(400))
+    words = ("train", "square.cell", "--data", "large.npz", "--steps", "50", "D=2", *SMALL)
+    assert "error: step 1: the loss is" in told(capsys, *words, status=1)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser writes everywhere")
 def test_a_folder_that_cannot_be_written(capsys: Capture) -> None:
     Path("locked").mkdir(mode=0o500)
