@@ -1,4 +1,4 @@
-"""The functions of the cell language in plain NumPy, for `tests/reference.py`: one textbook formula each, no derivative.
+"""The functions of the cell language in plain NumPy, for `tests/reference.py`: a textbook formula each, no derivative.
 
 Elementwise functions take scalars and equal shapes (only scalars broadcast); reductions take an axis; the rest take
 whole vectors. Nothing of the packages may be imported.

@@ -229,11 +229,11 @@ cell URNN(D, N):
 SPECIMENS = {
     "LSTM": ("lstm", "lstm.adjoint", {"D": 3, "H": 2}, {f"b_{g}": ("H",) for g in "fiog"}, {"t": 5}, {"dh": "h"}),
     "Skip": ("skip", "skip.adjoint", {"D": 3, "H": 2, "k": 3}, {"b": ("H",)}, {"t": 7}, {"dh": "h"}),
-    "Pyramid": ("pyramid", "pyramid.adjoint", {"D": 3, "H": 2}, {f"{s}.a_{d}": ("H",) for s in ("low", "up") for d in "fb"},
-                {"t": 7}, {"up.dy": "up.y"}),
-    "Translate": ("translate", "translate.adjoint", {"K_in": 4, "K": 3, "H": 2, "A": 5}, {"W_y": ("H", "K"), "b_d": ("H",)}
-                  | {f"enc.V_{g}": ("H", "K_in") for g in "fiog"} | {f"enc.b_{g}": ("H",) for g in "fiog"},
-                  {"s": 4, "t": 3}, {"dnll": "nll"}),
+    "Pyramid": ("pyramid", "pyramid.adjoint", {"D": 3, "H": 2},
+                {f"{s}.a_{d}": ("H",) for s in ("low", "up") for d in "fb"}, {"t": 7}, {"up.dy": "up.y"}),
+    "Translate": ("translate", "translate.adjoint", {"K_in": 4, "K": 3, "H": 2, "A": 5},
+                  {"W_y": ("H", "K"), "b_d": ("H",)} | {f"enc.V_{g}": ("H", "K_in") for g in "fiog"}
+                  | {f"enc.b_{g}": ("H",) for g in "fiog"}, {"s": 4, "t": 3}, {"dnll": "nll"}),
     "URNN": ("urnn", "urnn.adjoint", {"D": 2, "N": 4}, {}, {"t": 4}, {"dy": "y"}),
     "CTC": ("ctc", "ctc", {"K": 3}, {}, {"t": 7, "u": 3}, {"dnll": "nll"}),
     "Elman_joined": ("elman.hvp", "elman.hvp", {"D": 3, "H": 2}, {"b": ("H",)}, {"t": 5},
@@ -307,3 +307,12 @@ def test_specimen_adjoint_is_the_finite_difference(name):
         )
         checked += 1
     assert checked == len(back.outputs)
+
+
+def test_the_oracle_is_small_and_shares_nothing_with_what_it_judges():
+    reference = (HERE / "reference.py").read_text("utf-8")
+    assert len(reference.splitlines()) <= 200
+    for name in ("reference", "copies", "formulas"):
+        lines = [line for line in (HERE / f"{name}.py").read_text("utf-8").splitlines() if "import" in line]
+        foreign = [line for line in lines if "dsl" in line.split("import")[0] or "tinygrad_seq" in line]
+        assert all(line.startswith(("from dsl.text.parse", "from dsl.text.tree")) for line in foreign), foreign
