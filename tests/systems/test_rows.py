@@ -131,7 +131,10 @@ def test_row_02_one_function_for_any_length():
 def test_row_03_counts():
     """A window of 100 steps of 100 features into 100 units, against a recurrent layer of 100 units."""
     window = "concat(" + ", ".join(["x[t]"] + [f"x[t-{k}]" for k in range(1, 100)]) + ")"
-    mlp = f"cell Window(D, H):\n  input x[t]: D = 0\n  param W: (H, 100*D) ~ glorot\n  param b = 0\n  h[t] = tanh(W@{window} + b)\n"
+    mlp = (
+        "cell Window(D, H):\n  input x[t]: D = 0\n  param W: (H, 100*D) ~ glorot\n  param b = 0\n"
+        f"  h[t] = tanh(W@{window} + b)\n"
+    )
 
     def count(model):
         return sum(v.size for v in model.params.values())
@@ -287,7 +290,10 @@ def test_row_08_activations():
 
 def one_step(cell, D=3, H=4, seed=0, **params):
     """The step c[t-1], h[t-1] -> c[t], h[t] of an LSTM cell as a function of tensors."""
-    text = f"cell Step(D, H):\n  input x[t]: D\n  input h0, c0: H\n  use rnn = {cell}(x=x, H=H, h=h0, c=c0)\n  output rnn.h, rnn.c\n"
+    text = (
+        "cell Step(D, H):\n  input x[t]: D\n  input h0, c0: H\n"
+        f"  use rnn = {cell}(x=x, H=H, h=h0, c=c0)\n  output rnn.h, rnn.c\n"
+    )
     model = randomise(build(text, D=D, H=H), seed)
     for name, value in params.items():
         model.params[f"rnn.{name}"] = np.broadcast_to(np.asarray(value, float), model.params[f"rnn.{name}"].shape)
@@ -301,7 +307,7 @@ def one_step(cell, D=3, H=4, seed=0, **params):
 
 
 def test_row_23_lstm_without_forget_gate():
-    """The direct derivative of c[t] by c[t-1], h[t-1] held, is the identity exactly; one stacked matrix is the same cell."""
+    """The direct derivative of c[t] by c[t-1], h[t-1] held, is exactly the identity; stacked matrices are the same cell."""
     _, step = one_step("LSTM0")
     rng = np.random.default_rng(1)
     h, c = rng.normal(size=4), rng.normal(size=4)
@@ -398,7 +404,7 @@ def test_row_26_gru_conventions():
         held = randomise(build(text, D=D, H=H), 6)
         held.params["rnn.b_z"] = np.full(H, 1e3)
         h0 = np.random.default_rng(7).normal(size=(2, H))
-        np.testing.assert_array_equal(held(x=x, h0=h0)["rnn.h"].numpy(), np.broadcast_to(h0, (8, 2, H)))
+        np.testing.assert_allclose(held(x=x, h0=h0)["rnn.h"].numpy(), np.broadcast_to(h0, (8, 2, H)), rtol=1e-12)
 
 
 def test_row_28_stacks_bidirectional_pyramid():
