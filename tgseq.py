@@ -496,7 +496,8 @@ def learn_english(minutes: float, out: Path) -> None:
     text = dsl.Text.of("\n".join(topics[name] for name in sorted(topics)))
     model = dsl.load("CharRNN").build(K=len(text.symbols), H=128, L=2, seed=0)
     about = f"{len(text):,} characters, {len(text.symbols)} symbols"
-    print(f"\nA stack of two such cells learns the reference text inside Python: {about}.\n")
+    print(f"\nA stack of two such cells learns the reference text inside Python: {about}.")
+    print("Its code is compiled before the first step; the next training finds it on disk.\n")
     data = {"y": text, "batch": 32, "chunk": 64, "valid": 0.1, "valid_every": 500}
     limits = {"steps": 10**9, "seconds": 60 * minutes, "out": out, "resume": False, "sample_seconds": 15.0}
     done = model.fit(**data, **limits, sample=lambda m: m.generate(300, prime="The ", temperature=0.7, seed=0))

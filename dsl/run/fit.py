@@ -110,7 +110,7 @@ def fit(
     anew. Many sequences, as (T, N, ...) or a list of arrays, are drawn whole, `batch` of them in shuffled order.
 
     optimizer      Adam(lr=2e-3) unless given
-    seconds        stop after so long, whatever is left of `steps`
+    seconds        stop so long after the first step (which may have to compile), whatever is left of `steps`
     clip           the largest norm of all gradients together; None leaves them
     valid          the share held out: the end of one sequence, the last of many; measured every `valid_every` steps
                    (0: ten times) and at the end
@@ -135,15 +135,18 @@ def fit(
         job.open(resume)
     elif resume:
         raise ValueError("resume: which checkpoint? give out=, the folder it is in")
-    deadline = math.inf if seconds is None else started + seconds
+    deadline = math.inf
     watch = Progress(steps, train.tokens, categorical=bool(model.system.draws), shown=progress, seconds=seconds)
     watch.resumed(job.step)
     clock = {"save": time.monotonic(), "sample": time.monotonic()}
     every = valid_every or max(1, steps // 10)
-    ended = job.step >= steps
+    begun, ended = job.step, job.step >= steps
     with _interruptible() as stop, watch:
         while not ended and not stop.is_set():
             value, norm = job.advance()
+            if job.step == begun + 1:  # the first step may have compiled: time counts from here
+                clock = dict.fromkeys(clock, time.monotonic())
+                deadline = math.inf if seconds is None else time.monotonic() + seconds
             watch.update(job.step, value, norm)
             if on_step is not None:
                 on_step(job.step, value, norm)

@@ -34,7 +34,7 @@ class Progress:
         self.steps, self.tokens, self.categorical, self.shown = steps, tokens, categorical, shown
         self.seconds = seconds
         self.console = console if console is not None else Console(highlight=False)
-        self.first = self.step = 0
+        self.first = self.step = self.timed = 0
         self.loss = self.norm = math.nan
         self.valid: float | None = None
         self.started = self.said = time.monotonic()
@@ -42,7 +42,7 @@ class Progress:
 
     def resumed(self, step: int) -> None:
         """Steps made by an earlier run: they are done, but took no time here."""
-        self.first = self.step = step
+        self.first = self.step = self.timed = step
         if step and self.shown:
             self.say(f"going on at step {step}")
 
@@ -64,7 +64,10 @@ class Progress:
             self.console.print(self.line(), soft_wrap=True)
 
     def update(self, step: int, loss: float, norm: float) -> None:
-        """After a step. The loss shown is smoothed over about ten steps."""
+        """After a step. The loss shown is smoothed over about ten steps; time counts from behind the first step,
+        which may have compiled."""
+        if self.step == self.first:
+            self.timed, self.started = step, time.monotonic()
         self.step, self.norm = step, norm
         self.loss = loss if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * loss
         if not self.shown:
@@ -101,11 +104,11 @@ class Progress:
     def speed(self) -> float:
         """Tokens a second since the start."""
         seconds = time.monotonic() - self.started
-        return (self.step - self.first) * self.tokens / seconds if seconds > 0 else 0.0
+        return (self.step - self.timed) * self.tokens / seconds if seconds > 0 else 0.0
 
     def left(self) -> float:
         """Seconds until the last step at this pace, or until the time allowed is over."""
-        done, spent = self.step - self.first, time.monotonic() - self.started
+        done, spent = self.step - self.timed, time.monotonic() - self.started
         at_this_pace = spent / done * (self.steps - self.step) if done else math.inf
         return at_this_pace if self.seconds is None else min(at_this_pace, max(0.0, self.seconds - spent))
 

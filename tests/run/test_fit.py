@@ -295,12 +295,22 @@ def test_bad_calls(given: dict[str, object], message: str) -> None:
 def test_the_line() -> None:
     watch = Progress(100, 50, categorical=True, shown=False)
     with watch:
-        time.sleep(0.01)
+        time.sleep(0.5)  # the first step compiles: that is not its speed
         watch.update(1, 2.0, 0.5)
-        watch.validated(1, 1.5)
+        time.sleep(0.01)
+        watch.update(2, 2.0, 0.5)
+        watch.validated(2, 1.5)
+    assert watch.speed() > 50 / 0.4 and watch.left() < 98 * 0.4
     line = watch.line()
-    for part in ("step 1/100", "loss 2.0000 (2.885 bits)", "valid 1.5000", "|g| 0.5", "tokens/s", "left"):
+    for part in ("step 2/100", "loss 2.0000 (2.885 bits)", "valid 1.5000", "|g| 0.5", "tokens/s", "left"):
         assert part in line
+
+
+def test_a_time_limit_ends_a_training_with_a_validation() -> None:
+    model, text = letters()
+    done = model.fit(y=text, **{**SETTINGS, "steps": 10**6, "valid": 0.2, "valid_every": 10**6}, seconds=0.3)
+    assert 1 < done.steps < 10**6 and not done.interrupted
+    assert [step for step, _ in done.curves.valid] == [done.steps]
 
 
 def test_samples_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
