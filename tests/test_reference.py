@@ -313,6 +313,7 @@ def test_the_oracle_is_small_and_shares_nothing_with_what_it_judges():
     reference = (HERE / "reference.py").read_text("utf-8")
     assert len(reference.splitlines()) <= 200
     for name in ("reference", "copies", "formulas"):
-        lines = [line for line in (HERE / f"{name}.py").read_text("utf-8").splitlines() if line.startswith(("from ", "import "))]
+        text = (HERE / f"{name}.py").read_text("utf-8")
+        lines = [line for line in text.splitlines() if line.startswith(("from ", "import "))]
         foreign = [line for line in lines if line.split()[1].split(".")[0] in ("dsl", "tinygrad_seq", "viz", "tgseq")]
         assert all(line.startswith(("from dsl.text.parse", "from dsl.text.tree")) for line in foreign), foreign

@@ -307,7 +307,7 @@ def one_step(cell, D=3, H=4, seed=0, **params):
 
 
 def test_row_23_lstm_without_forget_gate():
-    """The direct derivative of c[t] by c[t-1], h[t-1] held, is exactly the identity; stacked matrices are the same cell."""
+    """dc[t]/dc[t-1] at constant h[t-1] is exactly the identity; one stacked matrix gives the same cell."""
     _, step = one_step("LSTM0")
     rng = np.random.default_rng(1)
     h, c = rng.normal(size=4), rng.normal(size=4)
