@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_seq import functions, initializers, ops, optim
+from tinygrad_seq import functions, initializers, layers, linalg, losses, ops, optim, shapes
 from tinygrad_seq.errors import AnomalyError, GradientError
 from tinygrad_seq.explain import explain
 from tinygrad_seq.functions import *  # noqa: F403
 from tinygrad_seq.gradcheck import check_grads
+from tinygrad_seq.layers import *  # noqa: F403
+from tinygrad_seq.linalg import einsum, outer, tensordot, trace, tril, triu, vecdot
+from tinygrad_seq.losses import *  # noqa: F403
 from tinygrad_seq.optim import clip_by_norm
 from tinygrad_seq.primitive import REGISTRY, Primitive, elementwise
+from tinygrad_seq.shapes import *  # noqa: F403
 from tinygrad_seq.tape import custom_node
 from tinygrad_seq.tensor import Tensor, tensor
 from tinygrad_seq.transforms import (
@@ -35,7 +39,8 @@ from tinygrad_seq.transforms import (
 )
 
 _NAMES = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "pow": "power"}
-_NAMES |= {"floor_divide": "floordiv", "remainder": "mod", "real": "re", "imag": "im", "atan": "arctan"}
+_NAMES |= {"floor_divide": "floordiv", "remainder": "mod", "real": "re", "imag": "im"}
+_NAMES |= {f"a{f}{h}": f"arc{f}{h}" for f in ("sin", "cos", "tan") for h in ("", "h")} | {"atan2": "arctan2"}
 
 
 def __getattr__(name: str) -> Any:
@@ -59,6 +64,7 @@ __all__ = [  # noqa: F405
     "check_grads",
     "clip_by_norm",
     "custom_node",
+    "einsum",
     "detect_anomaly",
     "elementwise",
     "enable_grad",
@@ -70,12 +76,22 @@ __all__ = [  # noqa: F405
     "initializers",
     "jacobian",
     "jvp",
+    "layers",
+    "linalg",
+    "losses",
     "no_grad",
     "ops",
     "optim",
+    "outer",
+    "shapes",
     "remat",
     "stop_gradient",
     "tensor",
+    "tensordot",
+    "trace",
+    "tril",
+    "triu",
     "value_and_grad",
+    "vecdot",
     "vjp",
 ]

@@ -28,6 +28,8 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "scatter_add": {"key": "key"},
     "fill": {"dims": (3,)},
     "astype": {"dtype": "float32"},
+    "einsum": {"spec": "ij,jk->ik"},
+    "polygamma": {"n": 1},
 }
 
 

@@ -18,18 +18,18 @@ from tinygrad_seq.primitive import REGISTRY, Arithmetic, Primitive
 from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, check_finite, register_tensor, state, touch
 
 Array = np.ndarray[Any, Any]
-_UFUNCS: dict[Any, str] = {
-    np.add: "add",
-    np.subtract: "sub",
-    np.multiply: "mul",
-    np.divide: "div",
-    np.negative: "neg",
-    np.power: "power",
-    np.floor_divide: "floordiv",
-    np.remainder: "mod",
-    np.absolute: "abs",
-    np.conjugate: "conj",
-    np.matmul: "matmul",
+_UFUNCS: dict[str, str] = {  # names of NumPy's and SciPy's functions that are primitives under another
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "negative": "neg",
+    "floor_divide": "floordiv",
+    "remainder": "mod",
+    "absolute": "abs",
+    "conjugate": "conj",
+    "rint": "round",
+    "psi": "digamma",
+    "expit": "sigmoid",
 }
 
 
@@ -126,7 +126,8 @@ class Tensor(Arithmetic):
         return result
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        name = _UFUNCS.get(ufunc, getattr(ufunc, "__name__", ""))
+        called = getattr(ufunc, "__name__", "")
+        name = _UFUNCS.get(called, called)
         op = REGISTRY.get(name)
         if method != "__call__" or options or op is None or not (op.elementwise or name == "matmul"):
             return NotImplemented
@@ -304,6 +305,43 @@ class Tensor(Arithmetic):
     def min(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
         return REGISTRY["min"](self, axis=axis, keepdims=keepdims)
 
+    def var(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
+        return _functions().var(self, axis=axis, keepdims=keepdims, correction=options.get("ddof", 0))
+
+    def std(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
+        return _functions().std(self, axis=axis, keepdims=keepdims, correction=options.get("ddof", 0))
+
+    def prod(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+        return _functions().prod(self, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+        return REGISTRY["any"](self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
+        return REGISTRY["all"](self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, **_: Any) -> Any:
+        return REGISTRY["argmax"](self, axis=axis)
+
+    def argmin(self, axis: int | None = None, **_: Any) -> Any:
+        return REGISTRY["argmin"](self, axis=axis)
+
+    def cumsum(self, axis: int | None = None, **_: Any) -> Any:
+        return REGISTRY["cumsum"](self.reshape(-1) if axis is None else self, axis=axis or 0)
+
+    def clip(self, min: Any = None, max: Any = None, **_: Any) -> Any:  # noqa: A002
+        return _functions().clip(self, min, max)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        return _functions().squeeze(self, axis)
+
+    def flatten(self) -> Any:
+        return self.reshape(-1)
+
+    def transpose(self, *axes: Any) -> Any:
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
+        return _functions().permute_dims(self, order) if order else self.T
+
     def reshape(self, *shape: Any) -> Any:
         return _functions().reshape(self, shape[0] if len(shape) == 1 else shape)
 
@@ -393,9 +431,9 @@ def _plain_key(key: Any) -> Any:
 
 
 def _functions() -> Any:
-    from tinygrad_seq import functions
+    import tinygrad_seq
 
-    return functions
+    return tinygrad_seq
 
 
 def _unpickle(array: Array, requires_grad: bool, name: str | None) -> Tensor:

@@ -17,7 +17,8 @@ from tinygrad_seq.tape import Step, fit
 
 CONSTANT = {
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not",
-    "stop_gradient", "shape_of", "size", "one_hot",
+    "stop_gradient", "shape_of", "size", "one_hot", "floor", "ceil", "trunc", "round", "isnan", "isinf", "isfinite",
+    "signbit", "logical_xor", "argmax", "argmin", "argsort", "any", "all",
 }  # fmt: skip
 FLAT = {"floordiv"}  # derivative zero wherever there is one
 
@@ -25,7 +26,7 @@ FLAT = {"floordiv"}  # derivative zero wherever there is one
 BATCHLESS = {
     "matvec": (2, 1), "dot": (1, 1), "outer": (1, 1), "outer_sum": (1, 1), "matmul": (2, 2), "matmul_sum": (2, 2),
     "lookup": (2, 0), "scatter_columns": (1, 0), "fill": (0,), "cross_entropy": (1, 0),
-    "reflect": (1, 1), "reflect_adjoint": (1, 1, 1),
+    "reflect": (1, 1), "reflect_adjoint": (1, 1, 1), "solve": (2, 2),
 }  # fmt: skip
 
 names = pytest.mark.parametrize("name", sorted(RECORDS))
@@ -200,7 +201,9 @@ def test_torch_agrees(name: str) -> None:
         args = [torch.as_tensor(a.copy()) if isinstance(a, np.ndarray) else a for a in sample.args]
         for i in at:
             args[i].requires_grad_()
-        same = promoted(torch, args) if name in ("matmul", "matvec", "where") else args  # torch wants one dtype
+        same = (
+            promoted(torch, args) if name in ("matmul", "matvec", "where", "einsum") else args
+        )  # torch wants one dtype
         theirs = found.torch(torch, *same, **sample.static) if found.torch is not None else None
         np.testing.assert_allclose(y.data, theirs.detach().resolve_conj().numpy(), rtol=1e-10, atol=1e-12)
         g = np.random.default_rng(2).standard_normal(y.shape)

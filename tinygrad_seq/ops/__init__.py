@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tinygrad_seq.ops import elementwise, index, linalg, loss, reduce, shape, spectral
+from tinygrad_seq.ops import elementwise, index, linalg, loss, matrix, reduce, shape, special, spectral
 
-__all__ = ["elementwise", "index", "linalg", "loss", "reduce", "shape", "spectral"]
+__all__ = ["elementwise", "index", "linalg", "loss", "matrix", "reduce", "shape", "special", "spectral"]

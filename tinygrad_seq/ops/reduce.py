@@ -162,3 +162,29 @@ def softmax_rule(g: Any, y: Any, x: Any, *, axis: Axis = -1) -> Cotangents:
 @log_softmax.rule
 def log_softmax_rule(g: Any, y: Any, x: Any, *, axis: Axis = -1) -> Cotangents:
     return (g - exp(y) * sum_(g, axis=axis, keepdims=True),)
+
+
+# ---------------------------------------------------------------- order and truth, no derivative
+
+
+def _argsort(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    return np.flip(np.shape(x)[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+
+
+argmax = Primitive(
+    "argmax",
+    lambda x, *, axis=None, keepdims=False: np.argmax(x, axis=axis, keepdims=keepdims),
+    shape=_reduced,
+    tex=r"\arg\max({0})",
+)
+argmin = Primitive(
+    "argmin",
+    lambda x, *, axis=None, keepdims=False: np.argmin(x, axis=axis, keepdims=keepdims),
+    shape=_reduced,
+    tex=r"\arg\min({0})",
+)
+argsort = Primitive("argsort", _argsort, shape=lambda s, *, axis=-1, descending=False: s)
+any_ = Primitive("any", lambda x, *, axis=None, keepdims=False: np.any(x, axis=axis, keepdims=keepdims), shape=_reduced)
+all_ = Primitive("all", lambda x, *, axis=None, keepdims=False: np.all(x, axis=axis, keepdims=keepdims), shape=_reduced)

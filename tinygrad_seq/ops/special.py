@@ -1,0 +1,220 @@
+"""More functions of one element: inverse trigonometric and hyperbolic ones, powers of two and ten, the error
+function's and the gamma function's families; and what has no derivative: rounding and predicates.
+
+They have no kernels yet, so the cell language does not offer them; on arrays and tensors they are
+functions like any other. Names are NumPy's and SciPy's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.ops.elementwise import equal, exp, log, sqrt, where
+from tinygrad_seq.primitive import elementwise
+
+Partials = tuple[Any, ...]
+
+
+def _scipy(name: str) -> Callable[..., Any]:
+    """A function of scipy.special, imported when it is first called: a slow import."""
+
+    def call(*xs: Any) -> Any:
+        import scipy.special
+
+        return getattr(scipy.special, name)(*xs)
+
+    return call
+
+
+# ---------------------------------------------------------------- trigonometric, hyperbolic
+
+arcsin = elementwise("arcsin", np.arcsin, tex=r"\arcsin({0})", singular=True)
+arccos = elementwise("arccos", np.arccos, tex=r"\arccos({0})", singular=True)
+arcsinh = elementwise("arcsinh", np.arcsinh, tex=r"\operatorname{{arsinh}}({0})")
+arccosh = elementwise("arccosh", np.arccosh, tex=r"\operatorname{{arcosh}}({0})", singular=True)
+arctanh = elementwise("arctanh", np.arctanh, tex=r"\operatorname{{artanh}}({0})", singular=True)
+arctan2 = elementwise("arctan2", np.arctan2, tex=r"\operatorname{{atan2}}({0}, {1})", singular=True, ordered=True)
+hypot = elementwise("hypot", np.hypot, tex=r"\sqrt{{{0}^2 + {1}^2}}", ordered=True)
+
+
+@arcsin.partials
+def arcsin_partials(y: Any, x: Any) -> Partials:
+    """1/cos y loses digits near ±1; (1-x)(1+x) does not."""
+    return (1 / sqrt((1 - x) * (1 + x)),)
+
+
+@arccos.partials
+def arccos_partials(y: Any, x: Any) -> Partials:
+    return (-1 / sqrt((1 - x) * (1 + x)),)
+
+
+@arcsinh.partials
+def arcsinh_partials(y: Any, x: Any) -> Partials:
+    return (1 / sqrt(1 + x * x),)
+
+
+@arccosh.partials
+def arccosh_partials(y: Any, x: Any) -> Partials:
+    return (1 / (sqrt(x - 1) * sqrt(x + 1)),)
+
+
+@arctanh.partials
+def arctanh_partials(y: Any, x: Any) -> Partials:
+    return (1 / ((1 - x) * (1 + x)),)
+
+
+@arctan2.partials
+def arctan2_partials(y: Any, a: Any, b: Any) -> Partials:
+    """The angle of the point (b, a)."""
+    return (b / (a * a + b * b), -a / (a * a + b * b))
+
+
+@hypot.partials
+def hypot_partials(y: Any, a: Any, b: Any) -> Partials:
+    """0 at the origin, as the norm's."""
+    safe = where(equal(y, 0), 1, y)
+    return (a / safe, b / safe)
+
+
+# ---------------------------------------------------------------- powers and logarithms
+
+exp2 = elementwise("exp2", np.exp2, tex="2^{{{0}}}", singular=True)
+log2 = elementwise("log2", np.log2, tex=r"\log_2({0})", singular=True)
+log10 = elementwise("log10", np.log10, tex=r"\log_{{10}}({0})", singular=True)
+cbrt = elementwise("cbrt", np.cbrt, tex=r"\sqrt[3]{{{0}}}", singular=True, ordered=True)
+reciprocal = elementwise("reciprocal", lambda x: 1 / x, tex=r"\frac{{1}}{{{0}}}", singular=True)
+xlogy = elementwise("xlogy", _scipy("xlogy"), tex=r"{0}\log({1})", singular=True)
+
+
+@exp2.partials
+def exp2_partials(y: Any, x: Any) -> Partials:
+    return (math.log(2) * y,)
+
+
+@log2.partials
+def log2_partials(y: Any, x: Any) -> Partials:
+    return (1 / (math.log(2) * x),)
+
+
+@log10.partials
+def log10_partials(y: Any, x: Any) -> Partials:
+    return (1 / (math.log(10) * x),)
+
+
+@cbrt.partials
+def cbrt_partials(y: Any, x: Any) -> Partials:
+    return (1 / (3 * y * y),)
+
+
+@reciprocal.partials
+def reciprocal_partials(y: Any, x: Any) -> Partials:
+    return (-y * y,)
+
+
+@xlogy.partials
+def xlogy_partials(y: Any, a: Any, b: Any) -> Partials:
+    """a log b, 0 where a is 0 even if b is 0 too."""
+    return (log(b), a / b)
+
+
+# ---------------------------------------------------------------- error and gamma functions
+
+erfc = elementwise("erfc", _scipy("erfc"), tex=r"\operatorname{{erfc}}({0})")
+erfinv = elementwise("erfinv", _scipy("erfinv"), tex=r"\operatorname{{erf}}^{{-1}}({0})", singular=True, ordered=True)
+gamma = elementwise("gamma", _scipy("gamma"), tex=r"\Gamma({0})", singular=True, ordered=True)
+gammaln = elementwise("gammaln", _scipy("gammaln"), tex=r"\log\Gamma({0})", singular=True, ordered=True)
+digamma = elementwise("digamma", _scipy("psi"), tex=r"\psi({0})", singular=True, ordered=True)
+polygamma = elementwise(
+    "polygamma",
+    lambda x, *, n: _scipy("polygamma")(n, x).astype(np.result_type(x), copy=False),
+    tex=r"\psi^{{({n})}}({0})",
+    singular=True,
+    ordered=True,
+)
+logit = elementwise("logit", _scipy("logit"), tex=r"\operatorname{{logit}}({0})", singular=True, ordered=True)
+
+
+@erfc.partials
+def erfc_partials(y: Any, x: Any) -> Partials:
+    return ((-2 / math.sqrt(math.pi)) * exp(-x * x),)
+
+
+@erfinv.partials
+def erfinv_partials(y: Any, x: Any) -> Partials:
+    return ((math.sqrt(math.pi) / 2) * exp(y * y),)
+
+
+@gamma.partials
+def gamma_partials(y: Any, x: Any) -> Partials:
+    return (y * digamma(x),)
+
+
+@gammaln.partials
+def gammaln_partials(y: Any, x: Any) -> Partials:
+    return (digamma(x),)
+
+
+@digamma.partials
+def digamma_partials(y: Any, x: Any) -> Partials:
+    return (polygamma(x, n=1),)
+
+
+@polygamma.partials
+def polygamma_partials(y: Any, x: Any, *, n: int) -> Partials:
+    return (polygamma(x, n=n + 1),)
+
+
+@logit.partials
+def logit_partials(y: Any, x: Any) -> Partials:
+    return (1 / (x * (1 - x)),)
+
+
+# ---------------------------------------------------------------- sin(πx)/(πx)
+
+
+def _sinc(x: Any, *, order: int = 0) -> Any:
+    """The derivative of that order: by series near 0, where the closed form is 0/0."""
+    x = np.asarray(x)
+    z = np.pi * np.asarray(x, np.result_type(x, np.float32))
+    small = np.abs(z) < 1 + order
+    near, far = np.where(small, z, 0), np.where(small, 1, z)
+    series = np.zeros_like(near)
+    for k in range(30):  # sin(z)/z = Σ (-1)^k z^2k / (2k+1)!, differentiated term by term
+        power = 2 * k - order
+        if power >= 0:
+            c = (-1.0) ** k * math.factorial(2 * k) / math.factorial(power) / math.factorial(2 * k + 1)
+            series = series + c * near**power
+    closed = np.zeros_like(far)
+    for j in range(order + 1):  # Leibniz: (sin · 1/z)^(order)
+        factor = math.comb(order, j) * (-1.0) ** j * math.factorial(j)
+        closed = closed + factor * np.sin(far + (order - j) * np.pi / 2) / far ** (j + 1)
+    return (np.where(small, series, closed) * np.pi**order).astype(z.dtype, copy=False)
+
+
+sinc = elementwise("sinc", _sinc, tex=r"\operatorname{{sinc}}({0})", ordered=True)
+
+
+@sinc.partials
+def sinc_partials(y: Any, x: Any, *, order: int = 0) -> Partials:
+    """`order` counts derivatives, each of which is smooth at 0."""
+    return (sinc(x, order=order + 1),)
+
+
+# ---------------------------------------------------------------- no derivative
+
+for _name, _tex in {
+    "floor": r"\lfloor {0} \rfloor",
+    "ceil": r"\lceil {0} \rceil",
+    "trunc": r"\operatorname{{trunc}}({0})",
+    "round": r"\operatorname{{round}}({0})",
+    "isnan": r"\operatorname{{isnan}}({0})",
+    "isinf": r"\operatorname{{isinf}}({0})",
+    "isfinite": r"\operatorname{{isfinite}}({0})",
+    "signbit": r"\operatorname{{signbit}}({0})",
+    "logical_xor": r"{0} \oplus {1}",
+}.items():
+    elementwise(_name, getattr(np, _name), tex=_tex)
