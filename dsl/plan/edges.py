@@ -45,17 +45,17 @@ class Edges(Writer):
             (a,) = place.axes
             front, back = place.pads[a]
             self.put(depth, f"for k in range({front} + T_{a} + {back} - {self.extent(a)}):")
-            self.put(depth + 1, f"{a} = k - {front} if k < {front} else k - {front} + {self.extent(a)}")
+            self.put(depth + 1, f"{self.var(a)} = k - {front} if k < {front} else k - {front} + {self.extent(a)}")
             depth += 1
         else:
             for a in place.axes:
                 front, back = place.pads[a]
-                self.put(depth, f"for {a} in range({-front}, T_{a} + {back}):")
+                self.put(depth, f"for {self.var(a)} in range({-front}, T_{a} + {back}):")
                 depth += 1
-            inside = " and ".join(f"0 <= {a} < {self.extent(a)}" for a in place.axes)
+            inside = " and ".join(f"0 <= {self.var(a)} < {self.extent(a)}" for a in place.axes)
             self.put(depth, f"if {inside}:")
             self.put(depth + 1, "continue")
-        here = self._at(place, self.row(place, {a: a for a in place.axes}))
+        here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
         if place.array == "I":
             value = (
                 "-1" if d.boundary is None or isinstance(d.boundary, float) and d.boundary < 0 else str(int(d.boundary))
@@ -85,10 +85,10 @@ class Edges(Writer):
         self.carried.setdefault(name)
         ident = place.ident
         self.put(1, f"if K_carry_{ident}:")
-        self.put(2, f"for {a} in range({-front}, 0):")
+        self.put(2, f"for {self.var(a)} in range({-front}, 0):")
         self.put(3, "for b in range(nb):")
-        here = self._at(place, self.row(place, {a: a}))
-        source = f"({a} + {front}) * batch + R[b]"
+        here = self._at(place, self.row(place, {a: self.var(a)}))
+        source = f"({self.var(a)} + {front}) * batch + R[b]"
         if place.array == "I":
             self.put(4, f"I[{here.offset}] = k_{ident}[{source}]")
         elif not d.shape:
@@ -108,15 +108,15 @@ class Edges(Writer):
         flat = ""
         for a in d.axes:
             bounds = "t0, t1" if a == axis else f"T_{a}"
-            self.put(depth, f"for {a} in range({bounds}):")
+            self.put(depth, f"for {self.var(a)} in range({bounds}):")
             depth += 1
-            flat = a if not flat else f"({flat} * T_{a} + {a})"
+            flat = self.var(a) if not flat else f"({flat} * T_{a} + {self.var(a)})"
         self.put(depth, "for b in range(nb):")
         depth += 1
         for a in d.axes:
-            self.put(depth, f"if {a} >= {self.extent(a)}:")
+            self.put(depth, f"if {self.var(a)} >= {self.extent(a)}:")
             self.put(depth + 1, "continue")
-        here = self._at(place, self.row(place, {a: a for a in place.axes}))
+        here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
         there = f"{flat} * batch + R[b]" if flat else "R[b]"
         array = f"{prefix}_{place.ident}"
         if place.array == "I" or not d.shape:

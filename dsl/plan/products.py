@@ -77,7 +77,7 @@ class Factors(Writer):
         columns = " + ".join([self.padded(c) for c in pack.columns[:-1]] + [self.size(pack.columns[-1])])
         rows = " + ".join([self.padded(r) for r in pack.rows[:-1]] + [self.size(pack.rows[-1])])
         call = "product_set" if first else "product_add"
-        here = {a: a for a in d.axes}
+        here = {a: self.var(a) for a in d.axes}
         there = {}
         for a, index in zip(self.definitions[term.operand.name].axes, term.operand.index, strict=True):
             there[a] = self.index(index, a)[0]
@@ -97,12 +97,12 @@ class Factors(Writer):
         if inner:
             (other,) = inner
             if not step and axis is not None:
-                self.put(depth, f"for {axis} in range(t0, t1):")
+                self.put(depth, f"for {self.var(axis)} in range(t0, t1):")
                 depth += 1
             if place.axes[-1] == source.axes[-1] == other:
                 emit(depth, f"T_{other} * nb", {other: "0"})
             else:  # the steps of the other axis are not neighbours in memory
-                self.put(depth, f"for {other} in range(T_{other}):")
+                self.put(depth, f"for {self.var(other)} in range(T_{other}):")
                 emit(depth + 1, "nb", {})
         elif axis is None:
             emit(depth, "nb", {})
@@ -114,13 +114,12 @@ class Factors(Writer):
             self.put(depth, "if not ragged:")
             emit(depth + 1, "(t1 - t0) * nb", {axis: "t0"})
             self.put(depth, "else:")
-            self.put(depth + 1, f"for {axis} in range(t0, t1):")
-            emit(depth + 2, f"C[c_{axis} + {axis}]", {})
+            self.put(depth + 1, f"for {self.var(axis)} in range(t0, t1):")
+            emit(depth + 2, f"C[c_{axis} + {self.var(axis)}]", {})
 
-    @staticmethod
-    def _subst(text: str, steps: Mapping[str, str]) -> str:
+    def _subst(self, text: str, steps: Mapping[str, str]) -> str:
         for a, value in steps.items():
-            text = re.sub(rf"\b{a}\b", value, text)
+            text = re.sub(rf"\b{re.escape(self.var(a))}\b", value, text)
         return text
 
     def _pack(self, run: Run) -> Pack:
@@ -197,7 +196,7 @@ class Factors(Writer):
             self.fail("a sum of outer products over three axes")
         inner = others[0] if others else None
         if walk is not None and inner is not None:
-            self.put(depth, f"for {walk} in range(t0, t1):")
+            self.put(depth, f"for {self.var(walk)} in range(t0, t1):")
             depth += 1
         along = inner or walk
         bounds = f"0, T_{inner}" if inner else "t0, t1" if walk else "0, 1"
@@ -222,9 +221,9 @@ class Factors(Writer):
         if along is None:
             return
         self.put(depth, f"if L[u_{along}]:")
-        self.put(depth + 1, f"for {along} in range({bounds}):")
+        self.put(depth + 1, f"for {self.var(along)} in range({bounds}):")
         self.put(depth + 2, "for b in range(nb):")
-        self.put(depth + 3, f"if {along} >= {self.extent(along)}:")
+        self.put(depth + 3, f"if {self.var(along)} >= {self.extent(along)}:")
         for read, columns in operands:
             place = self.places[read.name]
             steps = {a: self.index(i, a)[0] for a, i in zip(self.definitions[read.name].axes, read.index, strict=True)}

@@ -168,8 +168,8 @@ class _File(Edges, Factors):
             self._chunk_item(2, item, axis)
         if nest.sections[STEP]:
             backwards = "t1 - 1, t0 - 1, -1" if nest.direction < 0 else "t0, t1"
-            self.put(2, f"for {axis} in range({backwards}):")
-            self.put(3, f"active = C[c_{axis} + {axis}]")
+            self.put(2, f"for {self.var(axis)} in range({backwards}):")
+            self.put(3, f"active = C[c_{axis} + {self.var(axis)}]")
             for item in nest.sections[STEP]:
                 if isinstance(item, Group):
                     self._group(3, item, axis)
@@ -190,8 +190,8 @@ class _File(Edges, Factors):
                 self.put(depth, "active = nb")
                 self._group(depth, item, None)
                 return
-            self.put(depth, f"for {axis} in range(t0, t1):")
-            self.put(depth + 1, f"active = C[c_{axis} + {axis}]")
+            self.put(depth, f"for {self.var(axis)} in range(t0, t1):")
+            self.put(depth + 1, f"active = C[c_{axis} + {self.var(axis)}]")
             self._group(depth + 1, item, axis)
 
     # ------------------------------------------------------------ loops over rows
@@ -201,14 +201,14 @@ class _File(Edges, Factors):
         self.put(depth, "for b in range(active):")
         depth += 1
         if axis is not None:
-            self.put(depth, f"if {axis} >= {self.extent(axis)}:")
+            self.put(depth, f"if {self.var(axis)} >= {self.extent(axis)}:")
             self.put(depth + 1, "continue")
         for name in group.outputs:
             d = self.definitions[name]
             if d.kind == "reduce" and axis not in d.over:
                 self._start_reduction(depth, name, axis)
         for a in inner:
-            self.put(depth, f"for {a} in range({self.extent(a)}):")
+            self.put(depth, f"for {self.var(a)} in range({self.extent(a)}):")
             depth += 1
         self.hoisted: dict[tuple[str, str], str] = {}
         self.depth = depth
@@ -231,7 +231,7 @@ class _File(Edges, Factors):
             self.category,
             self.size,
             self.padded,
-            lambda a: f"({a} + L[S_{a} + b])",
+            lambda a: f"({self.var(a)} + L[S_{a} + b])",
             self.extent,
             lambda dim: self._scratch(dim, next(scratch)),
             self.fail,
@@ -259,7 +259,7 @@ class _File(Edges, Factors):
             self.size(d.shape[1])
             row = f"o_{place.ident} + ({self.category(leaf)} + 1) * w_{place.ident}"
             return [Output(d.value, self._at(place, row), "sum", "0", d.shape[0])]
-        here = self._at(place, self.row(place, {a: a for a in place.axes}))
+        here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
         if d.kind == "pieces":
             return [Output(p.value, here, "set", "0" if p.start == 0 else self.size(p.start), p.size) for p in d.pieces]
         if d.dtype == "category":
@@ -270,7 +270,7 @@ class _File(Edges, Factors):
         d, place = self.definitions[name], self.places[name]
         for a in d.axes:
             if a != axis:
-                self.put(depth, f"for {a} in range({self.extent(a)}):")
+                self.put(depth, f"for {self.var(a)} in range({self.extent(a)}):")
                 depth += 1
-        here = self._at(place, self.row(place, {a: a for a in place.axes}))
+        here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
         self._fill_row(depth, here, REDUCTIONS[d.reduction][0], d.shape)

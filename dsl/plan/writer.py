@@ -7,6 +7,7 @@ K_ a count of rows, l_ S_ u_ where lengths, clocks and flags of an axis are in L
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -18,6 +19,14 @@ from dsl.plan.rows import Address
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
 from dsl.system.system import Index, Read
+from tinygrad_seq.kernels import math
+
+OWN_NAMES = frozenset(
+    """A B I F J P O L C R b j k row rows start t0 t1 turn active chunk nb batch carried ragged real infinity
+    not_a_number kernel copy slots zero pack pack_panels pack_rows pack_transposed product_add product_set
+    weight_gradient require np run prepare range min max abs""".split()
+) | frozenset(vars(math))
+OWN_FORMS = re.compile(r"[ivrnpqolcuwSTK](\d+|_.*)|[xykm]_.*|(load|store|nest)_.*")
 
 
 @dataclass(slots=True)
@@ -109,7 +118,8 @@ class Writer:
         offset = offset_value(self.system, index.offset)
         parts = []
         if index.axis is not None and index.scale:
-            parts.append(index.axis if index.scale == 1 else f"{index.scale} * {index.axis}")
+            name = self.var(index.axis)
+            parts.append(name if index.scale == 1 else f"{index.scale} * {name}")
         if index.extent:
             parts.append(f"{index.extent} * {self.extent(index.length or axis)}")
         if offset or not parts:
@@ -118,6 +128,10 @@ class Writer:
         if index.divisor != 1:
             text = f"({text}) // {index.divisor}"
         return text, not (index.is_shift and index.axis == axis)
+
+    def var(self, axis: str) -> str:
+        """The loop variable of an axis: its name, unless generated code uses that for something else."""
+        return f"{axis}_" if axis in OWN_NAMES or OWN_FORMS.fullmatch(axis) else axis
 
     def extent(self, axis: str) -> str:
         return f"L[l_{axis} + b]"

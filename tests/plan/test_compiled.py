@@ -180,3 +180,11 @@ def test_what_is_not_compiled_says_so() -> None:
     text = "cell A(H):\n  input x[t]: (H, H)\n  input u[t]: H\n  y[t] = x[t]@u[t]\n  output y\n"
     with pytest.raises(CellError, match="E7"):
         compile_system(bound(dsl.parse(text)), ("y",), "float32").plans.forward(("y",), False)
+
+
+def test_an_axis_may_have_any_name() -> None:
+    text = "cell A(D, H):\n  input x[{0}]: D\n  state h[{0}]: H = 0\n  param V, W ~ glorot\n" + (
+        "  h[{0}] = tanh(V@x[{0}] + W@h[{0}-1])\n  y[{0}] = h[{0}]*{0}\n  output y\n"
+    )
+    for name in ("b", "j", "row", "exp"):
+        assert disagreement(bound(dsl.parse(text.format(name)))) < 1e-11
