@@ -283,15 +283,20 @@ class Derivation:
         boundary = stream.boundary
         if boundary is None or not index or not any(n in self.active for n in names_in(boundary)):
             return
-        conditions: list[Symbol] = []
-        for one, axis in zip(index, stream.axes, strict=True):
-            conditions += misses(one, axis, *inside(one, axis, self.system.axes, self.values))
-        if not conditions:
-            return
         axes = tuple(dict.fromkeys(i.axis for i in index if i.axis is not None))
-        missed = [apply("where", condition, value, ZERO) for condition in conditions]
         per_sequence = Kind((), stream.shape, "real", False)
-        total = [self.fit(m, Kind(axes, stream.shape, "real", False), per_sequence) for m in missed]
+        counted: list[Symbol] = []  # a read that misses on two axes is one read
+        total: list[Symbol] = []
+        for one, axis in zip(index, stream.axes, strict=True):
+            conditions = misses(one, axis, *inside(one, axis, self.system.axes, self.values))
+            for condition in conditions:
+                missed = apply("where", condition, value, ZERO)
+                for earlier in counted:
+                    missed = apply("where", earlier, ZERO, missed)
+                total.append(self.fit(missed, Kind(axes, stream.shape, "real", False), per_sequence))
+            counted += conditions
+        if not total:
+            return
         bar = self.define(f"{name}_start_bar", (), stream.shape)
         self.equations[bar] = add_all(total)
         self._pass_through(boundary, self.fit(self.at_home(bar), per_sequence, self.kinds.of(boundary)))
