@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from dsl.system.dims import Dim
 from dsl.system.indices import inside
 from dsl.system.kinds import Kind, Kinds, named_axis
-from dsl.system.messages import Collected, Irreversible, add_all, follows, inverse, move, size_value, terms_of
+from dsl.system.messages import Collected, Irreversible, add_all, captures, follows, inverse, move, size_value, terms_of
 from dsl.system.messages import outside as misses
 from dsl.system.printing import index_tree
 from dsl.system.rules import cotangents
@@ -356,10 +356,12 @@ class Derivation:
                 self.system.source or Source(""),
             ) from None
         moved_axes = tuple(a for a in ways[0].indices)
+        targets = {i.axis for w in ways for i in w.indices.values()}
         rest: list[Symbol] = []
         arrivals: list[Symbol] = []
         for part in message.parts:
-            if moved_axes and follows(part, moved_axes, self.kinds, frozenset(self.zero_outside)):
+            linear = moved_axes and follows(part, moved_axes, self.kinds, frozenset(self.zero_outside))
+            if linear and not captures(part, ways):
                 arrivals += [self._conditioned(move(part, w.indices), w.conditions) for w in ways]
             else:
                 rest.append(part)

@@ -188,6 +188,12 @@ def _linearity(node: Symbol, args: list[str], axes: Sequence[str], zero_outside:
     return "no"
 
 
+def captures(term: Symbol, ways: Sequence[Collected]) -> bool:
+    """Whether a reduction inside the term binds an axis of the indices it would be read at."""
+    goals = {i.axis for way in ways for i in way.indices.values()}
+    return any(binds(node) in goals for node in postorder([term]) if binds(node) is not None)
+
+
 def move(term: Symbol, indices: Mapping[str, Index]) -> Symbol:
     """Read every stream of a term at other steps."""
 
