@@ -272,8 +272,7 @@ def compiled(p: Prepared, loss: str) -> tuple[dict[str, Any], dict[str, np.ndarr
     """Values and gradients by generated code; the backward pass twice, since a run may be asked again."""
     engine = compile_system(p.system, (loss,), "float64")
     inputs, names = p.params | p.inputs, tuple(p.system.equations)
-    values, _ = engine.forward(inputs, p.lengths, p.batch, names, record=False)
-    _, saved = engine.forward(inputs, p.lengths, p.batch, (loss,), record=True)
+    values, saved = engine.forward(inputs, p.lengths, p.batch, names, record=True)
     wrt, cotangent = tuple(p.floats), {loss: np.full(p.batch, 1 / p.batch)}
     first, again = engine.backward(saved, cotangent, wrt), engine.backward(saved, cotangent, wrt)
     same = {n: n for n in p.floats if n in first}
