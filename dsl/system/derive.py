@@ -356,7 +356,6 @@ class Derivation:
                 self.system.source or Source(""),
             ) from None
         moved_axes = tuple(a for a in ways[0].indices)
-        targets = {i.axis for w in ways for i in w.indices.values()}
         rest: list[Symbol] = []
         arrivals: list[Symbol] = []
         for part in message.parts:
