@@ -101,7 +101,6 @@ for _name, (_primitive, _new) in PARTIALS.items():
 # ---------------------------------------------------------------- rules
 
 RULES: dict[str, tuple[str, Callable[..., Any]]] = {
-    "abs_slope_one": ("abs", lambda r, g, y, x: (g,)),
     "matvec_not_transposed": ("matvec", lambda r, g, y, W, x: (r[0], op["matvec"](W, g))),
     "matvec_weight_gradient_transposed": ("matvec", lambda r, g, y, W, x: (op["transpose"](r[0]), r[1])),
     "matvec_gradient_scaled_by_a_thousandth": ("matvec", lambda r, g, y, W, x: (1.001 * r[0], r[1])),
@@ -371,3 +370,21 @@ def adam_without_bias_correction() -> None:
 @mutant
 def clipping_does_nothing() -> None:
     everywhere(tg.clip_by_norm, lambda grads, limit: 0.0)
+
+
+# ---------------------------------------------------------------- generated code (compiled by `suite.py`: slow)
+
+KERNELS = {
+    "kernel_tanh_is_sigmoid": ("tanh", "sigmoid({0})"),
+    "kernel_sigmoid_scaled_by_a_thousandth": ("sigmoid", "(1.001 * sigmoid({0}))"),
+    "kernel_sub_adds": ("sub", "({0} + {1})"),
+}
+
+
+def kernel(name: str, template: str) -> None:
+    assert op[name].kernel, name
+    op[name].kernel = template
+
+
+for _name, (_primitive, _template) in KERNELS.items():
+    MUTANTS[_name] = lambda primitive=_primitive, template=_template: kernel(primitive, template)

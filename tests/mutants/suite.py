@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from tests.mutants.mutants import MUTANTS
+from tests.mutants.mutants import KERNELS, MUTANTS
 
 SMOOTH = """
 cell Smooth(D, H):
@@ -42,7 +42,8 @@ CELLS = {
         {"t": [2, 4]},
     ),
     "attention": (
-        "cell Attend(H):\n  input q[s]: H = 0\n  input x[t]: H\n  state d[t]: H = last(q)\n  param W, U: (H, H) ~ glorot\n"
+        "cell Attend(H):\n  input q[s]: H = 0\n  input x[t]: H\n  state d[t]: H = last(q)\n"
+        "  param W, U: (H, H) ~ glorot\n"
         "  param v: H = 0\n  time u: len(t)//2\n  e[t,s] = v@tanh(W@d[t-1] + U@q[s])\n  a[t,s] = softmax[s](e[t,s])\n"
         "  c[t] = sum[s](a[t,s]*q[s])\n  d[t] = tanh(c[t] + x[t])\n  z[u] = d[2*u] + d[2*u+1]*d[len(t)-1-u]\n"
         "  loss cost = mean[t](v@d[t]) + sum[u](v@z[u]) + mean[s](v@q[s])\n",
@@ -123,6 +124,26 @@ def check_optimizers() -> None:
     np.testing.assert_allclose(grads["w"], [0.6, 0.8], rtol=1e-9)
 
 
+GATED = """
+cell Gated(D, H):
+  input x[t]: D
+  state h[t]: H = 0
+  param V, W, P, Q ~ glorot
+  param v: H = 0
+  z[t] = sigmoid(P@x[t] + Q@h[t-1])
+  h[t] = z[t]*h[t-1] + (v - z[t])*tanh(V@x[t] + W@h[t-1])
+  loss cost = mean[t](v@h[t])
+"""
+
+
+def check_compiled() -> None:
+    """One gated cell through generated code."""
+    from tests.differential.check import check
+    from tests.differential.generator import Case
+
+    check(Case(0, GATED, {"D": 2, "H": 3}, {"t": [3, 2]}), ("compiled",))
+
+
 CHECKS = (check_library, check_cells, check_optimizers)
 
 
@@ -133,13 +154,11 @@ def main(name: str) -> int:
     except Exception as error:  # what it changes is not there any more: bring the mutant up to date
         print(f"cannot be applied: {type(error).__name__}: {error}")
         return 2
-    for check in CHECKS:
+    for check in (check_compiled,) if name in KERNELS else CHECKS:
         try:
             check()
         except Exception as error:  # any failure rejects
-            print(
-                f"rejected: {check.__name__}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            )
+            print(f"rejected: {check.__name__}: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
             return 1
     return 0
 

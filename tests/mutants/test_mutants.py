@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.mutants import suite
-from tests.mutants.mutants import MUTANTS
+from tests.mutants.mutants import KERNELS, MUTANTS
 
 # a fork starts with everything imported; where there is none, a fresh interpreter imports it again
 CONTEXT = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
@@ -30,8 +30,9 @@ def _run(name: str) -> None:
 
 def test_the_code_as_it_is_passes():
     assert suite.main("") == 0
+    suite.check_compiled()
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in KERNELS)) for n in MUTANTS])
 def test_rejected(name):
     assert verdict(name) == 1, f"the suite accepts {name}"
