@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_seq import functions, initializers, layers, linalg, losses, ops, optim, shapes
+from tinygrad_seq.ctc import ctc_loss
 from tinygrad_seq.errors import AnomalyError, GradientError
 from tinygrad_seq.explain import explain
 from tinygrad_seq.functions import *  # noqa: F403
@@ -63,6 +64,7 @@ __all__ = [  # noqa: F405
     "Tensor",
     "check_grads",
     "clip_by_norm",
+    "ctc_loss",
     "custom_node",
     "einsum",
     "detect_anomaly",

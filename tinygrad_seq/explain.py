@@ -11,6 +11,7 @@ from tinygrad_seq.primitive import REGISTRY, Primitive
 from tinygrad_seq.symbol import Symbol, lift, postorder, text
 
 _RANK = {"add": 1, "sub": 1, "neg": 2, "mul": 3, "matvec": 4, "matmul": 4, "outer": 4, "power": 6}
+_CONVOLUTION: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "permute_dims": {"axes": (1, 0)},
     "part": {"start": 0, "size": 1},
@@ -28,6 +29,8 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "scatter_add": {"key": "key"},
     "fill": {"dims": (3,)},
     "astype": {"dtype": "float32"},
+    **dict.fromkeys(("conv2d", "conv2d_input", "conv2d_weight"), _CONVOLUTION),
+    **dict.fromkeys(("windows", "overlap_add"), _CONVOLUTION | {"kernel": (2, 2)}),
     "einsum": {"spec": "ij,jk->ik"},
     "polygamma": {"n": 1},
 }

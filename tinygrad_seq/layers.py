@@ -1,4 +1,7 @@
-"""Layers: functions of an input and parameters. Composed of primitives; no derivative is written here."""
+"""Layers: functions of an input and parameters. Composed of primitives; no derivative is written here.
+
+Convolutions and pooling take PyTorch's layout, (B, C, H, W) or (B, C, L), and weights (O, C/groups, kh, kw).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.functions import mean
+from tinygrad_seq.functions import max, mean
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.shapes import as_array, take
+from tinygrad_seq.shapes import as_array, expand_dims, squeeze, take
 
-__all__ = ["dropout", "embedding", "layer_norm", "rms_norm"]
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
+    "dropout",
+    "embedding",
+    "layer_norm",
+    "max_pool1d",
+    "max_pool2d",
+    "rms_norm",
+]
+
+Pair = int | tuple[int, int]
 
 _op = REGISTRY
 
@@ -48,3 +65,100 @@ def dropout(x: Any, rate: float, /, *, rng: np.random.Generator | int | None, tr
         return x
     kept = np.random.default_rng(rng).random(x.shape, np.float32) >= rate
     return _op["where"](kept, x * (1 / (1 - rate)), 0)
+
+
+# ---------------------------------------------------------------- convolution
+
+
+def _pair(value: Pair, least: int, what: str) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int | np.integer) else tuple(int(v) for v in value)
+    if len(pair) != 2 or any(v < least for v in pair):
+        raise ValueError(f"{what} is a number of at least {least}, or one for each axis, not {value!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def _options(stride: Pair, padding: Pair, dilation: Pair) -> dict[str, tuple[int, int]]:
+    return {
+        "stride": _pair(stride, 1, "the stride"),
+        "padding": _pair(padding, 0, "the padding"),
+        "dilation": _pair(dilation, 1, "the dilation"),
+    }
+
+
+def _row(value: int) -> tuple[int, int]:
+    """An option of a sequence as one of an image of height 1."""
+    return (1, value)
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    /,
+    *,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Any:
+    """Cross-correlation: (B, C, H, W) and (O, C/groups, kh, kw) give (B, O, oh, ow); bias (O,)."""
+    y = _op["conv2d"](as_array(x), as_array(weight), **_options(stride, padding, dilation), groups=groups)
+    return y if bias is None else y + expand_dims(bias, axis=(-2, -1))
+
+
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, /, *, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Any:
+    """Cross-correlation of sequences: (B, C, L) and (O, C/groups, k) give (B, O, l); bias (O,)."""
+    image, kernel = expand_dims(x, axis=-2), expand_dims(weight, axis=-2)
+    options = {"stride": _row(stride), "padding": (0, padding), "dilation": _row(dilation)}
+    return squeeze(conv2d(image, kernel, bias, **options, groups=groups), axis=-2)
+
+
+def conv_transpose2d(
+    x: Any, weight: Any, bias: Any = None, /, *, stride: Pair = 1, padding: Pair = 0, groups: int = 1
+) -> Any:
+    """The adjoint of `conv2d` in its image: (B, O, h, w) and (O, C/groups, kh, kw) give (B, C, H, W); bias (C,)."""
+    x, weight, options = as_array(x), as_array(weight), _options(stride, padding, 1)
+    sides = [
+        (n - 1) * s - 2 * p + k
+        for n, s, p, k in zip(x.shape[2:], options["stride"], options["padding"], weight.shape[2:], strict=True)
+    ]
+    y = _op["conv2d_input"](x, weight, (x.shape[0], weight.shape[1] * groups, *sides), **options, groups=groups)
+    return y if bias is None else y + expand_dims(bias, axis=(-2, -1))
+
+
+# ---------------------------------------------------------------- pooling
+
+
+def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, fill: float) -> Any:
+    size = _pair(kernel, 1, "the window")
+    options = _options(size if stride is None else stride, padding, 1)
+    return _op["windows"](as_array(x), kernel=size, **options, fill=fill)
+
+
+def max_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0) -> Any:
+    """The maximum of each window of (B, C, H, W); padding never wins, ties share the gradient."""
+    return max(_windows(x, kernel, stride, padding, -np.inf), axis=(2, 3))
+
+
+def avg_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0) -> Any:
+    """The mean of each window of (B, C, H, W); padding counts as 0."""
+    return mean(_windows(x, kernel, stride, padding, 0.0), axis=(2, 3))
+
+
+def _pool1d(pool: Any, x: Any, kernel: int, stride: int | None, padding: int) -> Any:
+    pooled = pool(
+        expand_dims(x, axis=-2), _row(kernel), stride=_row(kernel if stride is None else stride), padding=(0, padding)
+    )
+    return squeeze(pooled, axis=-2)
+
+
+def max_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0) -> Any:
+    """The maximum of each window of (B, C, L)."""
+    return _pool1d(max_pool2d, x, kernel, stride, padding)
+
+
+def avg_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0) -> Any:
+    """The mean of each window of (B, C, L); padding counts as 0."""
+    return _pool1d(avg_pool2d, x, kernel, stride, padding)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tinygrad_seq.ops import elementwise, index, linalg, loss, matrix, reduce, shape, special, spectral
+from tinygrad_seq.ops import elementwise, index, linalg, loss, matrix, reduce, shape, special, spectral, window
 
-__all__ = ["elementwise", "index", "linalg", "loss", "matrix", "reduce", "shape", "special", "spectral"]
+__all__ = ["elementwise", "index", "linalg", "loss", "matrix", "reduce", "shape", "special", "spectral", "window"]
