@@ -10,15 +10,19 @@ import pytest
 import dsl
 from dsl.text.format import format as formatted
 from dsl.text.parse import parse
+from tests.library.recurrences import ORACLES
+from tests.library.recurrent_torch import STACKS
 
 FOLDER = Path(dsl.__file__).parent / "library"
 FILES = sorted(FOLDER.glob("*.cell"))
 CELLS = {name: path for path in FILES for name in parse(path.read_text(encoding="utf-8"), path.name).cells}
 SIZES = {"D": 3, "H": 4, "K": 5, "K_in": 6, "A": 3, "L": 2}
 FAMILIES = """
-    Elman Jordan IRNN LSTM0 LSTM LSTMTwoBias Peephole Coupled GRU GRUResetAfter MGU IndRNN Skip BiRNN BiLSTM Residual ResidualStack
+    Elman Jordan IRNN LSTM0 LSTM LSTMTwoBias Peephole Coupled GRU GRUResetAfter MGU IndRNN Skip BiRNN BiLSTM Residual
+    ResidualStack
     Pyramid Translate EncoderDecoder CharRNN Classifier ClassifierMean ClassifierMax ClassifierAttention
 """
+PUBLISHED = {*ORACLES, *STACKS}  # held against an oracle in `test_published`
 
 
 def sized(name: str) -> dict[str, int]:
@@ -48,7 +52,7 @@ def lengths_of(model: Any) -> dict[str, np.ndarray]:
 
 
 def test_the_families_are_all_there() -> None:
-    assert sorted(CELLS) == sorted(FAMILIES.split())
+    assert sorted(CELLS) == sorted({*FAMILIES.split(), *PUBLISHED})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -81,7 +85,10 @@ def test_its_adjoint_prints_as_a_cell_that_resolves(name: str) -> None:
     assert [p for p in trained if derived.gradients[p] not in again.system.equations] == []
 
 
-@pytest.mark.parametrize("name", CELLS)
+QUICK = {*FAMILIES.split(), "ClockworkRNN", "LayerNormLSTM", "MassLSTM", "RHN", "StopHead", "mLSTM", "sLSTM"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in CELLS])
 def test_both_engines_agree(name: str) -> None:
     """Values, losses and every parameter's gradient, ragged lengths, float64."""
     model = dsl.load(name).build(seed=1, dtype="float64", **sized(name))

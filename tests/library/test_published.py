@@ -1,0 +1,134 @@
+"""The published cells against oracles that share no code with the library: values, and gradients of the tape.
+
+Oracles are torchrecurrent's cells, where it has them, and NumPy loops written from the papers. Every sequence of a
+ragged batch is given to the oracle alone; gradients are compared with finite differences of the *oracle*, in a random
+direction of all parameters and inputs at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dsl
+import tinygrad_seq as tg
+from tests.library import recurrent_torch
+from tests.library.recurrences import ORACLES
+from tests.library.test_library import data, lengths_of, sized
+
+Array = np.ndarray[Any, Any]
+STEP = 1e-5
+
+
+def built(name: str, **arguments: Any) -> Any:
+    """A float64 model whose every parameter is moved off its start: zeros hide transposed and missing terms."""
+    model = dsl.load(name).build(seed=2, dtype="float64", **{**sized(name), **arguments})
+    for place, parameter in enumerate(model.params.values()):
+        parameter.data[...] += np.random.default_rng(place).normal(0, 0.4, parameter.shape)
+    return model
+
+
+def expected(model: Any, oracle: Callable[..., Any], streams: dict[str, Array], params: dict[str, Array]) -> Array:
+    """What the oracle says, one sequence at a time: outputs with zeros behind their ends, or a mean loss."""
+    lengths = lengths_of(model)
+    found = []
+    for b in range(3):
+        one = {}
+        for n, v in streams.items():
+            axes = model.system.streams[n].axes
+            one[n] = v[: int(lengths[axes[0]][b]), b] if axes else v[b]
+        found.append(oracle(one, params))
+    if not np.ndim(found[0]):
+        return np.asarray(np.mean(found))
+    padded = np.zeros((max(len(f) for f in found), 3, *found[0].shape[1:]))
+    for b, f in enumerate(found):
+        padded[: len(f), b] = f
+    return padded
+
+
+def compare(name: str, oracle: Callable[..., Any], engine: str = "tape", **arguments: Any) -> None:
+    """Values to 1e-9 and the derivative along one random direction to 1e-6."""
+    model = built(name, **arguments)
+    streams, params = data(model, lengths_of(model)), {n: p.numpy().copy() for n, p in model.params.items()}
+    observed = model.system.outputs[0] if model.system.outputs else model.system.losses[0]
+    fed = {n: v if v.dtype.kind == "i" else tg.tensor(v, requires_grad=True) for n, v in streams.items()}
+    value = model(**fed, lengths=lengths_of(model), engine=engine)[observed]
+    wanted = expected(model, oracle, streams, params)
+    got = value.numpy().reshape(wanted.shape)  # torch's scalars have a feature axis
+    np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9, err_msg=f"{name}.{observed}")
+
+    random = np.random.default_rng(3)
+    weights = random.normal(size=wanted.shape)
+    tg.sum(value * weights.reshape(value.shape)).backward()
+    leaves = {n: p for n, p in model.params.items() if p.requires_grad} | {
+        n: v for n, v in fed.items() if isinstance(v, tg.Tensor)
+    }
+    along = {n: random.normal(size=v.shape) for n, v in leaves.items()}
+    slope = sum(float((v.grad.numpy() * along[n]).sum()) for n, v in leaves.items() if v.grad is not None)
+
+    def moved(by: float) -> float:
+        x = {n: v + by * along[n] if n in along else v for n, v in streams.items()}
+        p = {n: v + by * along[n] if n in along else v for n, v in params.items()}
+        return float((weights * expected(model, oracle, x, p)).sum())
+
+    difference = (8 * (moved(STEP) - moved(-STEP)) - moved(2 * STEP) + moved(-2 * STEP)) / (12 * STEP)
+    assert slope == pytest.approx(difference, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_cell_is_what_its_paper_says(name: str) -> None:
+    compare(name, ORACLES[name])
+
+
+@pytest.mark.parametrize("name", recurrent_torch.STACKS)
+def test_a_cell_is_what_torchrecurrent_computes(name: str) -> None:
+    pytest.importorskip("torchrecurrent")
+    sizes = sized(name)
+    compare(name, recurrent_torch.oracle(name, sizes.get("D", sizes["H"]), sizes["H"]))
+
+
+# ------------------------------------------------------------------ what the papers promise
+
+
+@pytest.mark.parametrize("name", ["WordRNN", "RHN"])
+def test_one_layer_more(name: str) -> None:
+    compare(name, ORACLES[name], L=3)
+
+
+def test_mass_is_conserved() -> None:
+    """What went in is what is stored and what has left."""
+    model = built("MassLSTM")
+    streams, lengths = data(model, lengths_of(model)), lengths_of(model)
+    streams["x"] = np.abs(streams["x"])
+    run = model(**streams, lengths=lengths, engine="tape")
+    out, stored = run["h"].numpy().sum((0, 2)), run["c"].numpy()
+    for b, n in enumerate(lengths["t"]):
+        assert streams["x"][:n, b].sum() == pytest.approx(out[b] + stored[n - 1, b].sum(), rel=1e-12)
+
+
+def test_exponential_gates_stay_finite_where_the_bare_equations_do_not() -> None:
+    model = built("sLSTM")
+    streams = data(model, lengths_of(model))
+    loud = {"x": 3000 * streams["x"]}
+    with np.errstate(over="ignore", invalid="ignore"):
+        bare = ORACLES["sLSTM"]({"x": loud["x"][:4, 1]}, {n: p.numpy() for n, p in model.params.items()})
+    assert not np.isfinite(bare).all()
+    assert np.isfinite(model(**loud, lengths=lengths_of(model), engine="tape")["h"].numpy()).all()
+
+
+def test_a_slow_module_of_a_clockwork_moves_only_on_its_beat() -> None:
+    model = built("ClockworkRNN")
+    h = model(**data(model, lengths_of(model)), lengths=lengths_of(model), engine="tape")["h"].numpy()[:, 0]
+    moved = (np.diff(h, axis=0) != 0).reshape(6, 3, -1).all(2)  # between t and t + 1
+    assert moved.T.tolist() == [[True] * 6, [t % 2 == 1 for t in range(6)], [t % 4 == 3 for t in range(6)]]
+
+
+def test_chrono_gates_open_and_close_together_at_the_start() -> None:
+    params = dsl.load("ChronoLSTM", T=50).build(D=2, H=400, dtype="float64").params
+    start = params["s"].numpy()
+    assert 0 <= start.min() and np.log(45) < start.max() <= np.log(49)
+    assert not params["b_f"].numpy().any() and not params["b_i"].numpy().any()
+    assert not params["s"].requires_grad
