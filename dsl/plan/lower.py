@@ -193,7 +193,7 @@ class Lowering:
         self.placed[name] = name
         if name in self.kept or name not in self.values:
             kind = "kept" if name in self.kept else "load"
-            if kind == "load" and stream.kind not in ("input", "draw", "const", "param"):
+            if kind == "load" and stream.kind not in ("input", "draw", "noise", "const", "param"):
                 self.fail(f"the {stream.kind} `{name}`")
             definition = Definition(
                 name, kind, stream.axes, stream.shape, "category" if stream.dtype == "category" else "real"

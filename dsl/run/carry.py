@@ -33,10 +33,12 @@ the rest of the sequence, which a later call would bring. Give such a cell whole
 
 @dataclass(frozen=True)
 class State:
-    """Where sequences stand: `values` stream -> (lag, B, *features), oldest first; `clock` axis -> (B,) steps run."""
+    """Where sequences stand: `values` stream -> (lag, B, *features), oldest first; `clock` axis -> (B,) steps run;
+    `seed` of their noise, None when it was switched off."""
 
     values: Mapping[str, NDArray[Any]]
     clock: Mapping[str, NDArray[np.int64]]
+    seed: int | None = None
 
     @property
     def batch(self) -> int:
@@ -120,11 +122,13 @@ def advance(
     boundaries: Mapping[str, NDArray[Any]],
     batch: Batch,
     before: State | None,
+    seed: int | None = None,
 ) -> State:
     """The state after a run.
 
     arrays      stream -> (T, B, *features) of this run; padding is not looked at
     boundaries  stream -> (B, *features), for steps before the sequence's first
+    seed        of the run's noise
     """
     values = {}
     rows = batch.all
@@ -141,4 +145,4 @@ def advance(
     clock = {}
     for axis, length in batch.lengths.items():
         clock[axis] = length + (before.clock[axis] if before is not None else 0)
-    return State(values, clock)
+    return State(values, clock, seed)

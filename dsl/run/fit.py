@@ -25,6 +25,7 @@ from dsl.run import storage
 from dsl.run.carry import State
 from dsl.run.data import Chunk, Shuffled, Streams, Text
 from dsl.run.inputs import arrange, fed
+from dsl.run.noise import fresh
 from dsl.run.program import needed
 from dsl.run.progress import Progress
 from dsl.run.result import Run
@@ -290,6 +291,7 @@ class _Job:
         self.model, self.loss, self.train, self.held = model, loss, train, held
         self.optimizer, self.clip, self.engine = optimizer, clip, engine
         self.folder, self.options = folder, options
+        self.seed = int(options["seed"])
         self.step = 0
         self.state: State | None = None
         self.curves = Curves()
@@ -329,12 +331,22 @@ class _Job:
     def gradient(self, chunk: Chunk, before: State | None) -> tuple[float, dict[str, Any], State | None]:
         """Loss, gradients and the state behind the chunk."""
         model = self.model
+        # noise: a sequence keeps its seed from chunk to chunk, a new one gets the step's
+        seed = before.seed if before is not None and before.seed is not None else fresh(self.seed, self.step + 1)
         if self.engine != "compiled":
             (value, run), grads = model.value_and_grad(
-                loss=self.loss, lengths=chunk.lengths, state=before, engine=self.engine, has_aux=True, **chunk.data
+                loss=self.loss,
+                lengths=chunk.lengths,
+                state=before,
+                train=True,
+                seed=seed,
+                engine=self.engine,
+                has_aux=True,
+                **chunk.data,
             )
             return value, grads, run.state if self.carries else None
         data = model.arranged((), chunk.data, chunk.lengths, before)
+        model.stir(data, True, seed, before)
         held = tuple(n for n in model.held if n not in data.arrays) if self.carries else ()
         value, grads, arrays = model.gradient(self.loss, data, before, held)
         state = None
@@ -362,6 +374,7 @@ class _Job:
     def evaluate(self, chunk: Chunk, before: State | None) -> tuple[float, State | None]:
         model = self.model
         data = model.arranged((), chunk.data, chunk.lengths, before)
+        model.stir(data, False, None, before)
         held = tuple(n for n in model.held if n not in data.arrays) if self.carries else ()
         run = model.evaluate(data, (self.loss, *held), before, self.engine, outside=(self.loss,))
         return float(run[self.loss].data), run.state if self.carries else None
@@ -376,6 +389,7 @@ class _Job:
             arrays |= {f"clock/{a}": v for a, v in self.state.clock.items()}
         training = {"step": self.step, "position": self.train.position(), "options": self.options, "loss": self.loss}
         training |= {"carried": self.state is not None, "valid": self.curves.valid}
+        training |= {"noise": self.state.seed if self.state is not None else None}
         arrays["curves/loss"] = np.array(self.curves.loss)
         arrays["curves/gradient_norm"] = np.array(self.curves.gradient_norm)
         path = storage.save(self.model, self.folder / CHECKPOINT, self.optimizer, arrays=arrays, training=training)
@@ -428,7 +442,7 @@ class _Job:
         self.step = int(training["step"])
         self.train.seek(training["position"])
         if training["carried"]:
-            self.state = State(stored.under("state/"), stored.under("clock/"))
+            self.state = State(stored.under("state/"), stored.under("clock/"), training.get("noise"))
         self.curves = Curves(
             stored.tensors["curves/loss"].tolist(),
             stored.tensors["curves/gradient_norm"].tolist(),

@@ -24,12 +24,14 @@ from tinygrad_seq.tensor import Tensor
 @dataclass
 class Arranged:
     """Checked data: arrays (or tensors) by stream, lengths of the base axes, the number of sequences,
-    and whether the caller gave one sequence without a batch axis."""
+    whether the caller gave one sequence without a batch axis, and the seed that the noise among the
+    arrays was made with (None: it is the mean)."""
 
     arrays: dict[str, Any] = field(default_factory=dict)
     lengths: dict[str, Ints] = field(default_factory=dict)
     batch: int = 1
     single: bool = False
+    seed: int | None = None
 
 
 def fed(system: System) -> dict[str, Stream]:

@@ -16,6 +16,7 @@ import numpy as np
 from dsl.run.carry import State, carried
 from dsl.run.generate import Generator, generate
 from dsl.run.inputs import Arranged, arrange, expected, fed
+from dsl.run.noise import draw, fresh, numbers_of, quiet, streams_of
 from dsl.run.parameters import Parameters, table
 from dsl.run.program import Program, needed, restrict
 from dsl.run.result import Run, with_terms
@@ -75,6 +76,10 @@ class Model:
         self.symbols: tuple[str, ...] | None = None
         self.optimizer_state: dict[str, Any] | None = None  # what was saved with a restored model
         self.params = Parameters(self.system, seed, self.dtype)
+        self.noises = streams_of(self.system)
+        for stream in self.noises.values():
+            numbers_of(stream)  # a probability of 2 is told here
+        self._calls = 0  # training calls without a seed: each gets one of its own
         self.program = Program(with_terms(self.system))
         self._engines: dict[tuple[str, ...], Compiled] = {}
         self._reductions: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}  # operation and axis
@@ -113,13 +118,16 @@ class Model:
 
         lengths  axis -> (B,), or an array when the cell has one axis; a list of arrays gives its own
         state    `run.state` of an earlier call, to carry on behind it; nothing differentiates into it
-        train, seed  switch a cell's noise on and number it; without noise lines they change nothing
+        train    switch the cell's noise on; otherwise it is its mean
+        seed     of the noise: equal seeds, equal noise, on either engine and in whatever chunks. Without one a state
+                 carries its own on, and a call without state takes the next of the model's (`run.seed` tells)
         engine   "compiled": one node on the tape; "tape": every operation a node
 
         Computed at once is every output and loss that the given data suffices for. Errors: ValueError naming the
         stream, what was expected and what was given; CellError for a state given to a cell that cannot carry on.
         """
         data = self.arranged(args, streams, lengths, state)
+        self.stir(data, train, seed, state)
         names = self._computable(data)
         if not names:
             lacking = self._lacking(data)
@@ -155,6 +163,19 @@ class Model:
         if state is not None:
             self._check_state(state, data)
         return data
+
+    def stir(self, data: Arranged, train: bool, seed: int | None, state: State | None = None) -> None:
+        """Put the cell's noise among the data of a call."""
+        if not self.noises:
+            return
+        if train and seed is None:
+            seed = state.seed if state is not None else None
+            if seed is None:
+                self._calls += 1
+                seed = fresh(self.seed, self._calls)
+        data.seed = int(seed) if train and seed is not None else None
+        clock = state.clock if state is not None else None
+        data.arrays |= draw(self.system, self.noises, data, clock, self.dtype)
 
     def _check_state(self, state: State, data: Arranged) -> None:
         held = self.held
@@ -221,7 +242,7 @@ class Model:
     @cached_property
     def generator(self) -> Generator:
         """The system on the generation schedule."""
-        return Generator(self.system)
+        return Generator(quiet(self.system))
 
     def _run(self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str) -> Run:
         if engine not in ENGINES:
@@ -326,11 +347,13 @@ class Model:
 
         loss   the name of a loss (its batch mean), or a function of the run that gives a scalar Tensor; when the
                cell has one loss it need not be named
+        train, seed   as in a call
 
         Gradients are arrays of the parameters' shape and dtype; `.grad` of the parameters stays untouched.
         """
         loss = loss if callable(loss) else self.loss_name(loss)
         data = self.arranged(args, streams, lengths, state)
+        self.stir(data, train, seed, state)
         if callable(loss) or engine != "compiled":
             return self._by_tape(loss, data, state, engine, has_aux)
         missing = self._missing(loss, data)

@@ -73,6 +73,8 @@ class Run:
     run.steps["nll"]        the terms of its outer sum or mean over time, (T, B)
     run.state               what the next call needs to carry on
     run.lengths             steps of each sequence, by axis
+    run.seed                of its noise, None when there was none: the same call with this seed is the same run
+    run.system, run.before  the system that ran, the state it started from
     """
 
     def __init__(
@@ -91,6 +93,21 @@ class Run:
         self._state: State | None = None
         self.each: Mapping[str, Tensor] = _Lazy(self._one_a_sequence, model.system.losses)
         self.steps: Mapping[str, Tensor] = _Lazy(self._terms, model.system.losses)
+
+    @property
+    def system(self) -> System:
+        """The system that ran, sizes settled."""
+        return self._model.system
+
+    @property
+    def before(self) -> State | None:
+        """The state it carried on from; None when its sequences began here."""
+        return self._before
+
+    @property
+    def seed(self) -> int | None:
+        """Of its noise; None when that was the mean, or the cell has none."""
+        return self._data.seed
 
     @property
     def lengths(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -184,7 +201,13 @@ class Run:
                 for n in held
             }
             self._state = advance(
-                self._model.system, held, arrays, self.boundaries(held), self.literal.batch, self._before
+                self._model.system,
+                held,
+                arrays,
+                self.boundaries(held),
+                self.literal.batch,
+                self._before,
+                self._data.seed,
             )
         return self._state
 
