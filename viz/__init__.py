@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from viz.drawing import Drawing
+    from viz.pages.page import Page
+    from viz.pages.stepper import stepper
     from viz.views.bptt import bptt
     from viz.views.cell import cell
     from viz.views.curves import curves
@@ -23,16 +25,30 @@ if TYPE_CHECKING:
 _HOMES = {
     "Drawing": "viz.drawing",
     "LayoutError": "viz.worker",
+    "Page": "viz.pages.page",
     "bptt": "viz.views.bptt",
     "cell": "viz.views.cell",
     "curves": "viz.views.curves",
     "folded": "viz.views.folded",
     "gradient_flow": "viz.views.gradient_flow",
+    "stepper": "viz.pages.stepper",
     "tape": "viz.views.tape",
     "unrolled": "viz.views.unrolled",
 }
 
-__all__ = ["Drawing", "LayoutError", "bptt", "cell", "curves", "folded", "gradient_flow", "tape", "unrolled"]
+__all__ = [
+    "Drawing",
+    "LayoutError",
+    "Page",
+    "bptt",
+    "cell",
+    "curves",
+    "folded",
+    "gradient_flow",
+    "stepper",
+    "tape",
+    "unrolled",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -108,7 +108,7 @@ def default_width(classes: Sequence[str]) -> float:
     return 2.0 if "state-b" in classes else 1.5
 
 
-def piece(p: Piece, halo: bool) -> str:
+def piece(p: Piece, halo: bool, both_ways: bool = False) -> str:
     width = p.width if p.width is not None else default_width(p.classes)
     arrow = p.tail if p.backward else p.head
     way = list(reversed(p.points)) if p.backward else p.points
@@ -122,6 +122,8 @@ def piece(p: Piece, halo: bool) -> str:
     out.append(f'<path class="wire{dash}" d="{data}"{style}/>')
     if arrow:
         out.append(head(way, width))
+    if both_ways and p.tail:
+        out.append(head(list(reversed(way)), width).replace('class="head"', 'class="head back"'))
     out.append("</g>")
     return "".join(out)
 
@@ -165,15 +167,38 @@ def _signed(pill: Pill) -> theme.Label:
 
 def write(scene: Scene) -> str:
     """The whole SVG document."""
-    x, y, w, h = scene.bounds
+    _, _, w, h = scene.bounds
     box = " ".join(coordinate(v) for v in scene.bounds)
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="tg" role="img" aria-label="{escape(scene.title)}" '
         f'viewBox="{box}" width="{coordinate(w)}" height="{coordinate(h)}">',
         f"<title>{escape(scene.title)}</title>",
         f"<style>{theme.css()}</style>",
-        rect(x, y, w, h, "surface"),
     ]
+    out += _body(scene)
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
+
+
+def inline(scene: Scene, prefix: str = "", both_ways: bool = False, role: str = "img") -> str:
+    """The picture as an element of a page, which brings the style sheet; `prefix` keeps ids apart.
+
+    With `both_ways` every wire carries a second arrowhead at its beginning, class "back", for gradients.
+    """
+    box = " ".join(coordinate(v) for v in scene.bounds)
+    _, _, w, h = scene.bounds
+    body = "\n".join(_body(scene, both_ways))
+    if prefix:
+        body = body.replace(' id="', f' id="{prefix}').replace(' href="#', f' href="#{prefix}')
+    return (
+        f'<svg class="tg" role="{role}" aria-label="{escape(scene.title)}" viewBox="{box}" '
+        f'width="{coordinate(w)}" height="{coordinate(h)}">\n{body}\n</svg>'
+    )
+
+
+def _body(scene: Scene, both_ways: bool = False) -> list[str]:
+    x, y, w, h = scene.bounds
+    out = [rect(x, y, w, h, "surface")]
     for panel in scene.panels:
         out.append(rect(panel.x, panel.y, panel.width, panel.height, "panel", 12))
         out.append(text(panel.x + 12, panel.y + 14, theme.label(panel.label), 11.5, "start", "muted"))
@@ -182,16 +207,16 @@ def write(scene: Scene) -> str:
         out.append(f'<path class="gap" d="{ends}"/>')
     equation = {m.node.key: m.node.equation for m in scene.marks}
     for p in sorted(scene.pieces, key=lambda p: p.order):
-        out.append(_linked(scene, equation.get(p.reads[0].wire.target) if p.reads else None, piece(p, halo=p.halo)))
+        out.append(
+            _linked(scene, equation.get(p.reads[0].wire.target) if p.reads else None, piece(p, p.halo, both_ways))
+        )
     out += [_linked(scene, m.node.equation, mark(m)) for m in scene.marks]
     for p in scene.pieces:
         if p.number and p.number_at:
             out.append(text(*p.number_at, (theme.Span(p.number),), 10.5, p.anchor, "number"))
     for t in scene.texts:
         out.append(text(t.x, t.y, t.label, t.size, t.anchor, t.classes))
-    out += scene.extra
-    out.append("</svg>")
-    return "\n".join(out) + "\n"
+    return out + scene.extra
 
 
 def _linked(scene: Scene, equation: str | None, body: str) -> str:

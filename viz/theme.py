@@ -183,6 +183,6 @@ def number(value: float) -> str:
     exponent = math.floor(math.log10(abs(value)))
     if -4 < exponent < 4:
         text = f"{value:.{max(0, 2 - exponent)}f}"
-        return text[1:] if text.startswith("0.") else text
+        return text.replace("0.", ".", 1).replace("-", "−") if abs(value) < 1 else text.replace("-", "−")
     mantissa, power = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(power)}"
+    return f"{mantissa}e{int(power)}".replace("-", "−")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dsl.system.printing import to_tree
 from dsl.system.system import System
+from dsl.text.format import format as format_tree
+from dsl.text.tree import Loss
 from viz import svg, theme
 from viz.compose import compose
 from viz.drawing import Drawing
@@ -25,8 +28,8 @@ def cell(subject: Any, **arguments: Any) -> Drawing:
     return Drawing(scene)
 
 
-def _lines(system: System) -> list[tuple[str, str]]:
-    """Each drawn equation with its source line; copies of one cell share a line."""
+def equation_lines(system: System) -> list[tuple[str, str]]:
+    """Each equation with its source line; one that comes out of a `use` is printed, its copy's prefix left off."""
     found: dict[str, str] = {}
     for name in system.equations:
         span = system.spans.get(name)
@@ -38,13 +41,24 @@ def _lines(system: System) -> list[tuple[str, str]]:
         line = text[start : len(text) if end < 0 else end].split("#")[0].strip()
         if line:
             found[name] = line
-    return list(found.items())
+    uses = {name for name, line in found.items() if line.split(None, 1)[0] == "use"}
+    missing = uses | {n for n in system.equations if n not in found}
+    if not missing:
+        return list(found.items())
+    for statement in to_tree(system).body:
+        name = (
+            statement.name if isinstance(statement, Loss) else getattr(getattr(statement, "target", None), "name", "")
+        )
+        if name in missing:
+            line = " ".join(format_tree(statement).split())
+            found[name] = line.replace(name.rpartition(".")[0] + ".", "") if "." in name else line
+    return [(n, found[n]) for n in system.equations if n in found]
 
 
 def _equations(scene: Scene, system: System) -> None:
     """Write the lines below the picture, each with the id that the marks link to."""
     x, y, w, h = scene.bounds
-    lines = _lines(system)
+    lines = equation_lines(system)
     seen: dict[str, str] = {}
     at = y + h + 6
     for name, line in lines:

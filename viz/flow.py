@@ -1,0 +1,167 @@
+"""A trace laid over a drawing: which operations each drawn node stands for, which tape edges each wire.
+
+Works for cells over any number of time axes, since the tape has no axes: whatever flows between two drawn
+nodes is a sum of messages along edges of the tape. Knows no colours and places nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from dsl.system.system import Read as SystemRead
+from tinygrad_seq.symbol import Symbol
+from viz.graph import Graph, Node, Wire
+from viz.scene import Mark, Piece
+from viz.trace import Pass, Steps, Trace
+
+Array = np.ndarray[Any, Any]
+Link = tuple[int, int]  # an operation of the trace and which of its operands; operand -1: its own result
+
+
+class Flow:
+    """`trace` seen through `graph`."""
+
+    def __init__(self, graph: Graph, trace: Trace) -> None:
+        self.graph, self.trace = graph, trace
+        self.owned = {key: _owned(node) for key, node in graph.nodes.items()}
+        self._links: dict[tuple[Wire, int | None, int | None], list[Link]] = {}
+
+    # ------------------------------------------------------------ nodes
+
+    def result(self, node: Node, step: int | None) -> list[int]:
+        """The operations whose values a drawn node shows at a step of its lane, one for each step of its other axes."""
+        if node.stream is not None and (node.kind in ("state", "chip") or node.symbol is None):
+            at = None if step is None else step + (node.lag if node.kind == "chip" else 0)
+            return self.stream(node.stream, at)
+        if node.symbol is None or node.equation is None:
+            return []
+        return [ops[-1] for ops in self._places(node, node.symbol, step)]
+
+    def stream(self, name: str, step: int | None) -> list[int]:
+        """The operations that are a stream's values at a step of its first axis."""
+        return [
+            k for (n, steps), k in self.trace.streams.items() if n == name and (not steps or step in (None, steps[0]))
+        ]
+
+    def operations(self, node: Node, step: int | None) -> list[int]:
+        """All operations inside a drawn node at a step."""
+        if node.kind in ("state", "chip"):
+            return self.result(node, step)
+        found = {k for s in self.owned[node.key] for ops in self._places(node, s, step) for k in ops}
+        return sorted(found)
+
+    def of_mark(self, mark: Mark) -> list[int]:
+        return self.operations(mark.node, mark.step)
+
+    def _places(self, node: Node, symbol: Symbol, step: int | None) -> list[range]:
+        if node.equation is None:
+            return []
+        at = {node.lane: step} if node.lane and step is not None else {}
+        return self.trace.expression(node.equation, symbol, at)
+
+    # ------------------------------------------------------------ wires
+
+    def links(self, wire: Wire, step: int | None, source: int | None = None) -> list[Link]:
+        """The tape's edges that a wire stands for, into its target at `step` (from its source at step `source`)."""
+        key = (wire, step, source)
+        if key not in self._links:
+            self._links[key] = self._find(wire, step, source)
+        return self._links[key]
+
+    def _find(self, wire: Wire, step: int | None, source: int | None) -> list[Link]:
+        target = self.graph.nodes[wire.target]
+        if target.kind == "state":
+            return [(k, -1) for k in self.result(target, step)]
+        if not target.sockets:
+            return []
+        socket = target.sockets[wire.socket]
+        operand = socket.operand
+        if operand is None:
+            return []
+        found: dict[int, list[int]] = {}
+        for consumer in self._consumers(target, wire.socket):
+            for ops in self._places(target, consumer, step):
+                for k in ops:
+                    for n, j in enumerate(self.trace.ops[k].inputs):
+                        if j is not None and j not in ops and self._is(j, operand, wire, source):
+                            found.setdefault(k, []).append(n)
+        twins = [i for i, s in enumerate(target.sockets) if s.operand is operand and s.term is socket.term]
+        if len(twins) > 1:
+            turn = twins.index(wire.socket)
+            return [(k, places[turn % len(places)]) for k, places in found.items()]
+        return [(k, n) for k, places in found.items() for n in places]
+
+    def _consumers(self, target: Node, socket: int) -> list[Symbol]:
+        mine = target.sockets[socket]
+        if mine.term is not None and mine.term is not mine.operand:
+            return [mine.term]
+        others = {s.term for s in target.sockets if s.term is not s.operand}
+        return [s for s in self.owned[target.key] if s not in others and any(a is mine.operand for a in s.args)]
+
+    def _is(self, j: int, operand: Symbol, wire: Wire, source: int | None) -> bool:
+        op = self.trace.ops[j]
+        if isinstance(operand.leaf, SystemRead):
+            if op.stream is None or op.stream[0] != operand.leaf.name:
+                return False
+            return source is None or not op.stream[1] or self._step(op.stream[1], wire) == source
+        return op.symbol is operand and (
+            source is None or op.at.get(self.graph.nodes[wire.source].lane, source) == source
+        )
+
+    def _step(self, steps: Steps, wire: Wire) -> int:
+        node = self.graph.nodes[wire.source]
+        return steps[0] - (node.lag if node.kind == "chip" else 0)
+
+    def shares(self, parameter: str) -> dict[int, list[Link]]:
+        """For each step, the tape's edges into a parameter: step of the equation's first axis -> edges."""
+        leaf = next((k for k, op in enumerate(self.trace.ops) if op.is_leaf and op.label == parameter), None)
+        found: dict[int, list[Link]] = {}
+        for k, op in enumerate(self.trace.ops):
+            for n, j in enumerate(op.inputs):
+                if j is not None and j == leaf:
+                    found.setdefault(next(iter(op.at.values()), 0), []).append((k, n))
+        return found
+
+    # ------------------------------------------------------------ sizes
+
+    def message(self, done: Pass, links: Iterable[Link]) -> Array | None:
+        """What flows along tape edges together: summed where they end in the same value, else one behind the other."""
+        by_end: dict[int, Array] = {}
+        for k, n in links:
+            g = done.adjoints.get(k) if n < 0 else done.messages.get((k, n))
+            if g is None:
+                continue
+            end = k if n < 0 else self.trace.ops[k].inputs[n]
+            assert end is not None
+            by_end[end] = g if end not in by_end else by_end[end] + g
+        if not by_end:
+            return None
+        parts = list(by_end.values())
+        return parts[0] if len(parts) == 1 else np.concatenate([np.ravel(p) for p in parts])
+
+    def along(self, piece: Piece) -> list[Link]:
+        """The tape's edges of all reads that pass along a piece."""
+        seen: dict[Link, None] = {}
+        for read in piece.reads:
+            crossing = read.wire.relation != "step"
+            seen.update(dict.fromkeys(self.links(read.wire, read.target_step, read.source_step if crossing else None)))
+        return list(seen)
+
+
+def _owned(node: Node) -> list[Symbol]:
+    """The parts of an equation that are inside a drawn node: from its symbol down to its sockets' operands."""
+    if node.symbol is None:
+        return []
+    ends = {s.operand for s in node.sockets if s.operand is not None}
+    found: dict[Symbol, None] = {}
+    stack = [node.symbol]
+    while stack:
+        symbol = stack.pop()
+        if symbol in found or symbol.op is None or (symbol in ends and symbol is not node.symbol):
+            continue
+        found[symbol] = None
+        stack.extend(symbol.args)
+    return list(found)
