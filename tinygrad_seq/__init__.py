@@ -17,11 +17,13 @@ from tinygrad_seq.explain import explain
 from tinygrad_seq.functions import *  # noqa: F403
 from tinygrad_seq.gradcheck import check_grads
 from tinygrad_seq.layers import *  # noqa: F403
-from tinygrad_seq.linalg import einsum, outer, tensordot, trace, tril, triu, vecdot
+from tinygrad_seq.linalg import einsum, outer, tensordot, tril, triu, vecdot
 from tinygrad_seq.losses import *  # noqa: F403
 from tinygrad_seq.optim import clip_by_norm
 from tinygrad_seq.primitive import REGISTRY, Primitive, elementwise
+from tinygrad_seq.program import Program, trace
 from tinygrad_seq.shapes import *  # noqa: F403
+from tinygrad_seq.study import Tape
 from tinygrad_seq.tape import custom_node
 from tinygrad_seq.tensor import Tensor, tensor
 from tinygrad_seq.transforms import (
@@ -61,6 +63,8 @@ __all__ = [  # noqa: F405
     "AnomalyError",
     "GradientError",
     "Primitive",
+    "Program",
+    "Tape",
     "Tensor",
     "check_grads",
     "clip_by_norm",

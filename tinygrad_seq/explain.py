@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tinygrad_seq.derivative import Slot, argument_names, expressions
+from tinygrad_seq.examples import example
+from tinygrad_seq.gradcheck import difference
 from tinygrad_seq.ops.elementwise import KINKS
 from tinygrad_seq.primitive import REGISTRY, Primitive
 from tinygrad_seq.symbol import Symbol, lift, postorder, text
+from tinygrad_seq.transforms import vjp
 
 _RANK = {"add": 1, "sub": 1, "neg": 2, "mul": 3, "matvec": 4, "matmul": 4, "outer": 4, "power": 6}
-_CONVOLUTION: dict[str, Any] = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
-_EXAMPLES: dict[str, dict[str, Any]] = {
-    "permute_dims": {"axes": (1, 0)},
-    "part": {"start": 0, "size": 1},
-    "embed": {"start": 0, "size": 1},
-    "expand": {"axis": -1},
-    "squeeze": {"axis": -1},
-    "piece": {"which": 0},
-    "place": {"which": 0},
-    "sum": {"axis": -1},
-    "mean": {"axis": -1},
-    "max": {"axis": -1},
-    "min": {"axis": -1},
-    "logsumexp": {"axis": -1},
-    "getitem": {"key": "key"},
-    "scatter_add": {"key": "key"},
-    "fill": {"dims": (3,)},
-    "astype": {"dtype": "float32"},
-    **dict.fromkeys(("conv2d", "conv2d_input", "conv2d_weight"), _CONVOLUTION),
-    **dict.fromkeys(("windows", "overlap_add"), _CONVOLUTION | {"kernel": (2, 2)}),
-    "einsum": {"spec": "ij,jk->ik"},
-    "polygamma": {"n": 1},
-}
 
 
 class Explanation(str):
@@ -44,20 +27,25 @@ class Explanation(str):
 
 
 def explain(name: str | Primitive) -> Explanation:
-    """What the engine knows of a primitive: signature, rule, LaTeX, residuals, kinks, kernel."""
+    """What the engine knows of a primitive: rule as text and LaTeX, residuals, kinks, kernel, and a check of
+    the rule against finite differences at an example."""
     key = name.name if isinstance(name, Primitive) else name
     op = REGISTRY.get(key)
     if op is None:
-        raise ValueError(f"no primitive is named {key!r}; there are: {', '.join(sorted(REGISTRY))}")
+        near = difflib.get_close_matches(key, REGISTRY, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"no primitive is named {key!r}: {hint}There are {', '.join(sorted(REGISTRY))}")
     if not op.differentiable:
         return Explanation(f"{op.name}: no derivative (a constant to what it is computed from)")
-    static = _EXAMPLES.get(op.name, {})
+    args, static = example(op)
     names = input_names(op)
-    cotangents = expressions(op, [True] * len(names), static)
-    arguments = ", ".join([*names, *(f"{k}={v!r}" for k, v in static.items())])
+    readable = {k: v if isinstance(v, int | float | str | tuple | None) else "key" for k, v in static.items()}
+    cotangents = expressions(op, [True] * len(names), readable)
+    arguments = ", ".join([*names, *(f"{k}={v!r}" for k, v in readable.items())])
     lines = [f"y = {op.name}({arguments})"]
     for argument, c in zip(names, cotangents, strict=True):
         lines.append(f"  {argument}_bar = {'no gradient' if c is None else text(c)}")
+    lines += _complex_rule(op, names, readable, cotangents)
     lines.append("LaTeX")
     for argument, c in zip(names, cotangents, strict=True):
         if c is not None:
@@ -70,7 +58,44 @@ def explain(name: str | Primitive) -> Explanation:
         lines.append(f"at kinks {KINKS[op.name]}")
     if op.kernel:
         lines.append(f"kernel   {op.kernel}")
+    lines.append(f"check    {number_check(op, args, static)}")
     return Explanation("\n".join(lines))
+
+
+def _complex_rule(
+    op: Primitive, names: Sequence[str], static: dict[str, Any], on_reals: Sequence[Symbol | None]
+) -> list[str]:
+    """The lines for complex numbers, where the rule differs there."""
+    if op.ordered:
+        return []
+    general = expressions(op, [True] * len(names), static, real=False)
+    differ = [(n, c) for n, c, r in zip(names, general, on_reals, strict=True) if c is not r and c is not None]
+    return ["over the complex numbers", *(f"  {n}_bar = {text(c)}" for n, c in differ)] if differ else []
+
+
+def number_check(op: Primitive, args: Sequence[Any], static: dict[str, Any]) -> str:
+    """The slope along a fixed direction, from the rule and from finite differences, at an example."""
+    at = [i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype.kind in "fc"]
+
+    def value(*xs: Any) -> Any:
+        given = list(args)
+        for i, x in zip(at, xs, strict=True):
+            given[i] = x
+        return op(*given, **static)
+
+    points = [args[i] for i in at]
+    rng = np.random.default_rng(0)
+    directions = [np.asarray(rng.standard_normal(p.shape)) for p in points]
+    y, pullback = vjp(value, *points)
+    weight = np.asarray(rng.standard_normal(np.shape(y)))
+    exact = sum(float(np.sum(np.real(g * d))) for g, d in zip(pullback(weight), directions, strict=True))
+    numeric = float(
+        difference(
+            lambda h: np.sum(np.real(weight * value(*(p + h * d for p, d in zip(points, directions, strict=True)))))
+        )
+    )
+    agree = "agree" if abs(exact - numeric) <= 1e-8 + 1e-6 * abs(numeric) else "DISAGREE"
+    return f"slope at an example: {exact:.10g} by the rule, {numeric:.10g} by differences: they {agree}"
 
 
 def input_names(op: Primitive) -> list[str]:
@@ -114,6 +139,8 @@ def latex(root: Symbol) -> str:
 def _leaf_tex(node: Symbol) -> str:
     if node.is_number and node.leaf in (float("inf"), float("-inf")):
         return r"\infty" if node.leaf == float("inf") else r"-\infty"
+    if hasattr(node.leaf, "tex"):
+        return str(node.leaf.tex)
     if isinstance(node.leaf, complex):
         return "i" if node.leaf == 1j else str(node.leaf).replace("j", "i")
     name = str(node.leaf).replace("_", r"\_")

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.derivative import Derivative
-from tinygrad_seq.errors import AnomalyError, GradientError
+from tinygrad_seq.errors import GradientError
 from tinygrad_seq.primitive import REGISTRY, Primitive
+from tinygrad_seq.watch import Watch
 
 Edge = tuple["Node", int]  # a node, and which of its outputs
 Meta = tuple[tuple[int, ...], Any]  # shape and dtype
@@ -39,10 +40,10 @@ _HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How operations on tensors behave in this context (a thread starts with the defaults)."""
+    """How operations on tensors behave in this context, and who looks on (a thread starts with the defaults)."""
 
     recording: bool = True
-    anomaly: bool = False
+    watches: tuple[Watch, ...] = ()
 
 
 _state: ContextVar[State] = ContextVar("tinygrad_seq", default=State())  # noqa: B039 - frozen
@@ -80,9 +81,7 @@ class Node:
     @property
     def line(self) -> str:
         """`file:line` of the user's code that made it."""
-        lines = self.code.co_lines()
-        number = next((n for start, stop, n in lines if start <= self.at < stop and n), self.code.co_firstlineno)
-        return f"{self.code.co_filename}:{number}"
+        return _line(self.code, self.at)
 
     def meta(self, slot: int) -> Meta:
         """Shape and dtype of an output."""
@@ -254,6 +253,16 @@ def _caller() -> tuple[Any, int]:
     return frame.f_code, frame.f_lasti
 
 
+def _line(code: Any, at: int) -> str:
+    number = next((n for start, stop, n in code.co_lines() if start <= at < stop and n), code.co_firstlineno)
+    return f"{code.co_filename}:{number}"
+
+
+def user_line() -> str:
+    """`file:line` of the user's code that is running now."""
+    return _line(*_caller())
+
+
 _tensor_type: Any = None  # tensor.Tensor, which registers itself: it needs this module whole
 
 
@@ -395,9 +404,12 @@ def backward(
         sums.add(edge, value)
     wanted = frozenset(wrt or ())
     results: dict[Edge, Any] = {}
+    watches = _state.get().watches
     with np.errstate(all="ignore"), changed(recording=record):
         for node in order:
             taken = [sums.take((node, slot)) for slot in range(node.count)]
+            for watch in watches:
+                watch.arrived(node, [value for value, _ in taken])
             if node in stops:
                 for slot, (value, made) in enumerate(taken):
                     if value is not None and (node, slot) in wanted:  # no buffer is handed out that may be another's
@@ -430,8 +442,8 @@ def _propagate(node: Node, incoming: list[Any], sums: Sums, record: bool, useful
     except Exception as error:
         error.add_note(f"in the backward pass, at {node.name} (made at {node.line})")
         raise
-    if _state.get().anomaly:
-        check_finite(f"the cotangent of an input of {node.name}", outgoing, node.line)
+    for watch in _state.get().watches:
+        watch.sent(node, outgoing)
     for edge, value in zip(node.edges, outgoing, strict=True):
         if edge is not None and value is not None and (useful is None or edge[0] in useful):
             sums.add(edge, value)
@@ -450,15 +462,6 @@ def _deposit(leaf: Leaf, value: Any, made_here: bool) -> None:
         tensor.grad.assign(tensor.grad.data + value)
     else:
         tensor.grad = _tensor_type.wrap(tensor.grad.data + value)
-
-
-def check_finite(what: str, values: Sequence[Any], line: str) -> None:
-    """AnomalyError when one of the arrays holds a NaN or an infinity."""
-    for value in values:
-        array = value.data if isinstance(value, _tensor_type) else value
-        if isinstance(array, np.ndarray) and array.dtype.kind in "fc" and not np.isfinite(array).all():
-            bad = "NaN" if np.isnan(array).any() else "an infinity"
-            raise AnomalyError(f"{what} has {bad} (made at {line})")
 
 
 # ---------------------------------------------------------------- for clients
@@ -490,12 +493,10 @@ def custom_node(
             _tensor_type.on_tape(a, (node, i)) if a.dtype.kind in "fc" else _tensor_type.wrap(a)
             for i, a in enumerate(arrays)
         ]
-        line = node.line
     else:
         tensors = [_tensor_type.wrap(a) for a in arrays]
-        line = "here"
-    if current.anomaly:
-        check_finite(f"the result of {name}", arrays, line)
+    for watch in current.watches:
+        watch.result(name, inputs, {}, tensors, user_line())
     return tensors
 
 

@@ -15,7 +15,7 @@ from tinygrad_seq.derivative import derivative
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.ops.index import Key
 from tinygrad_seq.primitive import REGISTRY, Arithmetic, Primitive
-from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, check_finite, register_tensor, state, touch
+from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, register_tensor, state, touch, user_line
 
 Array = np.ndarray[Any, Any]
 _UFUNCS: dict[str, str] = {  # names of NumPy's and SciPy's functions that are primitives under another
@@ -120,9 +120,10 @@ class Tensor(Arithmetic):
         current = state()
         if tracked and current.recording and out.dtype.kind in "fc" and op.differentiable:
             _record(result, op, static, values, edges)
-        if current.anomaly:
-            line = result.edge[0].line if result.edge is not None else "a place where nothing records"
-            check_finite(f"the result of {op.name}", [out], line)
+        if current.watches:
+            line = user_line()
+            for watch in current.watches:
+                watch.result(op.name, args, static, [result], line)
         return result
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:

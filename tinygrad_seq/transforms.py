@@ -9,6 +9,7 @@ Arguments may be numbers, arrays, tensors, or lists, tuples and dicts of them.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,6 +20,7 @@ from tinygrad_seq.errors import GradientError
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.tape import Custom, Edge, Node, backward, changed, reach, state
 from tinygrad_seq.tensor import Tensor
+from tinygrad_seq.watch import Anomaly
 
 Function = Callable[..., Any]
 
@@ -138,7 +140,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, has_aux: bo
         y, aux = call.result if has_aux else (call.result, None)
         if np.shape(y) != ():
             raise GradientError(f"grad needs a scalar result, not one of shape {np.shape(y)}: use vjp or jacobian")
-        if np.iscomplexobj(getattr(y, "data", y)):
+        if _is_complex(y):
             raise GradientError("grad needs a real result: take re(), im() or abs() of the complex one, or use vjp")
         dtype = y.dtype if isinstance(y, Tensor) else np.float64
         grads = call.pull([y], [np.ones((), dtype)])
@@ -210,9 +212,13 @@ def jvp(f: Function, xs: Sequence[Any], dxs: Sequence[Any]) -> tuple[Any, Any]:
     return unflatten(shape, [call.value(r) for r in roots]), unflatten(shape, tangents)
 
 
+def _is_complex(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "kind", "") == "c"
+
+
 def inner(g: Any, d: Any) -> Any:
     """Σ re(conj(d)·g), by which a gradient g = ∂L/∂re + i ∂L/∂im gives the slope along d."""
-    if np.iscomplexobj(getattr(g, "data", g)) or np.iscomplexobj(d):
+    if _is_complex(g) or np.iscomplexobj(d):
         return REGISTRY["sum"](REGISTRY["re"](REGISTRY["mul"](np.conjugate(d), g)))
     return REGISTRY["sum"](REGISTRY["mul"](g, d))
 
@@ -341,10 +347,10 @@ def enable_grad() -> AbstractContextManager[None]:
     return changed(recording=True)
 
 
-def detect_anomaly() -> AbstractContextManager[None]:
-    """A context in which the first result or cotangent that is not finite raises AnomalyError, which names
-    the operation and the line of user code that made it."""
-    return changed(anomaly=True)
+def detect_anomaly(limit: float = math.inf) -> AbstractContextManager[None]:
+    """A context in which the first result or cotangent that is not finite, or whose norm is above `limit`,
+    raises AnomalyError; it names the operation, the line of user code, and which call of that line it was."""
+    return changed(watches=(*state().watches, Anomaly(limit)))
 
 
 def stop_gradient(x: Any) -> Any:

@@ -87,7 +87,7 @@ AGAINST_NUMPY: list[tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = [
         lambda x: tg.linalg.cholesky(tg.matmul(x, tg.matrix_transpose(x))),
         lambda x: np.linalg.cholesky(x @ np.swapaxes(x, 1, 2)),
     ),
-    (S, lambda x: tg.trace(x, offset=1), lambda x: np.trace(x, 1, -2, -1)),
+    (S, lambda x: tg.linalg.trace(x, offset=1), lambda x: np.trace(x, 1, -2, -1)),
     (S, lambda x: tg.tril(x, k=-1), lambda x: np.tril(x, -1)),
     (S, lambda x: tg.triu(x, k=1), lambda x: np.triu(x, 1)),
     (S, lambda x: tg.linalg.matrix_power(x, 3), lambda x: np.linalg.matrix_power(x, 3)),

@@ -132,9 +132,8 @@ def test_jvp_and_hvp_of_complex_arguments() -> None:
 
 
 def test_on_reals_the_rules_lose_their_conjugates() -> None:
-    said = str(tg.explain("sign"))
-    assert "no gradient" in said and "im(" not in said
-    assert "conj" not in tg.explain("matvec")
+    said = str(tg.explain("sign")).splitlines()
+    assert said[1] == "  x_bar = no gradient" and "im(conj(y) * g)" in said[3]
     x = lift("x")
     assert REGISTRY["conj"](REGISTRY["conj"](x)) is x
 
