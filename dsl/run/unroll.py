@@ -55,8 +55,9 @@ def unroll(
 
 def float_type(values: Mapping[str, Any]) -> np.dtype[Any]:
     """The floating type the inputs agree on (float64 when there is none)."""
-    kinds = [np.dtype(v.dtype) for v in values.values() if hasattr(v, "dtype") and np.dtype(v.dtype).kind == "f"]
-    return np.result_type(*kinds) if kinds else np.dtype(np.float64)
+    kinds = [np.dtype(v.dtype) for v in values.values() if hasattr(v, "dtype") and np.dtype(v.dtype).kind in "fc"]
+    widest = np.result_type(*kinds) if kinds else np.dtype(np.float64)
+    return np.empty(0, widest).real.dtype
 
 
 class Unrolling:
@@ -283,7 +284,8 @@ class Unrolling:
         found = self.constants.get(symbol)
         if found is None:
             number = int(leaf.dim) if isinstance(leaf, Size) else int(leaf) if isinstance(leaf, Dim) else leaf
-            found = self.constants[symbol] = np.asarray(number, self.dtype)
+            dtype = np.result_type(self.dtype, np.complex64) if isinstance(number, complex) else self.dtype
+            found = self.constants[symbol] = np.asarray(number, dtype)
         return found
 
     def read(self, read: Read, at: Point) -> Any:

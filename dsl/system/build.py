@@ -65,7 +65,7 @@ class Builder:
             if stream.kind == "const" and name in self.boundaries and self.boundaries[name].value.op != "number":
                 streams[name] = dataclasses.replace(stream, kind="equation", boundary=None)
                 equations[name] = self.lowering.lower(self.boundaries[name].value)
-        streams = self._sharing(streams, equations)
+        streams = self._sharing(self._dtypes(streams, equations), equations)
         root = self.flat.root
         arguments = {p.name: self.elaborator.values.get(p.name) for p in root.cell.parameters}
         instances = tuple(
@@ -119,7 +119,7 @@ class Builder:
             kind,
             d.axes,
             () if slot.category else shape,
-            "category" if slot.category else "real",
+            "category" if slot.category else _declared_dtype(d),
             shape[0] if slot.category else None,
             d.kind in ("param", "const"),
             boundary,
@@ -134,9 +134,9 @@ class Builder:
         if d.kind == "param" and d.boundary is not None:
             value = self._constant(d.boundary, d)
             return None if value is None else Initializer("constant", (value,))
-        if d.distribution is None or d.kind not in ("param", "noise"):
+        if d.distribution is None or d.kind not in ("param", "const", "noise"):
             return None
-        if d.kind == "param" and d.distribution.function not in INITIALIZERS:
+        if d.kind != "noise" and d.distribution.function not in INITIALIZERS:
             near = suggest(d.distribution.function, list(INITIALIZERS))
             self._problem(
                 "E202",
@@ -167,6 +167,28 @@ class Builder:
             )
         return value
 
+    def _dtypes(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:
+        """Undeclared streams are complex where their equation is; a declared real one must not be."""
+        declared = {n for n, d in self.flat.declared.items() if d.type is not None}
+        changed = True
+        while changed:
+            changed = False
+            kinds = Kinds(streams)
+            for name, value in equations.items():
+                if name not in declared and streams[name].dtype == "real" and kinds.of(value).dtype == "complex":
+                    streams[name] = dataclasses.replace(streams[name], dtype="complex")
+                    changed = True
+        for name, value in equations.items():
+            if streams[name].dtype == "real" and kinds.of(value).dtype == "complex":
+                tail = name.rpartition(".")[2]
+                self._problem(
+                    "E307",
+                    f"the equation gives complex numbers, but `{tail}` is real",
+                    self.flat.defined[name].span,
+                    f"declare `{tail}` complex, or take `re(...)`",
+                )
+        return streams
+
     def _sharing(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:
         """Which unindexed equations are shared: totals, and those that read shared values only."""
         changed = True
@@ -181,3 +203,7 @@ class Builder:
                     streams[name] = dataclasses.replace(stream, shared=True)
                     changed = True
         return streams
+
+
+def _declared_dtype(d: Declared) -> str:
+    return "complex" if d.type is not None and d.type.qualifier == "complex" else "real"

@@ -6,6 +6,7 @@ here; any elementwise primitive of the engine is callable without one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,24 +18,15 @@ from dsl.system.terms import CONSTANTS, Reading, Term
 from dsl.text.diagnostics import Diagnostic, suggest
 from dsl.text.tree import Argument, Binary, Call, Expr, Number, Ref, Span
 from dsl.text.walk import reads
-from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.primitive import REGISTRY, Primitive
 
 REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax")
-STRUCTURE = ("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where")
-LATER = (
-    "fft",
-    "ifft",
-    "cis",
-    "conj",
-    "re",
-    "im",
-    "reflect",
-    "permute",
-    "unpermute",
-    "modrelu",
-    "permutation",
-    "cumsum",
+VECTORS = {"fft": "x", "ifft": "x", "reflect": "r,x", "reflect_adjoint": "g,r,x", "permute": "P,x", "unpermute": "P,x"}
+STRUCTURE = (
+    *("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where"),
+    *VECTORS,
 )
+LATER = ("cumsum",)
 HIDDEN = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
 
 
@@ -56,22 +48,25 @@ class Reader(Reading):
                 f"`{name}` is not compiled yet",
                 call.span,
                 copy,
-                "complex and spectral functions are on their way",
+                "write it as a recurrence",
             )
         values = [a.value for a in call.arguments]
         special = getattr(self, f"_call_{name}", None)
         if special is not None:
             result: Term = special(call, values, copy, env)
             return result
+        if name in VECTORS:
+            wrong = self._counted(call, values, VECTORS[name], copy)
+            return wrong or self.term(name, tuple(self.read(v, copy, env) for v in values), call.span)
         if name in REDUCTIONS:
             return self._reduction(call, values, copy, env)
         primitive = REGISTRY.get(name)
-        if primitive is None or primitive.kernel is None or not primitive.elementwise or name in HIDDEN:
+        if primitive is None or not primitive.elementwise or name in HIDDEN:
             for value in values:  # its arguments may hold mistakes of their own
                 self.read(value, copy, env)
             return self._unknown_function(call, copy)
         args = tuple(self.read(v, copy, env) for v in values)
-        arity = _arity(primitive.kernel or "")
+        arity = _arity(primitive)
         if len(args) != arity:
             return self.problem(
                 "E308",
@@ -83,7 +78,7 @@ class Reader(Reading):
         return self.term(name, args, call.span)
 
     def _unknown_function(self, call: Call, copy: Copy) -> Term:
-        known = [n for n, p in REGISTRY.items() if p.elementwise and p.kernel is not None and n not in HIDDEN]
+        known = [n for n, p in REGISTRY.items() if p.elementwise and n not in HIDDEN]
         near = suggest(call.function, [*known, *REDUCTIONS, *STRUCTURE, *copy.scope.macros])
         if copy.scope.cell(call.function) is not None:
             return self.problem(
@@ -296,6 +291,11 @@ class Reader(Reading):
         return self.term("logprob", (drawn,), call.span, payload=drawn.payload.name)
 
 
-def _arity(kernel: str) -> int:
-    """The number of argument places of a kernel's format string."""
-    return max(1, len({kernel[i + 1] for i in range(len(kernel) - 2) if kernel[i] == "{" and kernel[i + 2] == "}"}))
+def _arity(primitive: Primitive) -> int:
+    """How many values a primitive takes: what its derivative rule takes after the cotangent and the result."""
+    rule = primitive.partials_rule or primitive.vjp_rule
+    if rule is None:
+        return int(getattr(primitive.impl, "nin", 1))
+    parameters = inspect.signature(rule).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) - (1 if primitive.partials_rule is not None else 2)

@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dsl.system.dims import Dim
 from dsl.system.indices import inside
-from dsl.system.kinds import Kind, Kinds, named_axis
+from dsl.system.kinds import Kind, Kinds, kind_of, named_axis
 from dsl.system.messages import Collected, Irreversible, add_all, captures, follows, inverse, move, size_value, terms_of
 from dsl.system.messages import outside as misses
 from dsl.system.printing import index_tree
@@ -46,7 +45,9 @@ class Derivation:
         self.system = system
         self.outside = tuple(dict.fromkeys(outside if outside is not None else (*system.outputs, *system.losses)))
         self.outside = tuple(n for n in self.outside if n in system.equations)
-        differentiable = [n for n, s in system.streams.items() if s.kind in ("param", "input") and s.dtype == "real"]
+        differentiable = [
+            n for n, s in system.streams.items() if s.kind in ("param", "input") and s.dtype in ("real", "complex")
+        ]
         self.wrt = tuple(n for n in differentiable if wrt is None or n in set(wrt))
         self.streams: dict[str, Stream] = dict(system.streams)
         self.kinds = Kinds(self.streams)
@@ -116,19 +117,19 @@ class Derivation:
             given = self.fresh(f"{head}.d{tail}" if head else f"d{tail}")
             self.cotangents[name] = given
             kind = "const" if stream.shared else "input"
-            self.streams[given] = Stream(given, kind, stream.axes, stream.shape, shared=stream.shared)
+            self.streams[given] = Stream(given, kind, stream.axes, stream.shape, stream.dtype, shared=stream.shared)
             self.zero_outside.add(given)
         for name in [*self.system.equations, *self.wrt]:
             if name in self.active and name not in self.bars:
                 stream = self.system.streams[name]
-                self.bars[name] = self.define(f"{name}_bar", stream.axes, stream.shape, stream.shared)
+                self.bars[name] = self.define(f"{name}_bar", kind_of(stream))
 
-    def define(
-        self, base: str, axes: tuple[str, ...], shape: tuple[Dim, ...], shared: bool = False, comment: str = ""
-    ) -> str:
+    def define(self, base: str, kind: Kind, comment: str = "") -> str:
         """A new stream of the adjoint; its equation follows."""
         name = self.fresh(base)
-        self.streams[name] = Stream(name, "equation", axes, shape, shared=shared, comment=comment)
+        self.streams[name] = Stream(
+            name, "equation", kind.axes, kind.shape, kind.dtype, shared=kind.shared, comment=comment
+        )
         self.zero_outside.add(name)
         return name
 
@@ -160,9 +161,7 @@ class Derivation:
             return
         stream = self.system.streams[name]
         received: dict[Symbol, list[Symbol]] = {value: []}
-        received[value].append(
-            self.fit(start, Kind(stream.axes, stream.shape, "real", stream.shared), self.kinds.of(value))
-        )
+        received[value].append(self.fit(start, kind_of(stream), self.kinds.of(value)))
         counter = 0
         for node in reversed(nodes):
             if node not in received or not sinks[node]:
@@ -176,7 +175,7 @@ class Derivation:
             if self._deserves_name(node, g, value, sinks):
                 base = self._label(name, node, value, counter + 1)
                 kind = self.kinds.of(node)
-                bar = self.define(base + "_bar", kind.axes, kind.shape, kind.shared)
+                bar = self.define(base + "_bar", kind)
                 if base == f"{name}_{counter + 1}":
                     counter, self.origins[bar] = counter + 1, node
                 self.equations[bar] = g
@@ -230,7 +229,7 @@ class Derivation:
                 continue
             target = self.kinds.of(argument)
             shape = here_kind.shape if node.op.elementwise else target.shape
-            fitted = self.fit(result, Kind(domain, shape, "real", here_kind.shared), target)
+            fitted = self.fit(result, Kind(domain, shape, here_kind.dtype, here_kind.shared), target)
             received.setdefault(argument, []).append(replace(fitted, self.named))
 
     def fit(self, g: Symbol, domain: Kind, target: Kind) -> Symbol:
@@ -245,12 +244,14 @@ class Derivation:
                 g = _times(size_value(domain.shape), g)
             else:
                 g = self._total(g, len(have.shape))
+        if target.dtype == "real" and have.dtype == "complex":
+            g = apply("re", g)  # a real value has a real gradient
         return g
 
     def _total(self, g: Symbol, rank: int) -> Symbol:
         """The sum over the features; of a product of two vectors, `u@v`."""
         if g.is_op("neg"):
-            return -self._total(g.args[0], rank)
+            return apply("neg", self._total(g.args[0], rank))
         if rank == 1 and g.is_op("mul") and all(len(self.kinds.of(a).shape) == 1 for a in g.args):
             return apply("dot", *g.args)
         return apply("sum", g, axis=-1 if rank == 1 else tuple(range(-rank, 0)))
@@ -284,7 +285,7 @@ class Derivation:
         if boundary is None or not index or not any(n in self.active for n in names_in(boundary)):
             return
         axes = tuple(dict.fromkeys(i.axis for i in index if i.axis is not None))
-        per_sequence = Kind((), stream.shape, "real", False)
+        per_sequence = Kind((), stream.shape, stream.dtype, False)
         counted: list[Symbol] = []  # a read that misses on two axes is one read
         total: list[Symbol] = []
         for one, axis in zip(index, stream.axes, strict=True):
@@ -293,11 +294,11 @@ class Derivation:
                 missed = apply("where", condition, value, ZERO)
                 for earlier in counted:
                     missed = apply("where", earlier, ZERO, missed)
-                total.append(self.fit(missed, Kind(axes, stream.shape, "real", False), per_sequence))
+                total.append(self.fit(missed, Kind(axes, stream.shape, stream.dtype, False), per_sequence))
             counted += conditions
         if not total:
             return
-        bar = self.define(f"{name}_start_bar", (), stream.shape)
+        bar = self.define(f"{name}_start_bar", per_sequence)
         self.equations[bar] = add_all(total)
         self._pass_through(boundary, self.fit(self.at_home(bar), per_sequence, self.kinds.of(boundary)))
 
@@ -381,7 +382,9 @@ class Derivation:
         if not axes and value.op is None:
             return [self._conditioned(value, w.conditions) for w in ways]
         read = _shown(message)
-        name = self.define(f"{message.source}_msg", axes, stream.shape, False, f"what {read} receives")
+        name = self.define(
+            f"{message.source}_msg", Kind(axes, stream.shape, stream.dtype, False), f"what {read} receives"
+        )
         self.equations[name] = value
         arrivals = []
         for way in ways:
@@ -402,7 +405,7 @@ class Derivation:
         own = [p for p in parts if not self.kinds.of(p).shared]
         common = [p for p in parts if self.kinds.of(p).shared]
         if own and common:
-            total = self.define(f"{bar}_total", (), stream.shape, True)
+            total = self.define(f"{bar}_total", Kind((), stream.shape, stream.dtype, True))
             self.streams[total] = dataclasses.replace(self.streams[total], total=True)
             self.equations[total] = add_all(own)
             self.equations[bar] = add_all([self.at_home(total), *common])

@@ -65,7 +65,7 @@ def _mdn2d(y: Symbol, p: dict[str, Symbol], rank: int) -> Symbol:
     log_normal = -z / (lift(2.0) * rest) - apply("log", p["std_x"]) - apply("log", p["std_y"])
     log_normal = log_normal - lift(0.5) * apply("log", rest) - lift(2 * HALF_LOG_TAU)
     mixture = apply("logsumexp", apply("log", p["weights"]) + log_normal, axis=-1)
-    return mixture + pen * p["end"] - apply("softplus", p["end"])
+    return apply("sub", mixture + pen * p["end"], apply("softplus", p["end"]))
 
 
 MDN = ("weights", "mean_x", "mean_y", "std_x", "std_y", "correlation", "end")

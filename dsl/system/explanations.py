@@ -186,6 +186,15 @@ The right-hand side has a shape of its own, and the declaration says another. A 
 value is `zeros(H) + s[t]`.
 """,
     ),
+    "E307": (
+        "complex numbers in a real stream",
+        """
+A stream is real unless it is declared complex, or has no declaration and a complex equation.
+
+  state h[t]: complex N = 0
+  y[t] = re(h[t])                 # or im, abs, angle
+""",
+    ),
     "E308": (
         "a function called with the wrong arguments",
         """

@@ -24,6 +24,11 @@ class Kind:
     shared: bool
 
 
+def kind_of(stream: Stream) -> Kind:
+    """The kind of a stream read at its own steps."""
+    return Kind(stream.axes, stream.shape, stream.dtype, stream.shared)
+
+
 def named_axis(node: Symbol) -> str | None:
     """The time axis that a reduction runs over, None for a feature reduction or another operation."""
     axis = node.options.get("axis") if node.op is not None else None
@@ -71,8 +76,10 @@ class Kinds:
         axes = tuple(dict.fromkeys(a for k in kinds for a in k.axes))
         shared = all(k.shared for k in kinds)
         dtype = "complex" if any(k.dtype == "complex" for k in kinds) else "real"
-        if name in ("re", "im", "abs"):
+        if name in ("re", "im", "abs", "angle"):
             dtype = "real"
+        if name in ("cis", "fft", "ifft"):
+            dtype = "complex"
         if name in COMPARISONS:
             dtype = "boolean"
         axis = named_axis(node)

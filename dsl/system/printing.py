@@ -134,8 +134,12 @@ class Printer:
             return Binary(INFIX[name], args[0], args[1])
         if name == "neg":
             return Negative(args[0])
+        if name == "transpose" and isinstance(args[0], Call) and args[0].function == "conj":
+            return Transpose(args[0].arguments[0].value, "H")
         if name == "transpose":
             return Transpose(args[0], "T")
+        if name == "conj" and isinstance(args[0], Transpose) and args[0].kind == "T":
+            return Transpose(args[0].operand, "H")
         if name == "one_hot":
             return args[0]
         if name == "fill":

@@ -14,7 +14,7 @@ from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import Read, Stream, System, here
 from tinygrad_seq.symbol import Symbol, lift, postorder, replace
 
-PRODUCTS = ("matvec", "lookup", "matmul", "dot")
+PRODUCTS = ("matvec", "lookup", "matmul", "dot", "fft", "ifft", "reflect")
 CHEAP = ("add", "sub", "neg", "mul", "div", "where", "one_hot", "part", "concat", "fill", "transpose")
 
 
@@ -120,7 +120,7 @@ class Residuals:
         self.taken.add(name)
         kind = self.kinds.of(node)
         comment = "" if self.streams else "the forward pass gave no name to this: computed again"
-        self.streams[name] = Stream(name, "equation", kind.axes, kind.shape, comment=comment)
+        self.streams[name] = Stream(name, "equation", kind.axes, kind.shape, kind.dtype, comment=comment)
         self.values[name] = node
         return name
 

@@ -130,8 +130,6 @@ class Resolver:
         for d in self.flat.declared.values():
             if d.kind == "noise":
                 self._noise(d)
-            if d.type is not None and d.type.qualifier == "complex":
-                self._problem("E701", "complex streams are not compiled yet", d.span, "use two real streams")
             if d.kept:
                 self._problem(
                     "E703",

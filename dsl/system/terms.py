@@ -108,15 +108,12 @@ class Reading(ABC):
 
     def _single(self, expr: Expr, copy: Copy, env: Mapping[str, Term]) -> Term:
         if isinstance(expr, Number):
-            if isinstance(expr.value, complex):
-                return self.problem(
-                    "E701", "complex numbers are not compiled yet", expr.span, copy, "use two real streams"
-                )
             return self.term("number", (), expr.span, payload=expr.value, shape=())
         if isinstance(expr, Negative):
             return self.term("neg", (self.read(expr.operand, copy, env),), expr.span)
         if isinstance(expr, Transpose):
-            return self.term("transpose", (self.read(expr.operand, copy, env),), expr.span)
+            transposed = self.term("transpose", (self.read(expr.operand, copy, env),), expr.span)
+            return transposed if expr.kind == "T" else self.term("conj", (transposed,), expr.span)
         if isinstance(expr, Call):
             return self._call(expr, copy, env)
         assert isinstance(expr, Ref)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dsl.run.unroll import unroll
-from dsl.system.system import System
+from dsl.system.system import Stream, System
 
 SIZES = {"D": 3, "H": 4, "K": 5, "K_in": 3, "A": 2}
 BATCH = 3
@@ -39,16 +39,22 @@ def data(system: System, rng: np.random.Generator, given: dict[str, Any], batch:
             if stream.dtype == "category":
                 values[name] = rng.integers(0, int(stream.categories or 1), lead)
             else:
-                values[name] = 0.7 * rng.normal(size=lead + tuple(int(d) for d in stream.shape))
+                values[name] = normal(stream, lead + tuple(int(d) for d in stream.shape), rng, 0.7)
     return values
+
+
+def normal(stream: Stream, shape: tuple[int, ...], rng: np.random.Generator, scale: float = 1.0) -> Any:
+    """Normal numbers, complex where the stream is."""
+    value = scale * rng.normal(size=shape)
+    return value + 1j * scale * rng.normal(size=shape) if stream.dtype == "complex" else value
 
 
 def direction(
     system: System, name: str, value: Any, rng: np.random.Generator, given: dict[str, Any], batch: int = BATCH
 ) -> Any:
     """A random direction that stays within every sequence's own steps."""
-    d = rng.normal(size=value.shape)
     stream = system.streams[name]
+    d = normal(stream, value.shape, rng)
     for k, axis in enumerate(stream.axes):
         mask = np.arange(d.shape[k])[:, None] < steps(system, axis, given)[None, :]
         shape = [1] * d.ndim
@@ -73,11 +79,11 @@ def worst_error(
     values = data(forward, rng, given, batch)
     observed = list(cotangents)
     found = unroll(forward, values, given, batch, observed)
-    weights = {name: rng.normal(size=found[name].shape) for name in observed}
+    weights = {name: normal(forward.streams[name], found[name].shape, rng) for name in observed}
 
     def loss(v: dict[str, Any]) -> float:
         result = unroll(forward, v, given, batch, observed)
-        return float(sum((weights[n] * result[n]).sum() for n in observed))
+        return float(sum((np.conj(weights[n]) * result[n]).real.sum() for n in observed))
 
     wanted = [n for n, s in derived.streams.items() if s.kind in ("input", "param", "const")]
     kept = unroll(forward, values, given, batch, [n for n in wanted if n in forward.equations])
@@ -89,5 +95,5 @@ def worst_error(
         d = direction(forward, name, values[name], rng, given, batch)
         plus, minus = ({**values, name: values[name] + sign * step * d} for sign in (1, -1))
         difference = (loss(plus) - loss(minus)) / (2 * step)
-        worst = max(worst, abs(float((bars[bar] * d).sum()) - difference) / max(1e-3, abs(difference)))
+        worst = max(worst, abs(float((np.conj(bars[bar]) * d).real.sum()) - difference) / max(1e-3, abs(difference)))
     return worst

@@ -152,7 +152,24 @@ cell Guarded(D):
 """
 
 
+UNITARY = """
+cell URNN(D, N):
+  input x[t]: D
+  state h[t]: complex N = h0
+  param h0: complex N ~ uniform(-0.01, 0.01)
+  param V: complex (N, D) ~ glorot
+  param M: complex (N, N) ~ glorot
+  param d1,d2,d3: N ~ uniform(-pi, pi)
+  param r1,r2: complex N ~ uniform(-1, 1)
+  param b: N = 0
+  g[t] = reflect(r1, fft(cis(d1)*h[t-1]))
+  w[t] = cis(d3)*reflect(r2, ifft(cis(d2)*g[t])) + 0.1*(M.H@g[t])
+  h[t] = modrelu(w[t] + V@x[t], b)
+  y[t] = concat(re(h[t]), im(h[t])*abs(g[t]))
+  output y, g
+"""
 CONSTRUCTS = {
+    "unitary": UNITARY,
     "boundaries": BOUNDARIES,
     "shared": SHARED,
     "axes": AXES,
