@@ -63,6 +63,11 @@ EXAMPLES: dict[str, Call] = {
     "lookup": ((_M, np.array([2, 0, 2])), {}),
     "scatter_columns": ((np.array([_V, _U]), np.array([2, 0]), (2, 3)), {}),
     "cross_entropy": ((_M, np.array([2, 0])), {}),
+    "one_hot": ((np.array([1, 0]), 3), {}),
+    "logical_and": ((_V > 0.5, _U > 0), {}),
+    "logical_or": ((_V > 0.5, _U > 0), {}),
+    "logical_xor": ((_V > 0.5, _U > 0), {}),
+    "logical_not": ((_V > 0.5,), {}),
     "permute": ((np.array([2, 0, 1]), _X3), {}),
     "unpermute": ((np.array([2, 0, 1]), _X3), {}),
     "reflect": ((_X3, _M), {}),
@@ -87,6 +92,8 @@ def example(op: Primitive) -> Call:
     found = EXAMPLES.get(op.name)
     if found is not None:
         return found
+    if not op.differentiable and isinstance(op.impl, np.ufunc):
+        return (_V, _U)[: op.impl.nin], {}
     function = op.vjp_rule or op.partials_rule or op.impl
     try:
         kinds = [p.kind for p in inspect.signature(function).parameters.values()]
