@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsl.run.carry import State, carried
-from dsl.run.generate import Generator, generate
+from dsl.run.generate import generate
+from dsl.run.generator import Generator
 from dsl.run.inputs import Arranged, arrange, expected, fed
 from dsl.run.noise import draw, fresh, numbers_of, quiet, streams_of
 from dsl.run.parameters import Parameters, table

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from dsl.run.generate import sampler
 from dsl.run.model import Model
+from dsl.run.sampling import Sampler
 from dsl.spec import load, parse
 from dsl.text.diagnostics import CellError
 from tests.run.cells import LETTERS, build
@@ -75,14 +75,17 @@ def test_text_in_and_out(letters: Model) -> None:
 
 
 def test_temperature() -> None:
-    logits = np.array([[0.0, 1.0, 3.0]] * 4000)
-    cold, warm = (np.bincount(sampler(t, False, 0)(logits), minlength=3) / 4000 for t in (0.5, 2.0))
-    for share, t in ((cold, 0.5), (warm, 2.0)):
+    logits = {"logits": np.array([[0.0, 1.0, 3.0]] * 4000)}
+
+    def draw(temperature: float) -> np.ndarray:
+        return Sampler(temperature, 0.0, np.random.default_rng(0))("categorical", logits, ())
+
+    for t in (0.5, 2.0):
         p = np.exp(np.array([0, 1, 3]) / t)
-        np.testing.assert_allclose(share, p / p.sum(), atol=0.03)
-    assert (sampler(0, False, 0)(logits) == 2).all() and (sampler(1, True, 0)(logits) == 2).all()
+        np.testing.assert_allclose(np.bincount(draw(t), minlength=3) / 4000, p / p.sum(), atol=0.03)
+    assert (draw(0) == 2).all()
     with pytest.raises(ValueError, match="temperature: expected 0 or more, given -1"):
-        sampler(-1, False, 0)
+        draw(-1)
 
 
 def test_conditional_on_an_encoder(engine: str) -> None:

@@ -1,0 +1,283 @@
+"""A cell on the generation schedule: cut into what is known before the first draw and what one step computes.
+
+What does not depend on drawn streams (an encoder, say) is computed once. The rest runs one step at a time with
+carried state. The model's own parameters and engines are used; how values are chosen is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsl.plan.schedule import offset_value, reads_under, show_index
+from dsl.run.carry import State, advance, lags, obstacles
+from dsl.run.inputs import Arranged, expected
+from dsl.run.program import needed, restrict
+from dsl.run.rows import Batch
+from dsl.run.unroll import unroll
+from dsl.system.kinds import Kinds
+from dsl.system.system import Read, Stream, System
+from dsl.text.diagnostics import CellError, Diagnostic, register
+from dsl.text.tree import Source
+from tinygrad_seq.symbol import leaves
+
+if TYPE_CHECKING:
+    from dsl.run.model import Model
+
+E481 = register(
+    "E481",
+    "trains, but cannot be generated",
+    """
+In training the data of `y[t] ~ ...` is there from the first step to the last. In generation `y[t]` is drawn at step t,
+so its distribution may use `y[t-1]` and before, never `y[t]` itself, `y[t+1]` or a reduction over all of `y`: those are
+not sampled yet.
+""",
+)
+
+Forward = Callable[..., dict[str, Any]]
+Choose = Callable[["Drawn", dict[str, NDArray[Any]]], NDArray[Any]]  # of a draw's parameters (B, ...): values (B, ...)
+
+
+@dataclass
+class Drawn:
+    """A drawn stream.
+
+    parameters   of its distribution: name -> the pseudo-equation that computes it
+    after        the drawn streams of its own step that it needs
+    """
+
+    name: str
+    distribution: str
+    parameters: Mapping[str, str]
+    after: tuple[str, ...]
+
+
+class Generator:
+    """A system cut into what is known before the first draw (`context`) and what follows the draws (`step`).
+
+    Errors: CellError E480/E481 for a cell that cannot be generated; ValueError when nothing is drawn.
+    """
+
+    def __init__(self, system: System) -> None:
+        if not system.draws:
+            raise ValueError(f"{system.name} draws nothing: generation needs a line such as `y[t] ~ categorical(...)`")
+        self.system = system
+        self.targets: dict[str, str] = {}  # pseudo-equation -> the stream it helps to draw
+        whole = self._with_parameters(system)
+        self.axis = self._axis(whole)
+        closure = set(needed(whole, list(self.targets), {}))
+        dependent = self._dependent(whole, closure)
+        kept = [n for n in whole.equations if n in closure]
+        self.context = tuple(n for n in kept if n not in dependent)
+        self.step = self._step(whole, dependent)
+        self.before = restrict(whole, self.context)
+        self.held = lags(self.step, self.axis)
+        self.draws = self._order()
+        self.late = self._late()
+        self.every = (
+            *(p for d in self.draws for p in d.parameters.values()),
+            *(n for n in self.held if n in self.step.equations),
+        )
+
+    # ------------------------------------------------------------ cutting
+
+    def _with_parameters(self, system: System) -> System:
+        """The system with an equation for each parameter of each distribution."""
+        streams, equations, spans = dict(system.streams), dict(system.equations), dict(system.spans)
+        kinds = Kinds(system)
+        for name, draw in system.draws.items():
+            own = system.streams[name]
+            for parameter, value in draw.parameters:
+                made = f"{name}.{parameter}"
+                self.targets[made] = name
+                equations[made] = value
+                streams[made] = Stream(made, "equation", own.axes, kinds.of(value).shape, span=own.span)
+                if name in system.spans:
+                    spans[made] = system.spans[name]
+        return replace(system, streams=streams, equations=equations, spans=spans)
+
+    def _axis(self, whole: System) -> str:
+        axes = {whole.streams[n].axes for n in whole.draws}
+        if len(axes) != 1 or len(next(iter(axes))) != 1:
+            raise ValueError(
+                f"{whole.name}: generation draws along one time axis; {', '.join(whole.draws)} do not share one"
+            )
+        return next(iter(axes))[0]
+
+    def _dependent(self, whole: System, closure: set[str]) -> set[str]:
+        """Equations that a draw reaches, through reads and boundaries."""
+        readers: dict[str, list[str]] = {}
+        for name, value in whole.equations.items():
+            roots = [value, *(b for b in [whole.streams[name].boundary] if b is not None)]
+            for root in roots:
+                for leaf in leaves(root):
+                    if isinstance(leaf.leaf, Read):
+                        readers.setdefault(leaf.leaf.name, []).append(name)
+        reached: set[str] = set()
+        pending = list(whole.draws)
+        while pending:
+            for reader in readers.get(pending.pop(), []):
+                if reader in closure and reader not in reached:
+                    reached.add(reader)
+                    pending.append(reader)
+        return reached | set(self.targets)
+
+    def _step(self, whole: System, dependent: set[str]) -> System:
+        step = restrict(whole, [n for n in whole.equations if n in dependent], keep=tuple(whole.draws))
+        given = {n: (replace(s, kind="input") if n in self.context else s) for n, s in step.streams.items()}
+        step = replace(step, streams=given, losses=(), outputs=())
+        problems = []
+        for name, value in step.equations.items():
+            for read, bound in reads_under(value):
+                for a, index in zip(step.streams[read.name].axes, read.index, strict=True):
+                    ahead = not index.is_shift or index.axis != a or a in bound or offset_value(step, index.offset) > 0
+                    if a == self.axis and read.name in whole.draws and ahead:
+                        problems.append(self._unsampled(step, name, read))
+        problems = problems or obstacles(step, self.axis)
+        if problems:
+            raise CellError(problems, whole.source or Source("", whole.name))
+        return step
+
+    def _unsampled(self, step: System, name: str, read: Read) -> Diagnostic:
+        target = self.targets.get(name, name)
+        shown = f"{read.name}[{','.join(map(show_index, read.index))}]"
+        text = f"trains, but cannot be generated: {target} needs {shown}, which is not sampled yet"
+        span = step.spans.get(name, step.streams[read.name].span)
+        return Diagnostic(
+            E481, text, span, help=f"read `{read.name}[{step.streams[read.name].axes[0]}-1]`, or only train this cell"
+        )
+
+    def _same_step(self, name: str) -> set[str]:
+        """The draws that an equation needs at its own step."""
+        found: set[str] = set()
+        seen: set[str] = set()
+        pending = [name]
+        while pending:
+            current = pending.pop()
+            if current in seen or current not in self.step.equations:
+                continue
+            seen.add(current)
+            for read, _ in reads_under(self.step.equations[current]):
+                axes = self.step.streams[read.name].axes
+                if all(i.is_identity for a, i in zip(axes, read.index, strict=True) if a == self.axis):
+                    pending.append(read.name)
+                    if read.name in self.step.draws:
+                        found.add(read.name)
+        return found
+
+    def _order(self) -> list[Drawn]:
+        """The draws of a step, each after those it needs."""
+        made = {n: {k: f"{n}.{k}" for k, _ in d.parameters} for n, d in self.step.draws.items()}
+        waiting = {n: set().union(*map(self._same_step, made[n].values())) for n in self.step.draws}
+        order: list[Drawn] = []
+        while waiting:
+            done = {d.name for d in order}
+            ready = [n for n, deps in waiting.items() if deps <= done]
+            if not ready:
+                name, deps = next(iter(waiting.items()))
+                culprit = name if name in deps else next(d for d in self.step.draws if d in deps)
+                own = self.step.streams[culprit].at_home().leaf
+                assert isinstance(own, Read)
+                problem = self._unsampled(self.step, next(iter(made[name].values())), own)
+                raise CellError([problem], self.system.source or Source("", self.system.name))
+            for name in ready:
+                deps = waiting.pop(name)
+                after = tuple(n for n in self.step.draws if n in deps)
+                order.append(Drawn(name, self.step.draws[name].distribution, made[name], after))
+        return order
+
+    def settled(self, drawn: Mapping[str, Any]) -> set[str]:
+        """What is right already when these draws of the step are known."""
+        ready = {p for d in self.draws if set(d.after) <= set(drawn) for p in d.parameters.values()}
+        return ready | ({n for n in self.held if n in self.step.equations} if not self.late else set())
+
+    def _late(self) -> bool:
+        """Whether a carried stream needs this step's draws: then the step is run once more with them."""
+        return any(self._same_step(n) for n in self.held if n in self.step.equations)
+
+    # ------------------------------------------------------------ running
+
+    def known(self, model: Model, data: Arranged, engine: str) -> dict[str, Any]:
+        """Everything that no draw reaches: the data itself, and the context computed from it."""
+        given = {n: np.asarray(v) for n, v in data.arrays.items()}
+        read = {r.name for v in self.step.equations.values() for r, _ in reads_under(v)}
+        read |= {leaf.leaf.name for n in self.step.streams if n in read for leaf in self._boundary_leaves(n)}
+        want = tuple(n for n in self.context if n in read)
+        for name in needed(self.before, want or (), {}) if want else ():
+            if (
+                self.system.streams.get(name) is not None
+                and self.system.streams[name].kind == "input"
+                and name not in given
+            ):
+                raise ValueError(f"missing {name}, expected {expected(self.system.streams[name])}")
+        for name in read:
+            stream = self.step.streams[name]
+            if stream.kind == "input" and name not in given and name not in self.context:
+                raise ValueError(f"missing {name}, expected {expected(stream)}")
+        if not want:
+            return given
+        inputs = {**model.params.arrays(), **given}
+        if engine == "compiled":
+            found = model.stepper(self.before).forward(inputs, data.lengths, data.batch, want, record=False)[0]
+        else:
+            found = unroll(self.before, inputs, data.lengths, data.batch, want)
+        return {**given, **found}
+
+    def _boundary_leaves(self, name: str) -> list[Any]:
+        boundary = self.step.streams[name].boundary
+        return [] if boundary is None else [n for n in leaves(boundary) if isinstance(n.leaf, Read)]
+
+    def split(self, known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What has the drawn streams' axis, to be fed step by step, and what stays."""
+        line = {n: v for n, v in known.items() if self.axis in self.system.streams[n].axes}
+        return line, {n: v for n, v in known.items() if n not in line}
+
+    def start(self, boundaries: Mapping[str, NDArray[Any]], batch: int) -> State:
+        """Before the first step: everything at its boundary."""
+        values = {n: np.repeat(boundaries[n][None], k, axis=0) for n, k in self.held.items()}
+        return State(values, {self.axis: np.zeros(batch, np.int64)})
+
+    def feed(
+        self, forward: Forward, data: Mapping[str, Any], steps: int, lengths: Mapping[str, Any], state: State
+    ) -> State:
+        """Run `steps` steps whose draws are known (`data` holds them too) and return the state behind them."""
+        batch = state.batch
+        here = {**lengths, self.axis: np.full(batch, steps, np.int64)}
+        found = forward(data, here, batch, self.every, state.values, state.clock)
+        return self.advance({n: found[n] if n in found else data[n] for n in self.held}, here, state)
+
+    def advance(self, found: Mapping[str, Any], lengths: Mapping[str, Any], state: State) -> State:
+        """The state behind a step whose streams are `found`."""
+        batch = Batch({self.axis: np.asarray(lengths[self.axis])}, state.batch)
+        return advance(self.step, self.held, found, {}, batch, state)
+
+    def draw(
+        self, forward: Forward, data: dict[str, Any], lengths: Mapping[str, Any], state: State, choose: Choose
+    ) -> tuple[dict[str, NDArray[Any]], State]:
+        """One step: choose every drawn value in order. `data` holds one step of each input; the state behind it."""
+        batch = state.batch
+        here = {**lengths, self.axis: np.ones(batch, np.int64)}
+        data = {**data, **{d.name: self.blank(d.name, 1, batch) for d in self.draws}}
+        found: dict[str, Any] = {}
+        drawn: dict[str, NDArray[Any]] = {}
+        for d in self.draws:
+            if any(p not in found for p in d.parameters.values()):
+                found = forward(data, here, batch, self.every, state.values, state.clock)
+                found = {n: v for n, v in found.items() if n in self.settled(drawn)}
+            drawn[d.name] = choose(d, {k: np.asarray(found[p])[0] for k, p in d.parameters.items()})
+            data[d.name] = drawn[d.name][None]
+        if self.late:
+            found = forward(data, here, batch, self.every, state.values, state.clock)
+        seen = {n: found[n] if n in found else data[n] for n in self.held}
+        return drawn, self.advance(seen, here, state)
+
+    def blank(self, name: str, steps: int, batch: int) -> NDArray[Any]:
+        """An array (steps, batch, *features) for a drawn stream: zeros, of integers for categories."""
+        stream = self.step.streams[name]
+        if stream.dtype == "category":
+            return np.zeros((steps, batch), np.int64)
+        return np.zeros((steps, batch, *(int(d) for d in stream.shape)))
