@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import dsl
+from dsl.text.diagnostics import CellError
 from dsl.text.format import format as formatted
 from dsl.text.parse import parse
 from tests.library.recurrences import ORACLES
@@ -88,7 +89,12 @@ def test_its_adjoint_prints_as_a_cell_that_resolves(name: str) -> None:
 QUICK = {*FAMILIES.split(), "ClockworkRNN", "LayerNormLSTM", "MassLSTM", "RHN", "StopHead", "mLSTM", "sLSTM"}
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in CELLS])
+MARKS = {name: [pytest.mark.slow] for name in PUBLISHED - QUICK} | {
+    "mLSTM": [pytest.mark.xfail(raises=CellError, reason="E701: matrix-valued streams run on the tape only")]
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in CELLS])
 def test_both_engines_agree(name: str) -> None:
     """Values, losses and every parameter's gradient, ragged lengths, float64."""
     model = dsl.load(name).build(seed=1, dtype="float64", **sized(name))
