@@ -7,6 +7,7 @@ nodes is a sum of messages along edges of the tape. Knows no colours and places 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from viz.scene import Mark, Piece
 from viz.trace import Pass, Steps, Trace
 
 Array = np.ndarray[Any, Any]
+Edge = tuple[Wire, int | None, int | None]  # a wire, its target's step, its source's step
 Link = tuple[int, int]  # an operation of the trace and which of its operands; operand -1: its own result
 
 
@@ -33,7 +35,9 @@ class Flow:
 
     def result(self, node: Node, step: int | None) -> list[int]:
         """The operations whose values a drawn node shows at a step of its lane, one for each step of its other axes."""
-        if node.stream is not None and (node.kind in ("state", "chip") or node.symbol is None):
+        if node.stream is not None and (
+            node.kind in ("state", "chip") or node.symbol is None or node.symbol.op is None
+        ):
             at = None if step is None else step + (node.lag if node.kind == "chip" else 0)
             return self.stream(node.stream, at)
         if node.symbol is None or node.equation is None:
@@ -74,6 +78,8 @@ class Flow:
     def _find(self, wire: Wire, step: int | None, source: int | None) -> list[Link]:
         target = self.graph.nodes[wire.target]
         if target.kind == "state":
+            return [(k, -1) for k in self.result(target, step)]
+        if target.symbol is not None and target.symbol.op is None:  # `y[t] = h[t]` is no operation
             return [(k, -1) for k in self.result(target, step)]
         if not target.sockets:
             return []
@@ -124,6 +130,34 @@ class Flow:
                 if j is not None and j == leaf:
                     found.setdefault(next(iter(op.at.values()), 0), []).append((k, n))
         return found
+
+    def edges(self, pieces: Iterable[Piece] = ()) -> list[Edge]:
+        """Every read of the unrolled system, drawn or left out, and what `pieces` add (states' starts)."""
+        found: dict[Edge, None] = {}
+        for wire in self.graph.wires:
+            lane = self.graph.nodes[wire.target].lane
+            for step in range(self.trace.lengths[lane]) if lane else (None,):
+                found.update(dict.fromkeys((wire, step, source) for source in self._sources(wire, step, lane)))
+        for piece in pieces:
+            for read in piece.reads:
+                if read.wire not in self._wires:
+                    found[read.wire, read.target_step, read.source_step] = None
+        return list(found)
+
+    @cached_property
+    def _wires(self) -> set[Wire]:
+        return set(self.graph.wires)
+
+    def _sources(self, wire: Wire, step: int | None, lane: str) -> Iterable[int | None]:
+        source = self.graph.nodes[wire.source].lane
+        if wire.relation == "step" and step is not None:
+            return (step + wire.lag,)
+        if not source:
+            return (None,)
+        index = next(iter(wire.read.index), None) if wire.read is not None else None
+        if wire.relation == "all" or index is None:
+            return range(self.trace.lengths[source])
+        return (int(index.at(step if index.axis == lane and step is not None else 0, self.trace.lengths)),)
 
     # ------------------------------------------------------------ sizes
 

@@ -82,9 +82,10 @@ class _Unrolling(Unrolling):
         return self.ends[key]
 
 
-def of_run(run: Any, want: str | None = None, sequence: int = 0) -> Trace:
+def of_run(run: Any, want: str | None = None, sequence: int = 0, steps: Steps | None = None) -> Trace:
     """One sequence of a run, computed again; `want` is a loss or stream (default: the first loss, else the
-    sum of the first output's last step). Errors: ValueError for a sequence the run does not have."""
+    sum of the first output's last step), `steps` where it is differentiated (default: its last).
+    Errors: ValueError for a sequence the run does not have."""
     literal: Unrolling = run.literal
     if not 0 <= sequence < literal.batch.size:
         raise ValueError(f"sequence={sequence}: the run has sequences 0 to {literal.batch.size - 1}")
@@ -98,7 +99,7 @@ def of_run(run: Any, want: str | None = None, sequence: int = 0) -> Trace:
     with recording() as log:
         again = _Unrolling(literal, sequence, log)
         again.execute([name])
-        value = _root(again, name)
+        value = _root(again, name, steps)
     assert value.edge is not None
     trace = of_log(value.edge[0], log, again.leaves)
     trace.system, trace.title = system, value.name or name
@@ -107,10 +108,11 @@ def of_run(run: Any, want: str | None = None, sequence: int = 0) -> Trace:
     return trace
 
 
-def _root(again: _Unrolling, name: str) -> Tensor:
+def _root(again: _Unrolling, name: str, steps: Steps | None) -> Tensor:
     """What is differentiated: the value itself when it is one number, else the sum of its last step."""
     points = again.values[name]
-    steps = max(points) if points else ()
+    if steps is None:
+        steps = max(points) if points else ()
     value = points.get(steps)
     if not isinstance(value, Tensor) or value.edge is None:
         raise ValueError(f"{name} depends on no parameter and no data of floating type: nothing to step through")

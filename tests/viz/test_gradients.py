@@ -209,12 +209,32 @@ def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
         viz.bptt(tagger(), **options)
 
 
-def test_several_axes_are_refused_clearly() -> None:
+@pytest.mark.parametrize("name", ["Pyramid", "EncoderDecoder", "Translate", "ClassifierMean"])
+def test_cells_whose_reads_cross_axes(name: str) -> None:
+    """A state's gradient and a parameter's shares are the tape's, along drawn wires."""
     rng = np.random.default_rng(0)
-    model = dsl.load("Pyramid").build(D=3, H=4, dtype="float64")
-    run = model(rng.standard_normal((6, 1, 3)), engine="tape")
-    with pytest.raises(ValueError, match="several time axes"):
-        viz.bptt(run)
+    spec = dsl.load(name)
+    sizes = {k: 4 for k, v in spec.system.arguments.items() if v is None}
+    model = spec.build(dtype="float64", **sizes)
+    given: dict[str, Any] = {}
+    for n, s in model.system.streams.items():
+        if s.kind in ("input", "draw"):
+            lead = [4] * len(s.axes) + [1]
+            category = s.dtype == "category"
+            given[n] = rng.integers(0, 4, lead) if category else rng.standard_normal([*lead, *map(int, s.shape)])
+    run = model(**given, engine="tape")
+    drawing = viz.bptt(run)
+    assert drawing.data["norm"] > 0 and len(drawing.data["printed"]) > 3
+    state = next(m for m in drawing.scene.marks if "chosen" in m.classes and m.node.kind == "state").node.stream
+    flow = viz.gradient_flow(run, state)
+    assert np.isclose(flow.data["norm"][-1], drawing.data["norm"]).any()
+    if not model.system.losses:
+        tg.sum(run.value(output_of(run))[-1, 0]).backward()
+        for parameter, tensor in model.params.items():
+            shares = viz.bptt(run, to=parameter).data
+            np.testing.assert_allclose(shares["gradient"], tensor.grad.numpy(), rtol=1e-10, atol=1e-14)
+    with pytest.raises(ValueError, match="over one time axis"):
+        viz.bptt(run, weight="jacobian")
 
 
 @pytest.mark.parametrize(("name", "to"), [("LSTM", "h[0]"), ("Skip", "h[0]"), ("GRU", "h[0]"), ("Peephole", "c[0]")])

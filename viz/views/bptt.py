@@ -15,9 +15,10 @@ from dsl.system.system import System
 from viz import svg, theme
 from viz.compose import Picture, compose
 from viz.drawing import Drawing
+from viz.flow import Edge
 from viz.graph import Graph, Wire, build
 from viz.numbering import place
-from viz.numbers import Backward, Point, Sweep, Values, jacobian_norm, loss_point
+from viz.paths import Gradients, Spot, gradients, spoken, start
 from viz.scene import Piece, Scene, Text
 from viz.views.subject import base_axes, is_run, system_of
 
@@ -38,14 +39,14 @@ def bptt(
 
     run       a run; a spec draws the structure and says that gradients are not computed yet
     loss      the step of the loss's term (default: the last), or "nll[12]"; a cell without a loss takes
-              the sum of its output at that step
-    to        "h[3]": a stream at a step (default: the output's state at step 0), or a parameter "W": its
+              the sum of its output at that step; a loss without steps has none
+    to        "h[3]": a stream at a step (default: the state that lies farthest back), or a parameter "W": its
               gradient's share from every step
     weight    "grad": ‖∂L/∂·‖₂ of what flows along the edge; "jacobian": ‖∂target/∂source‖₂ of the edge
     sequence  which sequence of the batch
     first     the index written at the first step
 
-    `.data` holds, for each drawn edge, `source`, `source_step`, `target`, `target_step`, `socket` and
+    `.data` holds, for each drawn edge, `source`, `source_step` (-1: none), `target`, `target_step`, `socket` and
     `value`; `printed` every number as it stands in the picture (a rail's is the sum of what runs along it) and
     `printed_on` the piece it stands on; `gradient` the array ∂L/∂to and `norm` its size; for a parameter
     `shares`, its gradient from each of `steps`.
@@ -56,26 +57,33 @@ def bptt(
     system = system_of(run)
     if not is_run(run):
         return _structure(system, T, first)
-    values = Values(run, system, sequence)
-    axis = base_axes(system)[0]
-    length = values.lengths[axis]
-    name, step = _where(loss, length)
-    probe = Backward(build(system), values)
-    seed, seeds, title = _seed(probe, system, name, step, first)
-    target, at = _target(probe.graph, system, to, step, length)
-    sweep = probe.run(seeds, parameters=at is None)
-    on = _path(probe, sweep, seed, target, at)
-    keep = [k for k in (step - 1, step, *((at, at + 1) if at is not None else (0, 1))) if 0 <= k < length]
-    picture = compose(system, {axis: length}, keep=keep, first=first)
-    numbers = {edge: _size(probe, sweep, edge, weight) for edge in on}
-    printed = _colour(picture.scene, sweep, on, numbers, weight, seed, (target, at))
+    graph = build(system)
+    lengths = {a: int(np.asarray(n)[sequence]) for a, n in run.lengths.items()}
+    name, step = _where(loss)
+    key, is_loss = start(graph, system, name)
+    step = _step_of(graph, key, step, lengths, loss)
+    named = None if to is None else _target(graph, system, to, step, lengths)
+    found = gradients(run, system, key, is_loss, step, sequence, first)
+    target, at = named or _farthest(found)
+    parameter = system.streams[target].shared if target in system.streams else False
+    on = found.between(target, at, parameter)
+    picture = compose(system, lengths, keep=_kept(graph, key, step, at, lengths), first=first)
+    numbers = {edge: _size(found, edge, weight) for edge in on}
+    printed = _colour(picture.scene, found, on, numbers, weight, (target, at))
     data = _data(numbers)
     data["printed_on"] = np.array([p for p, _ in printed])
     data["printed"] = np.array([v for _, v in printed], dtype=float)
-    _caption(picture, probe, sweep, data, title, target, at, weight, first)
+    _caption(picture, found, data, target, at, parameter, weight, first)
     place(picture.scene)
     svg.fit(picture.scene)
     return Drawing(picture.scene, data)
+
+
+def _kept(graph: Graph, key: str, step: int | None, at: int | None, lengths: dict[str, int]) -> list[int]:
+    """Steps that are drawn whatever is left out: around the loss and around the target."""
+    longest = lengths.get(graph.nodes[key].lane, 0)
+    near = [*(() if step is None else (step - 1, step)), *((at, at + 1) if at is not None else (0, 1))]
+    return [k for k in near if 0 <= k < longest]
 
 
 def _structure(system: System, T: int | None, first: int) -> Drawing:
@@ -89,41 +97,29 @@ def _structure(system: System, T: int | None, first: int) -> Drawing:
     return Drawing(picture.scene)
 
 
-def _where(loss: int | str | None, length: int) -> tuple[str | None, int]:
-    name: str | None = None
-    step: int | None = loss if isinstance(loss, int) else None
-    if isinstance(loss, str):
-        found = _PLACE.match(loss)
-        if not found:
-            raise ValueError(f'loss={loss!r}: a step, or a loss at a step like "nll[12]"')
-        name, step = found[1], int(found[2]) if found[2] is not None else None
+def _where(loss: int | str | None) -> tuple[str | None, int | None]:
+    if not isinstance(loss, str):
+        return None, loss
+    found = _PLACE.match(loss)
+    if not found:
+        raise ValueError(f'loss={loss!r}: a step, or a loss at a step like "nll[12]"')
+    return found[1], int(found[2]) if found[2] is not None else None
+
+
+def _step_of(graph: Graph, key: str, step: int | None, lengths: dict[str, int], loss: Any) -> int | None:
+    """The step of the loss's term on its lane: the last where none is given, None for a loss without steps."""
+    lane = graph.nodes[key].lane
+    if not lane:
+        return None
+    length = lengths[lane]
     step = length - 1 if step is None else step
     if not 0 <= step < length:
         raise ValueError(f"loss={loss!r}: the sequence has steps 0 to {length - 1}")
-    return name, step
+    return step
 
 
-def _seed(
-    probe: Backward, system: System, name: str | None, step: int, first: int
-) -> tuple[Point, dict[Point, Any], str]:
-    """Where the gradient starts: a loss's term, or the output's sum."""
-    graph = probe.graph
-    if name is not None or any(n.role == "loss" and n.axes for n in graph.nodes.values()):
-        point = loss_point(graph, name, step)
-        return point, {point: np.ones(np.shape(probe.node_value(*point)))}, f"{point[0]}[{step + first}]"
-    outputs = [system.aliases.get(o, o) for o in system.outputs] or [list(system.equations)[-1]]
-    key = graph.home[outputs[0]]
-    point = (key, step)
-    return point, {point: np.ones(np.shape(probe.node_value(*point)))}, f"Σ {outputs[0]}[{step + first}]"
-
-
-def _target(graph: Graph, system: System, to: str | None, step: int, length: int) -> tuple[str, int | None]:
+def _target(graph: Graph, system: System, to: str, step: int | None, lengths: dict[str, int]) -> tuple[str, int | None]:
     """The node and step, or the parameter and None, that `to` names."""
-    if to is None:
-        states = [k for k, n in graph.nodes.items() if n.kind == "state"]
-        if not states:
-            raise ValueError(f'{system.name} has no state; say where to: to="x[0]"')
-        return states[-1], 0
     found = _PLACE.match(to)
     if not found:
         raise ValueError(f'to={to!r}: a stream at a step like "h[3]", or a parameter')
@@ -135,73 +131,89 @@ def _target(graph: Graph, system: System, to: str | None, step: int, length: int
         return name, None
     if name not in graph.home:
         raise ValueError(f"to={to!r}: {name} is not drawn; no equation reads it")
-    at = int(found[2]) if found[2] is not None else step
-    if not 0 <= at < length:
-        raise ValueError(f"to={to!r}: the sequence has steps 0 to {length - 1}")
-    return graph.home[name], at
+    key = graph.home[name]
+    lane = graph.nodes[key].lane
+    if not lane:
+        return key, None
+    at = int(found[2]) if found[2] is not None else min(step or 0, lengths[lane] - 1)
+    if not 0 <= at < lengths[lane]:
+        raise ValueError(f"to={to!r}: the sequence has steps 0 to {lengths[lane] - 1}")
+    return key, at
 
 
-Edge = tuple[Wire, int]
+def _farthest(found: Gradients) -> Spot:
+    """Where a path leads when nobody says: the state (else the input) and step farthest from the loss."""
+    graph, far = found.graph, found.seed[1]
+    best: tuple[int, int, int] | None = None
+    chosen: Spot = ("", None)
+    reached = found.reached()
+    for n, (key, node) in enumerate(graph.nodes.items()):
+        if node.kind not in ("state", "chip") or (node.kind == "chip" and node.stream not in graph.system.streams):
+            continue
+        for name, s in reached:
+            if name != key or s is None or s < 0 or (name, s) not in found.cotangents:
+                continue
+            rank = (int(node.kind == "state"), abs((far if far is not None else max(found.lengths.values())) - s), n)
+            if best is None or rank > best:
+                best, chosen = rank, (key, s)
+    if best is None:
+        raise ValueError(f'{spoken(found.seed)} depends on no state and no input; say where to: to="W"')
+    return chosen
 
 
-def _path(probe: Backward, sweep: Sweep, seed: Point, target: str, at: int | None) -> dict[Edge, None]:
-    """The edges of all paths between the seed and the target, in the order of the sweep."""
-    readers: dict[Point, list[Edge]] = {}
-    for wire, step in sweep.messages:
-        readers.setdefault((wire.source, step + wire.lag), []).append((wire, step))
-    on: dict[Edge, None] = {}
-    users = {k for k, n in probe.graph.nodes.items() if any(s.parameter == target for s in n.sockets)}
-    stack: list[Point] = [(target, at)] if at is not None else [p for p in sweep.cotangents if p[0] in users]
-    seen = set(stack)
-    while stack:
-        for wire, step in readers.get(stack.pop(), ()):
-            on[wire, step] = None
-            if (wire.target, step) not in seen:
-                seen.add((wire.target, step))
-                stack.append((wire.target, step))
-    if seed not in seen:
-        where = target if at is None else f"{target}[{at}]"
-        raise ValueError(f"{seed[0]}[{seed[1]}] does not depend on {where}")
-    return dict.fromkeys(e for e in sweep.messages if e in on)
+def _size(found: Gradients, edge: Edge, weight: str) -> float:
+    if weight == "grad":
+        return float(np.linalg.norm(np.ravel(found.messages[edge])))
+    if found.jacobian is None:
+        raise ValueError('weight="jacobian" is drawn for cells over one time axis; use weight="grad"')
+    return found.jacobian(edge)
 
 
-def _size(probe: Backward, sweep: Sweep, edge: Edge, weight: str) -> float:
-    if weight == "jacobian":
-        return jacobian_norm(probe, *edge)
-    return float(np.linalg.norm(np.ravel(sweep.messages[edge])))
+def _edges(piece: Piece, on: dict[Edge, None], by_target: dict[tuple[Wire, int | None], list[Edge]]) -> list[Edge]:
+    """The edges on the paths that pass along a piece; one inside a step carries what comes from all steps."""
+    out: dict[Edge, None] = {}
+    for r in piece.reads:
+        source = r.source_step
+        if r.wire.relation == "step" and r.target_step is not None:
+            source = r.target_step + r.wire.lag
+        if (r.wire, r.target_step, source) in on:
+            out[r.wire, r.target_step, source] = None
+        elif r.source_step is None:
+            out.update(dict.fromkeys(by_target.get((r.wire, r.target_step), ())))
+    return list(out)
 
 
-def _together(
-    piece: Piece, sweep: Sweep, on: dict[Edge, None], numbers: dict[Edge, float], weight: str
-) -> float | None:
+def _together(found: Gradients, edges: list[Edge], numbers: dict[Edge, float], weight: str) -> float | None:
     """The size on a piece that several reads share: of the sum of their gradients; the largest Jacobian."""
-    edges = [e for r in piece.reads if r.target_step is not None and (e := (r.wire, r.target_step)) in on]
     if not edges:
         return None
     if weight == "jacobian" or len(edges) == 1:
         return max(numbers[e] for e in edges)
-    total = sum((sweep.messages[e] for e in edges[1:]), start=sweep.messages[edges[0]])
-    return float(np.linalg.norm(np.ravel(total)))
+    sums: dict[tuple[str, int | None], Any] = {}
+    for e in edges:
+        end = (e[0].source, e[2])
+        sums[end] = found.messages[e] if end not in sums else sums[end] + found.messages[e]
+    return float(np.sqrt(sum(np.linalg.norm(np.ravel(g)) ** 2 for g in sums.values())))
 
 
 def _colour(
     scene: Scene,
-    sweep: Sweep,
+    found: Gradients,
     on: dict[Edge, None],
     numbers: dict[Edge, float],
     weight: str,
-    seed: Point,
-    target: tuple[str, int | None],
+    target: Spot,
 ) -> list[tuple[str, float]]:
     """Recolour every piece; returns the pieces that print a number, with the number."""
     printed: list[tuple[str, float]] = []
     positive = [v for v in numbers.values() if v > 0 and np.isfinite(v)]
     low, high = (min(positive), max(positive)) if positive else (0.0, 0.0)
-    lit: set[tuple[str, int | None]] = (
-        {seed, target} | {(w.source, s + w.lag) for w, s in on} | {(w.target, s) for w, s in on}
-    )
+    lit: set[Spot] = {found.seed, target} | {(e[0].source, e[2]) for e in on} | {(e[0].target, e[1]) for e in on}
+    by_target: dict[tuple[Wire, int | None], list[Edge]] = {}
+    for e in on:
+        by_target.setdefault((e[0], e[1]), []).append(e)
     for piece in scene.pieces:
-        value = _together(piece, sweep, on, numbers, weight)
+        value = _together(found, _edges(piece, on, by_target), numbers, weight)
         if value is None:
             piece.classes = [*piece.classes, "faded"]
             continue
@@ -218,7 +230,7 @@ def _colour(
         step = mark.step + mark.node.lag if mark.step is not None and mark.node.kind == "chip" else mark.step
         if (mark.node.key, step) not in lit and mark.point not in lit:
             mark.classes.append("dim")
-        if mark.point in (seed, target):
+        if mark.point in (found.seed, target):
             mark.classes.append("chosen")
     return printed
 
@@ -226,35 +238,33 @@ def _colour(
 def _data(numbers: dict[Edge, float]) -> dict[str, Any]:
     edges = list(numbers)
     return {
-        "source": np.array([w.source for w, _ in edges]),
-        "source_step": np.array([s + w.lag for w, s in edges], dtype=int),
-        "target": np.array([w.target for w, _ in edges]),
-        "target_step": np.array([s for _, s in edges], dtype=int),
-        "socket": np.array([w.socket for w, _ in edges], dtype=int),
+        "source": np.array([w.source for w, _, _ in edges]),
+        "source_step": np.array([-1 if s is None else s for _, _, s in edges], dtype=int),
+        "target": np.array([w.target for w, _, _ in edges]),
+        "target_step": np.array([-1 if s is None else s for _, s, _ in edges], dtype=int),
+        "socket": np.array([w.socket for w, _, _ in edges], dtype=int),
         "value": np.array([numbers[e] for e in edges], dtype=float),
     }
 
 
 def _caption(
     picture: Picture,
-    probe: Backward,
-    sweep: Sweep,
+    found: Gradients,
     data: dict[str, Any],
-    title: str,
     target: str,
     at: int | None,
+    parameter: bool,
     weight: str,
     first: int,
 ) -> None:
     """The sentence and the scale below the picture."""
-    scene = picture.scene
-    if at is not None:
-        gradient = sweep.cotangents.get((target, at))
-        gradient = np.zeros_like(probe.node_value(target, at)) if gradient is None else gradient
-        data["gradient"], data["norm"] = np.asarray(gradient), float(np.linalg.norm(np.ravel(gradient)))
-        where = f"{picture.graph.nodes[target].stream or target}[{at + first}]"
+    scene, title = picture.scene, found.title
+    if not parameter:
+        gradient = np.asarray(found.cotangents[target, at])
+        data["gradient"], data["norm"] = gradient, float(np.linalg.norm(np.ravel(gradient)))
+        where = (picture.graph.nodes[target].stream or target) + ("" if at is None else f"[{at + first}]")
     else:
-        shares = sweep.parameters.get(target, {})
+        shares = found.shares.get(target, {})
         steps = sorted(shares)
         data["steps"] = np.array(steps, dtype=int)
         data["shares"] = np.array([shares[s] for s in steps])

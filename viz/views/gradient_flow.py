@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from dsl.system.system import System
 from viz import theme
 from viz.drawing import Drawing
-from viz.graph import build
+from viz.flow import Flow
+from viz.graph import Graph, build
 from viz.numbers import Backward, Point, Values, loss_point
+from viz.paths import crosses, start
 from viz.plot import Frame, span
+from viz.rerun import of_run
 from viz.scene import Scene
 from viz.svg import coordinate, rect, stroke, text
-from viz.views.subject import base_axes, is_run, system_of
+from viz.views.subject import is_run, system_of
 
 MOST_LOSSES = 64
 MOST_CELLS = 128  # columns drawn; .data always has all
@@ -29,15 +33,12 @@ def gradient_flow(
     loss    a loss with a term at each step; a cell without one takes the sum of its output at step t
 
     `.data`: `norm` (losses, T), `t` the loss steps (all of them up to 64, else 64 spread evenly), `k`, `log10`.
-    Errors: ValueError for a spec (give a run), an unknown stream, a cell over several time axes.
+    Errors: ValueError for a spec (give a run), an unknown stream, a cell without states.
     """
     system = system_of(run)
     if not is_run(run):
         raise ValueError(f"gradient_flow needs a run: viz.gradient_flow(model(...)); {system.name} has no numbers yet")
     graph = build(system)
-    values = Values(run, system, sequence)
-    backward = Backward(graph, values)
-    length = values.lengths[base_axes(system)[0]]
     name = system.aliases.get(stream, stream) if stream else None
     states = [k for k, n in graph.nodes.items() if n.kind == "state"]
     if name is not None and name not in graph.home:
@@ -45,17 +46,54 @@ def gradient_flow(
     if name is None and not states:
         raise ValueError(f"{system.name} has no state; name a stream: gradient_flow(run, 'x')")
     key = graph.home[name] if name is not None else states[-1]
-    steps = sorted({int(t) for t in np.linspace(0, length - 1, min(length, MOST_LOSSES)).round()})
+    if not graph.nodes[key].axes:
+        raise ValueError(f"{graph.nodes[key].stream or key} has no time axis; name a stream that has one")
+    if crosses(graph):
+        norm, steps, label = _across(run, system, graph, key, loss, sequence)
+    else:
+        norm, steps, label = _along(Backward(graph, Values(run, system, sequence)), key, loss)
+    with np.errstate(divide="ignore"):
+        data = {"norm": norm, "t": np.array(steps), "k": np.arange(norm.shape[1]), "log10": np.log10(norm)}
+    return Drawing(_draw(system.name, graph.nodes[key].stream or key, label, data, first), data)
+
+
+def spread(length: int) -> list[int]:
+    """Up to 64 loss steps, spread evenly."""
+    return sorted({int(t) for t in np.linspace(0, length - 1, min(length, MOST_LOSSES)).round()})
+
+
+def _along(backward: Backward, key: str, loss: str | None) -> tuple[Any, list[int], str]:
+    """Cells over one axis: all losses in one sweep."""
+    steps = spread(backward.length)
     seeds, label = _seeds(backward, steps, loss)
     sweep = backward.run(seeds, keep=key)
-    norm = np.zeros((len(steps), length))
-    for k in range(length):
+    norm = np.zeros((len(steps), backward.length))
+    for k in range(backward.length):
         g = sweep.cotangents.get((key, k))
         if g is not None:
             norm[:, k] = np.linalg.norm(g.reshape(len(steps), -1), axis=1)
-    with np.errstate(divide="ignore"):
-        data = {"norm": norm, "t": np.array(steps), "k": np.arange(length), "log10": np.log10(norm)}
-    return Drawing(_draw(system.name, graph.nodes[key].stream or key, label, data, first), data)
+    return norm, steps, label
+
+
+def _across(
+    run: Any, system: System, graph: Graph, key: str, loss: str | None, sequence: int
+) -> tuple[Any, list[int], str]:
+    """Cells over several axes: the tape, once for each loss. A loss without steps is one row, step 0."""
+    source, is_loss = start(graph, system, loss)
+    stream = graph.nodes[source].stream or source
+    lane = graph.nodes[source].lane
+    trace = of_run(run, stream, sequence)
+    flow = Flow(graph, trace)
+    length = trace.lengths[graph.nodes[key].lane]
+    steps = spread(trace.lengths[lane]) if lane and is_loss else [trace.lengths[lane] - 1 if lane else 0]
+    norm = np.zeros((len(steps), length))
+    for n, step in enumerate(steps):
+        ops = flow.result(graph.nodes[source], step if lane else None)
+        done = trace.backward({k: np.ones(trace.ops[k].shape) for k in ops})
+        for k in range(length):
+            found = [done.adjoints[j] for j in flow.result(graph.nodes[key], k) if j in done.adjoints]
+            norm[n, k] = np.sqrt(sum(float(np.linalg.norm(np.ravel(g))) ** 2 for g in found))
+    return norm, steps, source if is_loss else f"Σ {stream}"
 
 
 def _seeds(backward: Backward, steps: list[int], loss: str | None) -> tuple[dict[Point, Any], str]:

@@ -1,0 +1,167 @@
+"""Gradients along the wires of one run, and the paths they take from a loss back to one value.
+
+Two ways to the same numbers: a sweep over the drawing's own nodes for cells over one axis (fast, any length,
+Jacobians), and the tape for cells whose reads cross axes. Both are keyed by what a drawing shows: a wire, its
+target's step, its source's step. Nothing here knows colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dsl.system.system import System
+from viz.compose import compose
+from viz.flow import Edge, Flow
+from viz.graph import Graph, build
+from viz.numbers import Backward, Values, jacobian_norm
+from viz.rerun import of_run
+
+Array = np.ndarray[Any, Any]
+Spot = tuple[str, int | None]  # a node and its step on its lane
+
+
+@dataclass
+class Gradients:
+    """What one backward pass sends: `messages` along edges, `cotangents` of nodes, a parameter's `shares` by step."""
+
+    graph: Graph
+    lengths: dict[str, int]
+    seed: Spot
+    title: str
+    messages: dict[Edge, Array] = field(default_factory=dict)
+    cotangents: dict[Spot, Array] = field(default_factory=dict)
+    shares: dict[str, dict[int, Array]] = field(default_factory=dict)
+    jacobian: Callable[[Edge], float] | None = None
+    value: Callable[[str, int], Any] | None = None
+
+    def reached(self) -> dict[Spot, None]:
+        """Every node and step that edges lead to from the seed."""
+        below: dict[Spot, list[Spot]] = {}
+        for wire, target, source in self.messages:
+            below.setdefault((wire.target, target), []).append((wire.source, source))
+        seen: dict[Spot, None] = {}
+        stack = [self.seed]
+        while stack:
+            spot = stack.pop()
+            if spot not in seen:
+                seen[spot] = None
+                stack.extend(below.get(spot, ()))
+        return seen
+
+    def between(self, target: str, at: int | None, parameter: bool) -> dict[Edge, None]:
+        """The edges of all paths between the seed and a node at a step (or every node that reads a parameter)."""
+        readers: dict[Spot, list[Edge]] = {}
+        for edge in self.messages:
+            readers.setdefault((edge[0].source, edge[2]), []).append(edge)
+        users = {k for k, n in self.graph.nodes.items() if any(s.parameter == target for s in n.sockets)}
+        stack: list[Spot] = [p for p in self.cotangents if p[0] in users] if parameter else [(target, at)]
+        on: set[Edge] = set()
+        seen = set(stack)
+        while stack:
+            for edge in readers.get(stack.pop(), ()):
+                on.add(edge)
+                spot = (edge[0].target, edge[1])
+                if spot not in seen:
+                    seen.add(spot)
+                    stack.append(spot)
+        if self.seed not in seen:
+            where = target if at is None else f"{target}[{at}]"
+            raise ValueError(f"{spoken(self.seed)} does not depend on {where}")
+        return dict.fromkeys(e for e in self.messages if e in on)
+
+
+def spoken(spot: Spot) -> str:
+    return spot[0] if spot[1] is None else f"{spot[0]}[{spot[1]}]"
+
+
+def crosses(graph: Graph) -> bool:
+    """Whether a cell's reads cross axes, so that only the tape knows its gradients."""
+    return (
+        len([a for a in graph.lanes if a]) != 1
+        or any(len(n.axes) > 1 for n in graph.nodes.values())
+        or any(w.relation != "step" for w in graph.wires)
+    )
+
+
+def lane_of(graph: Graph, key: str) -> str:
+    return graph.nodes[key].lane
+
+
+def start(graph: Graph, system: System, name: str | None) -> tuple[str, bool]:
+    """Where the gradient starts: the node of a loss, or of the first output, and whether it is a loss."""
+    losses = [k for k, n in graph.nodes.items() if n.role == "loss"]
+    if name is not None and name not in losses:
+        raise ValueError(
+            f"{system.name} has no loss {name} that is drawn" + (f"; it has {', '.join(losses)}" if losses else "")
+        )
+    if losses:
+        return name or losses[0], True
+    outputs = [system.aliases.get(o, o) for o in system.outputs] or [list(system.equations)[-1]]
+    return graph.home[outputs[0]], False
+
+
+def gradients(
+    run: Any, system: System, key: str, is_loss: bool, step: int | None, sequence: int, first: int = 0
+) -> Gradients:
+    """Send the gradient of the node `key` at `step` (of its sum, when it is no loss) back through the run."""
+    graph = build(system)
+    where = "" if step is None else f"[{step + first}]"
+    title = f"{key}{where}" if is_loss else f"Σ {graph.nodes[key].stream or key}{where}"
+    made = _on_the_tape if crosses(graph) else _on_the_drawing
+    return made(run, system, graph, (key, step), title, is_loss, sequence)
+
+
+def _on_the_drawing(
+    run: Any, system: System, graph: Graph, seed: Spot, title: str, is_loss: bool, sequence: int
+) -> Gradients:
+    values = Values(run, system, sequence)
+    backward = Backward(graph, values)
+    key, step = seed
+    assert step is not None
+    sweep = backward.run({(key, step): np.ones(np.shape(backward.node_value(key, step)))}, parameters=True)
+    found = Gradients(graph, dict(values.lengths), seed, title, shares=sweep.parameters)
+    found.messages = {(w, s, s + w.lag): m for (w, s), m in sweep.messages.items()}
+    found.cotangents = {(k, s): g for (k, s), g in sweep.cotangents.items()}
+    found.jacobian = lambda edge: jacobian_norm(backward, edge[0], edge[1] or 0)
+    found.value = backward.node_value
+    return found
+
+
+def _on_the_tape(
+    run: Any, system: System, graph: Graph, seed: Spot, title: str, is_loss: bool, sequence: int
+) -> Gradients:
+    key, step = seed
+    stream = graph.nodes[key].stream or key
+    axes = system.streams[stream].axes if not is_loss else ()
+    if not is_loss and len(axes) > 1:
+        raise ValueError(f"{stream} has several time axes; give the cell a loss to start from")
+    trace = of_run(run, stream, sequence, None if is_loss or step is None else (step,))
+    flow = Flow(graph, trace)
+    ops = flow.result(graph.nodes[key], step)
+    if not ops:
+        raise ValueError(f"{spoken(seed)} is not on the tape of this run")
+    done = trace.backward({k: np.ones(trace.ops[k].shape) for k in ops})
+    found = Gradients(graph, trace.lengths, seed, title)
+    for edge in flow.edges(_pieces(system, trace.lengths)):
+        message = flow.message(done, flow.links(*edge))
+        if message is not None:
+            found.messages[edge] = message
+    for name, node in graph.nodes.items():
+        for at in range(trace.lengths[node.lane]) if node.lane else (None,):
+            gs = [done.adjoints[k] for k in flow.result(node, at) if k in done.adjoints]
+            if gs:
+                found.cotangents[name, at] = gs[0][0] if len(gs) == 1 else np.stack(gs)[:, 0]
+    for parameter in run._model.params:
+        by_step = {s: flow.message(done, links) for s, links in flow.shares(parameter).items()}
+        found.shares[parameter] = {s: m for s, m in by_step.items() if m is not None}
+    found.value = lambda name, at: np.asarray(trace.ops[flow.result(graph.nodes[name], at)[0]].value)[0]
+    return found
+
+
+def _pieces(system: System, lengths: dict[str, int]) -> list[Any]:
+    """The wires that start a state from another lane, which the drawing adds to the equations' reads."""
+    return [p for p in compose(system, lengths).scene.pieces if p.net == "boundary"]
