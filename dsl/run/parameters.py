@@ -6,7 +6,7 @@ Each parameter draws from a generator of its own, so that adding one does not mo
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from dsl.system.dims import Dim
 from dsl.system.system import Stream, System
 from dsl.text.diagnostics import suggest
 from tinygrad_seq.initializers import initialize
+from tinygrad_seq.optim import RETRACTIONS, Retraction, Scaled
 from tinygrad_seq.tape import last_change
 from tinygrad_seq.tensor import Tensor
 
@@ -26,30 +27,55 @@ def initial(stream: Stream, seed: int, dtype: np.dtype[Any]) -> np.ndarray[Any, 
         return None
     rng = np.random.default_rng([seed, zlib.crc32(stream.name.encode())])
     arguments = [int(a) if isinstance(a, Dim) else a for a in rule.arguments]
+    dtype = number_type(stream, dtype)
     try:
         return initialize(rule.name, tuple(int(d) for d in stream.shape), rng, dtype, *arguments)
     except ValueError as error:
         raise ValueError(f"param {stream.name}: {error}") from None
 
 
+def number_type(stream: Stream, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of a stream in a model of real `dtype`: complex64 beside float32, complex128 beside float64."""
+    return np.result_type(dtype, np.complex64) if stream.dtype == "complex" else dtype
+
+
+def retraction(stream: Stream) -> Retraction:
+    """What brings a kept parameter's new value back onto the set that its initialiser draws from."""
+    assert stream.initializer is not None
+    found, gains = RETRACTIONS[stream.initializer.name], stream.initializer.arguments
+    return Scaled(found, float(gains[0])) if gains else found
+
+
+class Trained(dict[str, Tensor]):
+    """Tensors by name, and the retractions (`kept`) that an optimizer of them has to apply."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], kept: Mapping[str, Retraction]) -> None:
+        super().__init__(tensors)
+        self.kept = dict(kept)
+
+
 class Parameters(MutableMapping[str, Tensor]):
     """Name -> Tensor in order of declaration. Assigning an array replaces the value in place.
 
     `params["W"] = array` checks the shape and casts to the model's dtype; the tensor stays the same object, so
-    an optimizer that holds it goes on with the new value. Errors: KeyError with the nearest name; ValueError for
+    an optimizer that holds it goes on with the new value. `kept` has, for each parameter declared so, the retraction
+    that an optimizer applies after its step. Errors: KeyError with the nearest name; ValueError for
     a wrong shape or numbers that are not finite.
     """
 
     def __init__(self, system: System, seed: int, dtype: np.dtype[Any]) -> None:
         self._tensors: dict[str, Tensor] = {}
         self._missing: dict[str, Stream] = {}
+        self.kept: dict[str, Retraction] = {}
         for name, stream in system.streams.items():
             if stream.kind in ("param", "const"):
                 value = initial(stream, seed, dtype)
                 if value is None:
                     self._missing[name] = stream
-                    value = np.zeros(tuple(int(d) for d in stream.shape), dtype)
+                    value = np.zeros(tuple(int(d) for d in stream.shape), number_type(stream, dtype))
                 self._tensors[name] = Tensor(value, requires_grad=stream.kind == "param", name=name)
+                if stream.kept and stream.kind == "param":
+                    self.kept[name] = retraction(stream)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[self._known(name)]
@@ -82,9 +108,9 @@ class Parameters(MutableMapping[str, Tensor]):
         return name
 
     @property
-    def trained(self) -> dict[str, Tensor]:
+    def trained(self) -> Trained:
         """Those that learn: params, not consts."""
-        return {n: t for n, t in self._tensors.items() if t.requires_grad}
+        return Trained({n: t for n, t in self._tensors.items() if t.requires_grad}, self.kept)
 
     @property
     def count(self) -> int:

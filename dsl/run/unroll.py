@@ -24,7 +24,12 @@ from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import Symbol
 
 Point = dict[str, int]  # a step on each of some axes
-NATIVE_SHARED = {("matvec", 0), ("lookup", 0)}  # arguments these primitives take without a batch axis
+NATIVE_SHARED = {
+    ("matvec", 0),
+    ("lookup", 0),
+    ("permute", 0),
+    ("unpermute", 0),
+}  # arguments these primitives take without a batch axis
 EMPTY_IS_AN_ERROR = ("mean", "max", "min", "softmax", "log_softmax", "logsumexp")
 
 

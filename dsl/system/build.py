@@ -14,10 +14,10 @@ from dsl.system.kinds import Kinds
 from dsl.system.lower import Drawn, Lowering, evaluate_number
 from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System
 from dsl.text.diagnostics import Diagnostic, suggest
-from dsl.text.tree import Expr, Ref, Source, Span
+from dsl.text.tree import Call, Expr, Ref, Source, Span
 from tinygrad_seq.symbol import Symbol, lift
 
-INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary")
+INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary", "norm")
 NO_CATEGORY = -1
 
 
@@ -111,7 +111,7 @@ class Builder:
         if d.kind != "param" and d.boundary is not None:
             if isinstance(d.boundary, Ref) and d.boundary.name == "none":
                 boundary = lift(NO_CATEGORY)
-            else:
+            elif name in self.boundaries:
                 boundary = self.lowering.lower(self.boundaries[name].value)
         shape = slot.shape or ()
         return Stream(
@@ -134,6 +134,8 @@ class Builder:
         if d.kind == "param" and d.boundary is not None:
             value = self._constant(d.boundary, d)
             return None if value is None else Initializer("constant", (value,))
+        if d.kind == "const" and isinstance(d.boundary, Call) and d.boundary.function == "permutation":
+            return Initializer("permutation")
         if d.distribution is None or d.kind not in ("param", "const", "noise"):
             return None
         if d.kind != "noise" and d.distribution.function not in INITIALIZERS:

@@ -209,6 +209,19 @@ A boundary is a number, a param, an input without index, or `last(...)` of anoth
 for one_hot streams. An initialiser takes numbers.
 """,
     ),
+    "E310": (
+        "kept where there is nothing to keep",
+        """
+`kept` holds a parameter on the set that its initialiser draws from: after each step the optimizer
+puts it back there.
+
+  param W ~ orthogonal, kept      # W.T@W = I, through all of training
+  param U ~ unitary, kept         # the same for complex numbers
+  param g: H ~ norm, kept         # a vector, or each row of a matrix, of length 1
+
+Other initialisers draw from no such set.
+""",
+    ),
     "E401": (
         "an unknown time axis",
         """
@@ -432,25 +445,6 @@ Every input of a copied cell without a boundary must be given. `use rnn = LSTM(x
         """
 This is in the language but no engine runs it yet; nothing is computed rather than something wrong.
 The message names the part.
-""",
-    ),
-    "E702": (
-        "noise is not compiled yet",
-        """
-Dropout, variational dropout and zoneout parse, and are refused. Nothing is silently left out.
-""",
-    ),
-    "E703": (
-        "kept is not held yet",
-        """
-`kept` asks the optimizer to stay on the constraint; no optimizer does so yet. The initialiser
-works.
-""",
-    ),
-    "E704": (
-        "a distribution that is not compiled yet",
-        """
-`categorical(logits = ...)` is compiled; others parse and are refused. Nothing is silently left out.
 """,
     ),
     "E705": (

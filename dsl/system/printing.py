@@ -240,7 +240,7 @@ def _declaration(printer: Printer, group: list[Stream]) -> Declaration:
         )
     distribution = None
     if first.initializer is not None:
-        value, distribution = _initializer(first.initializer)
+        value, distribution = _initializer(first.initializer, first.shape)
     return Declaration(
         keyword,
         tuple(_target(s) for s in group),
@@ -252,10 +252,12 @@ def _declaration(printer: Printer, group: list[Stream]) -> Declaration:
     )
 
 
-def _initializer(initializer: Initializer) -> tuple[Expr | None, Call | None]:
+def _initializer(initializer: Initializer, shape: tuple[Dim, ...]) -> tuple[Expr | None, Call | None]:
     values = [dim_tree(a) if isinstance(a, Dim) else number_tree(a) for a in initializer.arguments]
     if initializer.name == "constant":
         return values[0], None
+    if initializer.name == "permutation":
+        return Call("permutation", tuple(Argument(dim_tree(d)) for d in shape)), None
     return None, Call(initializer.name, tuple(Argument(v) for v in values))
 
 

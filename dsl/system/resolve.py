@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dsl.system.build import Builder
+from dsl.system.build import INITIALIZERS, Builder
 from dsl.system.calls import Reader
 from dsl.system.checks import Checks
 from dsl.system.copies import Declared, Defined, Flat
@@ -22,7 +22,8 @@ from dsl.system.scope import open_scope
 from dsl.system.system import Axis, Extent, System
 from dsl.text.diagnostics import CellError, Diagnostic, Label, suggest
 from dsl.text.format import expression
-from dsl.text.tree import Expr, File, Ref, Span
+from dsl.text.tree import Call, Expr, File, Ref, Span
+from tinygrad_seq.optim import RETRACTIONS
 from tinygrad_seq.symbol import lift
 
 LENGTHS = ("number", "extent", "size", "add", "sub", "mul", "floordiv", "neg")  # what a derived axis is made of
@@ -66,7 +67,7 @@ class Resolver:
         self.flat: Flat = self.elaborator.run()
         self.axes = self._lengths()
         self.reader = Reader(self.flat, self.elaborator, self.axes, self.problems)
-        self._later()
+        self._chosen()
         self._undeclared()
         statements = self._read_all()
         self.inference = Inference(self._slots(), self.problems, self.source.text)
@@ -124,18 +125,20 @@ class Resolver:
             reader.made = []
         return axes
 
-    # ------------------------------------------------------------ what parses but is not compiled
+    # ------------------------------------------------------------ what is drawn
 
-    def _later(self) -> None:
+    def _chosen(self) -> None:
         for d in self.flat.declared.values():
             if d.kind == "noise":
                 self._noise(d)
-            if d.kept:
+            call = d.distribution
+            if d.kept and call is not None and call.function not in RETRACTIONS and call.function in INITIALIZERS:
+                names = list(RETRACTIONS)
                 self._problem(
-                    "E703",
-                    "`kept` is not held through training yet",
-                    d.span,
-                    "drop `, kept`: the start is still orthogonal",
+                    "E310",
+                    f"`kept` has nothing to hold: `{call.function}` draws from no constrained set",
+                    d.copy.place(call.span),
+                    f"`{'`, `'.join(names[:-1])}` and `{names[-1]}` can be kept; else drop `, kept`",
                 )
 
     def _noise(self, d: Declared) -> None:
@@ -192,6 +195,7 @@ class Resolver:
                 continue
             statements[name] = self._statement(name, e.value, e)
         self.boundaries: dict[str, Statement] = {}
+        self.permutations: dict[str, Dim] = {}  # consts that are a random order of that many
         for name, d in self.flat.declared.items():
             if d.kind in ("param",) or d.boundary is None:
                 continue
@@ -238,6 +242,13 @@ class Resolver:
                 self._problem("E309", "`none` is no category: only a one_hot stream has it", d.span, "write a number")
             return
         self.reader.made = []
+        if d.kind == "const" and isinstance(expr, Call) and expr.function == "permutation":
+            sizes = [self.elaborator.dim(copy, a.value) for a in expr.arguments]
+            if len(sizes) == 1 and sizes[0] is not None:
+                self.permutations[name] = sizes[0]
+            else:
+                self._problem("E308", "`permutation` takes a size", copy.place(expr.span), "`const P = permutation(N)`")
+            return
         if isinstance(expr, Ref) and expr.index is None and copy.uses.get(expr.name):
             self._problem("E309", f"`{expr.name}` varies with time", copy.place(expr.span), f"`last({expr.name})`")
             return
@@ -273,6 +284,8 @@ class Resolver:
                             else f"add it to the header: `cell {d.copy.cell.name}(..., {expression(expr)})`",
                         )
                 shape = None if None in dims else tuple(x for x in dims if x is not None)
+            if name in self.permutations:
+                shape = (self.permutations[name],)
             category = (
                 d.type.qualifier == "one_hot"
                 if d.type is not None

@@ -36,7 +36,9 @@ def data(system: System, rng: np.random.Generator, given: dict[str, Any], batch:
     for name, stream in system.streams.items():
         if stream.kind in ("input", "param", "const", "draw", "noise"):
             lead = () if stream.shared else (*(int(max(steps(system, a, given))) for a in stream.axes), batch)
-            if stream.dtype == "category":
+            if stream.initializer is not None and stream.initializer.name == "permutation":
+                values[name] = rng.permutation(int(stream.shape[0]))
+            elif stream.dtype == "category":
                 values[name] = rng.integers(0, int(stream.categories or 1), lead)
             else:
                 values[name] = normal(stream, lead + tuple(int(d) for d in stream.shape), rng, 0.7)

@@ -162,7 +162,8 @@ cell URNN(D, N):
   param d1,d2,d3: N ~ uniform(-pi, pi)
   param r1,r2: complex N ~ uniform(-1, 1)
   param b: N = 0
-  g[t] = reflect(r1, fft(cis(d1)*h[t-1]))
+  const P = permutation(N)
+  g[t] = permute(P, reflect(r1, fft(cis(d1)*h[t-1])))
   w[t] = cis(d3)*reflect(r2, ifft(cis(d2)*g[t])) + 0.1*(M.H@g[t])
   h[t] = modrelu(w[t] + V@x[t], b)
   y[t] = concat(re(h[t]), im(h[t])*abs(g[t]))

@@ -89,12 +89,12 @@ def ifft_rule(g: Any, y: Any, x: Any, *, axis: int = -1) -> Cotangents:
 
 
 def _permute(order: Any, x: Any) -> Any:
-    return x[..., np.asarray(order)]
+    return x[..., np.asarray(order).astype(np.intp)]  # whole numbers of any dtype
 
 
 def _unpermute(order: Any, x: Any) -> Any:
     result = np.empty_like(x)
-    result[..., np.asarray(order)] = x
+    result[..., np.asarray(order).astype(np.intp)] = x
     return result
 
 
