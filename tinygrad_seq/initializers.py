@@ -135,6 +135,13 @@ def identity(shape: Shape, rng: np.random.Generator, dtype: Any, gain: float = 1
 
 
 @initializer
+def norm(shape: Shape, rng: np.random.Generator, dtype: Any, gain: float = 1.0) -> Array:
+    """A vector of length gain, or a matrix whose rows are, their directions uniform."""
+    value = _normal(shape, rng, dtype)
+    return np.asarray(gain * value / np.linalg.norm(np.atleast_1d(value), axis=-1, keepdims=bool(shape)))
+
+
+@initializer
 def chrono(shape: Shape, rng: np.random.Generator, dtype: Any, longest: float = 100.0) -> Array:
     """log(u), u uniform on [1, longest - 1]: a forget gate's bias that remembers up to `longest` steps
     (Tallec and Ollivier 2018, section 3); the input gate's is its negative."""

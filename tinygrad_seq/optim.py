@@ -24,7 +24,7 @@ class Optimizer:
 
     params   name -> Tensor; a list is numbered
     kept     name -> retraction, applied to the new value after each step (a parameter that has to stay
-             orthogonal, say)
+             orthogonal, say); a model's parameters bring theirs along (`params.kept`)
     """
 
     slots: tuple[str, ...] = ()  # arrays kept for each parameter
@@ -43,7 +43,7 @@ class Optimizer:
         if not lr >= 0:
             raise ValueError(f"lr must be 0 or more, not {lr}")
         self.params: dict[str, Tensor] = dict(named.items())
-        self.kept = dict(kept or {})
+        self.kept: dict[str, Retraction] = dict(getattr(params, "kept", {}) if kept is None else kept)
         unknown = sorted(set(self.kept) - set(self.params))
         if unknown:
             raise ValueError(f"kept names no parameter: {', '.join(unknown)}")
@@ -290,9 +290,37 @@ def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float
 
 
 def orthogonal_retraction(w: Array) -> Array:
-    """The orthonormal matrix that QR makes of w, with signs that keep it near w; in float64 inside."""
+    """The orthonormal (unitary) matrix that QR makes of w, with phases that keep it near w; in float64 inside."""
     wide = w.astype(np.result_type(w, np.float64))
     q, r = np.linalg.qr(wide if w.shape[0] >= w.shape[1] else wide.T)
-    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    diagonal = np.diagonal(r)
+    q = q * np.where(diagonal == 0, 1.0, diagonal / np.where(diagonal == 0, 1.0, np.abs(diagonal)))
     result: Array = (q if w.shape[0] >= w.shape[1] else q.T).astype(w.dtype)
     return result
+
+
+def norm_retraction(w: Array) -> Array:
+    """w, or each row of a matrix w, scaled to length 1; in float64 inside. A row of zeros stays."""
+    wide = w.astype(np.result_type(w, np.float64))
+    length = np.linalg.norm(wide, axis=-1, keepdims=True)
+    result: Array = (wide / np.where(length == 0, 1.0, length)).astype(w.dtype)
+    return result
+
+
+# initialiser -> what holds a parameter on the set that it starts in; an initialiser's `gain` scales the set
+RETRACTIONS: dict[str, Retraction] = {
+    "orthogonal": orthogonal_retraction,
+    "unitary": orthogonal_retraction,
+    "norm": norm_retraction,
+}
+
+
+class Scaled:
+    """A retraction onto `gain` times a set."""
+
+    def __init__(self, retraction: Retraction, gain: float) -> None:
+        self.retraction, self.gain = retraction, gain
+
+    def __call__(self, w: Array) -> Array:
+        result: Array = (self.gain * self.retraction(w / self.gain)).astype(w.dtype)
+        return result

@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_seq as tg
 from tinygrad_seq.initializers import INITIALIZERS, initialize
-from tinygrad_seq.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp, orthogonal_retraction
+from tinygrad_seq.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp, norm_retraction, orthogonal_retraction
 
 MAKERS: dict[str, Any] = {
     "sgd": lambda p: SGD(p, lr=0.1),
@@ -133,6 +133,14 @@ def test_kept_parameters_stay_orthogonal_through_a_thousand_updates() -> None:
         for _ in range(1000):
             opt.step({"W": rng.standard_normal((8, 8))})
         assert np.linalg.norm(w.data.T @ w.data - np.eye(8)) < bound and w.dtype == dtype
+    z = tg.tensor(initialize("unitary", (5, 5), np.random.default_rng(0), "complex128"), requires_grad=True)
+    opt = Adam({"Z": z}, lr=1e-2, kept={"Z": orthogonal_retraction})
+    for _ in range(50):
+        before = z.data
+        opt.step({"Z": rng.standard_normal((5, 5)) + 1j * rng.standard_normal((5, 5))})
+        assert np.linalg.norm(z.data - before) < 0.2  # near where the step led
+    assert np.linalg.norm(z.data.conj().T @ z.data - np.eye(5)) < 1e-12
+    np.testing.assert_allclose(norm_retraction(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
     with pytest.raises(ValueError, match="kept names no parameter: V"):
         Adam({"W": w}, kept={"V": orthogonal_retraction})
 
@@ -205,6 +213,9 @@ def test_initializers_have_the_distributions_they_are_named_for() -> None:
     c = make("chrono", (1000,), 50.0)
     assert 0 <= c.min() and c.max() <= math.log(49)
     assert sorted(make("permutation", (9,))) == list(range(9))
+    np.testing.assert_allclose(np.linalg.norm(make("norm", (4, 7), 3.0), axis=1), 3)
+    n = make("norm", (9,), dtype="complex128")
+    assert np.linalg.norm(n) == pytest.approx(1) and np.abs(n.imag).max() > 0.1
 
 
 def test_initializers_say_what_is_wrong() -> None:
