@@ -153,9 +153,14 @@ class Accumulation:
         self.normal.stored = {
             d.value: n
             for n, d in self.normal.definitions.items()
-            if d.kind == "pointwise" and d.value is not None and d.value.op
+            if d.kind == "pointwise" and d.value is not None and d.value.op and self._own_axes(d)
         }
         self.normal.names = {n: self._final(d) for n, d in self.normal.names.items()}
+
+    def _own_axes(self, definition: Definition) -> bool:
+        """Whether its value varies along all its axes, so that the expression finds it again."""
+        assert definition.value is not None
+        return set(self.normal.kinds.of(definition.value).axes) == set(definition.axes)
 
     def _final(self, name: str) -> str:
         while self.placed.get(name, name) != name:

@@ -46,6 +46,7 @@ class Group:
     inner: tuple[str, ...]
     outputs: list[str]
     available: frozenset[str] = frozenset()  # definitions in memory when it runs
+    skew: int = 0  # turns of the loop by which its step lags
 
 
 Entry = tuple[str, Term, bool]  # an accumulator, a product into it, and whether it overwrites
@@ -56,6 +57,7 @@ class Products:
     """Products run together; the first product into an accumulator overwrites it."""
 
     terms: list[Entry]
+    skew: int = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ class Nest:
     direction: int
     members: list[str]
     recurrent: frozenset[str]
+    skew: dict[str, int] = field(default_factory=dict)  # of recurrent definitions that lag behind the loop
     sections: dict[str, list[Item]] = field(default_factory=lambda: {BEFORE: [], STEP: [], AFTER: []})
     section: dict[str, str] = field(default_factory=dict)
 
@@ -126,7 +129,8 @@ class _Arranger:
             names = [n for n in order if keys[n] == key]
             if key % 2:
                 scan, members = scans[key // 2]
-                nests.append(Nest(scan.axis, scan.direction, names, frozenset(members)))
+                skew = {n: k for n, k in scan.skew.items() if k}
+                nests.append(Nest(scan.axis, scan.direction, names, frozenset(members), skew))
             else:
                 nests += self._vector_nests(names)
         home = {n: i for i, nest in enumerate(nests) for n in nest.members}
@@ -156,8 +160,6 @@ class _Arranger:
                 if isinstance(inner, Scan):
                     unsupported(self.system, next(iter(inner.skew)), "a recurrence along two axes at once")
                 members += inner.equations
-            if any(block.skew.values()):
-                unsupported(self.system, members[0], "a recurrence whose equations run at different steps (skewed)")
             scans.append((block, tuple(members)))
             order += members
         return order, scans
@@ -199,7 +201,8 @@ class _Arranger:
         return keys
 
     def _joins(self, reader: str, source: str, read: Read | None, scan: Scan) -> bool:
-        return self._aligned(reader, source, read, scan.axis, scan.direction)
+        """Whether what is not part of a recurrence may share its loop; a skewed one keeps to itself."""
+        return not any(scan.skew.values()) and self._aligned(reader, source, read, scan.axis, scan.direction)
 
     def _vector_nests(self, names: Sequence[str]) -> list[Nest]:
         nests: list[Nest] = []
@@ -279,6 +282,8 @@ class _Arranger:
                 unsupported(self.system, pending[0][0], f"the order of computations in `{pending[0][0]}`")
             loads = [p for p in ready if self.definitions[p[0]].kind == "load"]
             products = [p for p in ready if p[1]]
+            lag = nest.skew.get(products[0][0], 0) if products else 0
+            products = [p for p in products if nest.skew.get(p[0], 0) == lag]
             if loads:
                 chosen = loads
                 items += [Transfer("load", p[0]) for p in loads]
@@ -289,9 +294,9 @@ class _Arranger:
                     for term in own:
                         terms.append((name, term, name not in started))
                         started.add(name)
-                items.append(Products(terms))
+                items.append(Products(terms, lag))
             else:
-                chosen = self._loop(ready, items, done)
+                chosen = self._loop(nest, ready, items, done)
             for p in chosen:
                 pending.remove(p)
                 if p[2]:
@@ -309,7 +314,7 @@ class _Arranger:
         nest.sections.setdefault(last, []).append(Transfer("unload", name))
 
     def _loop(
-        self, ready: list[tuple[str, tuple[Term, ...], bool]], items: list[Item], done: set[str]
+        self, nest: Nest, ready: list[tuple[str, tuple[Term, ...], bool]], items: list[Item], done: set[str]
     ) -> list[tuple[str, tuple[Term, ...], bool]]:
         outers = [p for p in ready if self.definitions[p[0]].kind == "outer"]
         loops = [p for p in ready if self.definitions[p[0]].kind in POINTWISE]
@@ -317,24 +322,27 @@ class _Arranger:
             items.append(Outers([p[0] for p in outers]))
             return outers
         domain = set(self.definitions[loops[0][0]].domain)
-        chosen = [p for p in loops if set(self.definitions[p[0]].domain) == domain]
-        items.append(Group(tuple(a for a in self.system.axes if a in domain), [p[0] for p in chosen], frozenset(done)))
+        lag = nest.skew.get(loops[0][0], 0)
+        chosen = [p for p in loops if set(self.definitions[p[0]].domain) == domain and nest.skew.get(p[0], 0) == lag]
+        held = frozenset(n for n in done if nest.skew.get(n, 0) <= lag)
+        items.append(Group(tuple(a for a in self.system.axes if a in domain), [p[0] for p in chosen], held, lag))
         return chosen
 
     def _blocked(self, nest: Nest, section: str, entry: tuple[str, tuple[Term, ...], bool], waiting: set[str]) -> bool:
         name, terms, _ = entry
         found: Iterable[Read] = [t.operand for t in terms] if terms else self.reads[name]
         for read in found:
-            if read.name not in waiting or (read.name == name and section == STEP and not self._same_step(nest, read)):
-                continue
-            if section != STEP or self._same_step(nest, read):
+            if read.name in waiting and (section != STEP or self._same_turn(nest, name, read)):
                 return True
         return False
 
-    def _same_step(self, nest: Nest, read: Read) -> bool:
+    def _same_turn(self, nest: Nest, reader: str, read: Read) -> bool:
+        """Whether a read is of what the same turn of the loop computes."""
         assert nest.axis is not None
         axes = self.definitions[read.name].axes
-        return nest.axis not in axes or shift_of(self.system, read, axes, nest.axis) == 0
+        shift = shift_of(self.system, read, axes, nest.axis)
+        behind = nest.skew.get(reader, 0) - nest.skew.get(read.name, 0)
+        return nest.axis not in axes or shift is None or shift * nest.direction == behind
 
     # ------------------------------------------------------------ store or recompute
 
@@ -370,7 +378,7 @@ class _Arranger:
         return order
 
     def _keep(self, node: Symbol, k: int, group: Group, nests: Sequence[Nest], home: dict[str, int]) -> None:
-        if node in self.normal.stored:
+        if node in self.normal.stored or nests[k].skew:
             return
         kind = self.normal.kinds.of(node)
         axes = tuple(a for a in self.system.axes if a in kind.axes)

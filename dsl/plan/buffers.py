@@ -118,7 +118,7 @@ class _Builder:
             if d.kind in ("kept", "load", "total", "outer", "scatter") or d.wanted or name in self.keep:
                 continue
             nest = nests[home[name]]
-            if nest.axis in d.axes and nest.section.get(name) == STEP and nest.recurrent:
+            if nest.axis in d.axes and nest.section.get(name) == STEP and nest.recurrent and not nest.skew:
                 local.add(name)
         early = {
             name

@@ -76,7 +76,7 @@ class Lowering:
     def _node(self, node: Symbol, args: list[Symbol]) -> Symbol:
         assert node.op is not None
         name, options = node.op.name, node.options
-        if all(self.kinds.of(a).shared for a in args):
+        if not named_axes(node) and all(self.kinds.of(a).shared for a in args):
             return rebuild(node, tuple(args))
         if name in TRANSPARENT:
             return args[0]
@@ -139,7 +139,7 @@ class Lowering:
         """The definition that holds `x` at home."""
         if x in self.out.stored:
             return self.out.stored[x]
-        if x in self.named:
+        if x in self.named and set(self.streams[self.named[x]].axes) == set(self.kinds.of(x).axes):
             return self._place(self.named[x])
         if (
             isinstance(x.leaf, Read)
@@ -161,7 +161,8 @@ class Lowering:
             definition.kind, definition.pieces = "pieces", self._pieces(x)
         else:
             definition.value = x = self._solid(x)
-        self.out.stored.setdefault(x, name)
+        if set(axes) == set(kind.axes):  # else it is one value repeated along an axis
+            self.out.stored.setdefault(x, name)
         self.out.definitions[name] = definition
         if name not in self.streams:
             self.streams[name] = Stream(name, "equation", axes, kind.shape, definition.dtype)
@@ -239,6 +240,10 @@ class Lowering:
                 shape = self.kinds.of(a).shape
                 size = shape[0] if shape else Dim.of(1)
                 columns = op("part", w, start=at, size=size)
+                if self.kinds.of(a).shared and shape:
+                    total = op("add", total, self._shared(op("matvec", columns, a)))
+                    at = at + size
+                    continue
                 total = total + (self._op_matvec(columns, a) if shape else self._solid(a) * self._column(columns))
                 at = at + size
             return total

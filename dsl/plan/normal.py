@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dsl.plan.accumulate import Accumulation
-from dsl.plan.definitions import Definition, Normal, is_home, op, reads, unsupported
-from dsl.plan.lower import Lowering
-from dsl.plan.schedule import named_axes
-from dsl.system.dims import Dim
-from dsl.system.system import Read, Stream, System
-from tinygrad_seq.symbol import Symbol, lift, postorder
+from dsl.plan.definitions import Normal, is_home, reads, unsupported
+from dsl.plan.totals import Totals
+from dsl.system.system import Read, System
+from tinygrad_seq.symbol import postorder
 
 
 def normalise(system: System, wanted: Iterable[str], kept: Iterable[str] = ()) -> Normal:
@@ -26,7 +24,7 @@ def normalise(system: System, wanted: Iterable[str], kept: Iterable[str] = ()) -
     return Normaliser(system, tuple(wanted), frozenset(kept)).run()
 
 
-class Normaliser(Lowering):
+class Normaliser(Totals):
     """One system's lowering, from what is wanted to the definitions that make it."""
 
     # ------------------------------------------------------------ the whole
@@ -42,6 +40,8 @@ class Normaliser(Lowering):
             if stream.shared:
                 self.out.before[name] = expression
                 continue
+            if len(stream.shape) > 1:
+                continue  # a matrix for each step: totals look into it, nothing else may
             value = self.values[name] = self.lower(expression)
             if value.op is not None:
                 self.named.setdefault(value, name)
@@ -50,7 +50,7 @@ class Normaliser(Lowering):
                 self.current = name
                 self._total(name, self.system.equations[name])
         for name in self.wanted:
-            if name in self.out.totals or name in self.out.before:
+            if name in self.out.totals or name in self.out.before or name in self.out.after:
                 continue
             self.current = name
             definition = self._place(name)
@@ -64,7 +64,7 @@ class Normaliser(Lowering):
 
     def _after(self) -> None:
         """Shared equations that read totals are left for after the loops."""
-        late = set(self.out.totals)
+        late = {*self.out.totals, *self.out.after}
         for name, expression in list(self.out.before.items()):
             if any(isinstance(n.leaf, Read) and n.leaf.name in late for n in postorder([expression])):
                 late.add(name)
@@ -107,73 +107,3 @@ class Normaliser(Lowering):
                     if is_home(leaf, self.streams[leaf.name].axes) and leaf.name not in state:
                         stack.append((leaf.name, False))
         return order
-
-    # ------------------------------------------------------------ totals
-
-    def _total(self, name: str, expression: Symbol) -> None:
-        """A sum over sequences: contributions, each an outer product, a scatter or a value, accumulated apart."""
-        found: list[tuple[str, str]] = []
-        work: list[tuple[Symbol, tuple[str, ...], Symbol | None, str]] = [(expression, (), None, "")]
-        while work:
-            node, over, factor, turn = work.pop()
-            leaf = node.leaf
-            axes = named_axes(node)
-            if node.is_op("add"):
-                work += [(a, over, factor, turn) for a in reversed(node.args)]
-            elif node.is_op("sub"):
-                minus = lift(-1) if factor is None else -factor
-                work += [(node.args[1], over, minus, turn), (node.args[0], over, factor, turn)]
-            elif node.is_op("neg"):
-                work.append((node.args[0], over, lift(-1) if factor is None else -factor, turn))
-            elif node.is_op("sum") and axes:
-                work.append((node.args[0], over + axes, factor, turn))
-            elif node.is_op("transpose"):
-                work.append((node.args[0], over, factor, "" if turn else "T"))
-            elif node.is_op("where") and len(self._shape(node)) == 2 and node.args[2].is_number:
-                guard = op("where", node.args[0], lift(1) if factor is None else factor, lift(0))
-                work.append((node.args[1], over, guard, turn))
-            elif node.is_op("mul") and len(self._shape(node)) == 2:
-                scalar, matrix = sorted(node.args, key=lambda a: len(self._shape(a)))
-                work.append((matrix, over, scalar if factor is None else factor * scalar, turn))
-            elif isinstance(leaf, Read) and len(self._shape(node)) == 2 and leaf.name in self.system.equations:
-                if not is_home(leaf, self.streams[leaf.name].axes):
-                    self.fail("a matrix read at another step")
-                work.append((self.system.equations[leaf.name], over, factor, turn))
-            else:
-                found.append((self._contribution(name, node, over, factor), turn))
-        self.out.totals[name] = tuple(found)
-        self.out.names[name] = name
-
-    def _shape(self, x: Symbol) -> tuple[Dim, ...]:
-        return self.kinds.of(x).shape
-
-    def _contribution(self, name: str, node: Symbol, over: tuple[str, ...], factor: Symbol | None) -> str:
-        over = self._order(over)
-        kind, shape = "total", self._shape(node)
-        value: Symbol | None = None
-        operands: tuple[Symbol, ...] = ()
-        if node.is_op("outer", "scatter_columns"):
-            left = self.lower(node.args[0] if factor is None else node.args[0] * factor)
-            right = self.lower(node.args[1])
-            if node.is_op("outer") and self.kinds.of(right).dtype != "category" and not right.is_op("one_hot"):
-                kind, operands = "outer", (lift(self._operand(left)), lift(self._operand(right)))
-            else:
-                right = right.args[0] if right.is_op("one_hot") else right
-                if not isinstance(right.leaf, Read):
-                    self.fail("a scatter by a computed category")
-                kind, value, operands = "scatter", self._solid(left), (right,)
-        elif len(shape) > 1:
-            self.fail("a total of matrices that are not outer products")
-        else:
-            value = self._solid(self.lower(node if factor is None else node * factor))
-        key = self._fresh(f"{name}.sum")
-        axes = set().union(*[self.kinds.of(x).axes for x in ((value,) if value is not None else ()) + operands])
-        if not set(over) <= axes:
-            self.fail("a sum along an axis that its terms lack")
-        if axes - set(over):
-            self.fail("a total with a free axis")
-        self.streams[key] = Stream(key, "equation", (), shape, shared=True, total=True)
-        self.out.definitions[key] = Definition(
-            key, kind, (), shape, value=value, operands=operands, over=over, reduction="sum", wanted=True
-        )
-        return key

@@ -156,7 +156,33 @@ class _File(Edges, Factors):
         kind = "Recurrence" if nest.recurrent else "Loop" if nest.axis else "Once a sequence"
         return f"{kind}{way}: {', '.join(names) or ', '.join(nest.members[:6])}."
 
+    def _skewed(self, nest: Nest, axis: str) -> None:
+        """A loop whose equations run at different steps in one turn: the whole axis is one chunk."""
+        self.put(1, f"t0, t1 = 0, T_{axis}")
+        for item in nest.sections[BEFORE]:
+            self._chunk_item(1, item, axis)
+        step = self.var(axis)
+        self.put(1, f"for turn in range(T_{axis} + {max(nest.skew.values())}):")
+        for item in nest.sections[STEP]:
+            assert isinstance(item, Group | Products)
+            ahead = f"turn - {item.skew}" if nest.direction > 0 else f"T_{axis} - 1 - turn + {item.skew}"
+            self.put(2, f"{step} = {ahead}")
+            self.put(2, f"if 0 <= {step} < T_{axis}:")
+            self.put(3, f"active = C[c_{axis} + {step}]")
+            self._step_item(3, item, axis)
+        for item in nest.sections[AFTER]:
+            self._chunk_item(1, item, axis)
+
+    def _step_item(self, depth: int, item: Item, axis: str) -> None:
+        if isinstance(item, Group):
+            self._group(depth, item, axis)
+        elif isinstance(item, Products):
+            self._products(depth, item, axis, step=True)
+
     def _chunks(self, nest: Nest, axis: str) -> None:
+        if nest.skew:
+            self._skewed(nest, axis)
+            return
         if nest.direction > 0:
             self.put(1, f"for t0 in range(0, T_{axis}, chunk):")
             self.put(2, f"t1 = min(T_{axis}, t0 + chunk)")
@@ -171,10 +197,7 @@ class _File(Edges, Factors):
             self.put(2, f"for {self.var(axis)} in range({backwards}):")
             self.put(3, f"active = C[c_{axis} + {self.var(axis)}]")
             for item in nest.sections[STEP]:
-                if isinstance(item, Group):
-                    self._group(3, item, axis)
-                elif isinstance(item, Products):
-                    self._products(3, item, axis, step=True)
+                self._step_item(3, item, axis)
         for item in nest.sections[AFTER]:
             self._chunk_item(2, item, axis)
 

@@ -33,6 +33,26 @@ def test_float32_and_odd_sizes() -> None:
 
 
 TEXTS = {
+    "equations that run at different steps of one loop": """
+cell A(D, H):
+  input x[t]: D
+  state a[t], b[t]: H = 0.5
+  param V, W ~ glorot
+  a[t] = tanh(V@x[t] + b[t+1])
+  b[t] = tanh(W@a[t-2])
+  output b
+""",
+    "products of matrices, a value repeated along an axis, sums of constants": """
+cell A(D, H):
+  input x[t]: D
+  input q[s]: D
+  param V: (H, H) ~ glorot
+  param W: (H, D) ~ glorot
+  h[t] = (V@W)@x[t]
+  e[t,s] = exp(sin(x[t]))
+  y = mean[t](h[t]) + sum[s](2*last(h)) + W@mean[s](mean[t](e[t,s]))
+  output y
+""",
     "a gate split in two and an alias": """
 cell A(D, H):
   input x[t]: D
