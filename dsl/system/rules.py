@@ -109,8 +109,12 @@ def _reduction(node: Symbol, kinds: Kinds) -> Symbol | None:
         return node.args[0] if node.op.name in ("sum", "mean", "max", "min", "logsumexp") else None
     if "keepdims" not in options:
         return None
-    options.pop("keepdims")
+    kept = options.pop("keepdims")
     assert node.op is not None
+    if kept and rank == 2 and options.get("axis") == -1 and node.is_op("sum"):
+        # the sum of each row, as often as the row is long: in the language `sum` of a matrix is one number
+        ones = apply("fill", lift(1), dims=kinds.of(node.args[0]).shape[1:])
+        return apply("outer", apply("matvec", node.args[0], ones), ones)
     return Symbol.make(node.op, node.args, tuple(sorted(options.items())))
 
 

@@ -233,7 +233,7 @@ def MGU3(x: Data, p: Data) -> Array:
 @oracle
 def MassLSTM(x: Data, p: Data) -> Array:
     c, out = np.zeros(len(p["b_i"])), []
-    R = np.array([softmax(column) for column in p["B"].T]).T
+    R = np.array([softmax(row) for row in p["B"]]).T
     for mass, a in zip(x["x"], x["a"], strict=True):
         s = c / (np.abs(c).sum() + 1e-5)
         i = softmax(p["W_i"] @ a + p["U_i"] @ s + p["b_i"])
