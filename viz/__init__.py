@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from viz.drawing import Drawing
+    from viz.pages.gallery import gallery
     from viz.pages.page import Page
     from viz.pages.stepper import stepper
     from viz.views.bptt import bptt
@@ -30,6 +31,7 @@ _HOMES = {
     "cell": "viz.views.cell",
     "curves": "viz.views.curves",
     "folded": "viz.views.folded",
+    "gallery": "viz.pages.gallery",
     "gradient_flow": "viz.views.gradient_flow",
     "stepper": "viz.pages.stepper",
     "tape": "viz.views.tape",
@@ -44,6 +46,7 @@ __all__ = [
     "cell",
     "curves",
     "folded",
+    "gallery",
     "gradient_flow",
     "stepper",
     "tape",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +17,17 @@ Rect = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 def place(scene: Scene) -> None:
     """Choose `number_at` for every piece with a number; longer pieces choose last, they have more room."""
-    solid = [r for r in _boxes(scene)]
+    boxes = list(_boxes(scene))
+    taken = np.zeros((len(boxes) + sum(bool(p.number) for p in scene.pieces), 4))
+    taken[: len(boxes)] = np.array(boxes).reshape(-1, 4)
+    used = len(boxes)
     wires = np.array([p for piece in scene.pieces for p in samples(piece.points)] or [(0.0, 0.0)])
-    taken: list[Rect] = []
     wanted = sorted((p for p in scene.pieces if p.number), key=lambda p: (_length(p), p.id))
     for piece in wanted:
         width = theme.text_width(piece.number, SIZE) + 2
         best: tuple[float, int, Point, str, Rect] | None = None
         for n, (at, anchor, rect) in enumerate(_candidates(piece, width)):
-            cost = 60.0 * sum(_overlap(rect, r) for r in solid) + 60.0 * sum(_overlap(rect, r) for r in taken)
+            cost = 60.0 * _overlap(rect, taken[:used])
             inside = (
                 (wires[:, 0] > rect[0]) & (wires[:, 0] < rect[2]) & (wires[:, 1] > rect[1]) & (wires[:, 1] < rect[3])
             )
@@ -33,7 +36,8 @@ def place(scene: Scene) -> None:
                 best = (cost, n, at, anchor, rect)
         if best is not None:
             _, _, piece.number_at, piece.anchor, rect = best
-            taken.append(rect)
+            taken[used] = rect
+            used += 1
 
 
 def _boxes(scene: Scene) -> Iterable[Rect]:
@@ -45,10 +49,11 @@ def _boxes(scene: Scene) -> Iterable[Rect]:
         yield (panel.x + 8, panel.y + 4, panel.x + 60, panel.y + 20)
 
 
-def _overlap(a: Rect, b: Rect) -> float:
-    x = min(a[2], b[2]) - max(a[0], b[0])
-    y = min(a[3], b[3]) - max(a[1], b[1])
-    return x * y / 10 if x > 0 and y > 0 else 0.0
+def _overlap(rect: Rect, others: np.ndarray[Any, Any]) -> float:
+    """A tenth of the area that a rectangle shares with each of the others, added up."""
+    x = np.minimum(rect[2], others[:, 2]) - np.maximum(rect[0], others[:, 0])
+    y = np.minimum(rect[3], others[:, 3]) - np.maximum(rect[1], others[:, 1])
+    return float((np.maximum(x, 0.0) * np.maximum(y, 0.0)).sum()) / 10
 
 
 def samples(points: list[Point], every: float = 4.0) -> list[Point]:

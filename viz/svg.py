@@ -170,7 +170,7 @@ def write(scene: Scene) -> str:
     _, _, w, h = scene.bounds
     box = " ".join(coordinate(v) for v in scene.bounds)
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="tg" role="img" aria-label="{escape(scene.title)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="tg" role="{_role(scene)}" aria-label="{escape(scene.title)}" '
         f'viewBox="{box}" width="{coordinate(w)}" height="{coordinate(h)}">',
         f"<title>{escape(scene.title)}</title>",
         f"<style>{theme.css()}</style>",
@@ -180,7 +180,7 @@ def write(scene: Scene) -> str:
     return "\n".join(out) + "\n"
 
 
-def inline(scene: Scene, prefix: str = "", both_ways: bool = False, role: str = "img") -> str:
+def inline(scene: Scene, prefix: str = "", both_ways: bool = False, role: str = "") -> str:
     """The picture as an element of a page, which brings the style sheet; `prefix` keeps ids apart.
 
     With `both_ways` every wire carries a second arrowhead at its beginning, class "back", for gradients.
@@ -191,9 +191,14 @@ def inline(scene: Scene, prefix: str = "", both_ways: bool = False, role: str = 
     if prefix:
         body = body.replace(' id="', f' id="{prefix}').replace(' href="#', f' href="#{prefix}')
     return (
-        f'<svg class="tg" role="{role}" aria-label="{escape(scene.title)}" viewBox="{box}" '
+        f'<svg class="tg" role="{role or _role(scene)}" aria-label="{escape(scene.title)}" viewBox="{box}" '
         f'width="{coordinate(w)}" height="{coordinate(h)}">\n{body}\n</svg>'
     )
+
+
+def _role(scene: Scene) -> str:
+    """An image, unless there is something in it to choose."""
+    return "group" if scene.links else "img"
 
 
 def _body(scene: Scene, both_ways: bool = False) -> list[str]:
@@ -219,9 +224,13 @@ def _body(scene: Scene, both_ways: bool = False) -> list[str]:
     return out + scene.extra
 
 
-def _linked(scene: Scene, equation: str | None, body: str) -> str:
+def _linked(scene: Scene, equation: str | None, body: str, stop: bool = True) -> str:
+    """A link to an equation's line; `stop` says whether the keyboard stops at it."""
     target = scene.links.get(equation or "")
-    return f'<a href="#{escape(target)}">{body}</a>' if target else body
+    skip = "" if stop else ' tabindex="-1"'
+    if not target:
+        return body
+    return f'<a href="#{escape(target)}" aria-label="equation of {escape(equation or "")}"{skip}>{body}</a>'
 
 
 def fit(scene: Scene) -> None:
