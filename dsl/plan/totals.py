@@ -97,7 +97,9 @@ class Totals(Lowering):
         if node.is_op("where") and lift(0) in node.args[1:] and not self.kinds.of(node.args[0]).shape:
             condition, yes, no = node.args
             factor = lift(1) if s.factor is None else s.factor
-            guard = op("where", condition, lift(0), factor) if yes is lift(0) else op("where", condition, factor, lift(0))
+            guard = (
+                op("where", condition, lift(0), factor) if yes is lift(0) else op("where", condition, factor, lift(0))
+            )
             work.append(Summand(no if yes is lift(0) else yes, s.over, guard, s.turned))
         elif node.is_op("mul") and any(not self.kinds.of(a).shape for a in node.args):
             scalar, matrix = sorted(node.args, key=lambda a: len(self.kinds.of(a).shape))
