@@ -27,6 +27,7 @@ _HOMES = {
     "explain": "dsl.system.explanations",
     "format": "dsl.text.format",
     "load": "dsl.spec",
+    "load_ipython_extension": "dsl.notebook",  # %load_ext dsl
     "parse": "dsl.spec",
     "restore": "dsl.run.storage",
 }

@@ -75,6 +75,11 @@ class Spec:
     def _repr_latex_(self) -> str:
         return "$$" + self.latex() + "$$"
 
+    def _repr_html_(self) -> str:
+        from dsl.notebook import page
+
+        return page(self)
+
     # ------------------------------------------------------------ what follows
 
     def adjoint(

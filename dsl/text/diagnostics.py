@@ -64,6 +64,10 @@ class CellError(ValueError):
             shown += [f"... and {hidden} more"]
         return "\n\n".join(shown)
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the mistakes are the user's, not the compiler's."""
+        return str(self).splitlines()
+
 
 # ---------------------------------------------------------------- rendering
 
