@@ -53,8 +53,10 @@ class Derivative:
     cotangents   an expression for each input, or None
     saved        positions of the inputs that the expressions read
     saves_y      whether they read the result
+    keep         both: positions in (*inputs, result) of what is kept, in this order
     shapes       positions of the inputs of which they read the shape only
-    source       the function's text: `pullback(g, y, inputs, shapes, static)`
+    full         every input that asked for a cotangent has one
+    source       the function's text: `pullback(g, kept, shapes, static)`
     on_values, on_tensors   that function over arrays, and over tensors
     """
 
@@ -62,7 +64,9 @@ class Derivative:
     live: bool  # some input has a cotangent
     saved: tuple[int, ...]
     saves_y: bool
+    keep: tuple[int, ...]
     shapes: tuple[int, ...]
+    full: bool
     source: str
     on_values: Callable[..., tuple[Any, ...]]
     on_tensors: Callable[..., tuple[Any, ...]]
@@ -86,7 +90,10 @@ def derivative(
     `constant` is the plain number at position `op.constant`, if there is one; `real` says that no
     conjugate need be taken.
     """
-    key = _key(op, needs, static, constant, real)
+    if static or constant is not None:
+        key = _key(op, needs, static, constant, real)
+    else:
+        key = (op, needs, real)  # the way most operations are called, and the quickest
     found = _cache.get(key)
     if found is None:
         if len(_cache) >= _CACHE_LIMIT:
@@ -178,7 +185,10 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
     cotangents = expressions(op, needs, readable, constant, real, tape=True)
     order = postorder([c for c in cotangents if c is not None])
     slots = [n.leaf for n in order if isinstance(n.leaf, Slot)]
-    source, constants = _write(cotangents, order)
+    saved = tuple(sorted({s.position for s in slots if s.kind == "input"}))
+    saves_y = any(s.kind == "y" for s in slots)
+    keep = (*saved, len(needs)) if saves_y else saved
+    source, constants = _write(cotangents, order, keep)
     filename = f"<derivative of {op.name} {len(_cache)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     code = compile(source, filename, "exec")
@@ -194,9 +204,11 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
     return Derivative(
         cotangents,
         any(c is not None for c in cotangents),
-        tuple(sorted({s.position for s in slots if s.kind == "input"})),
-        any(s.kind == "y" for s in slots),
+        saved,
+        saves_y,
+        keep,
         tuple(sorted({s.position for s in slots if s.kind == "shape"})),
+        all(c is not None or not wanted for c, wanted in zip(cotangents, needs, strict=True)),
         source,
         functions[0],
         functions[1],
@@ -209,17 +221,19 @@ def _size_of_shape(shape: tuple[int, ...], *, axis: Any = None) -> int:
     return math.prod(shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def _write(cotangents: Sequence[Symbol | None], order: Sequence[Symbol]) -> tuple[str, dict[str, Any]]:
+def _write(
+    cotangents: Sequence[Symbol | None], order: Sequence[Symbol], keep: Sequence[int]
+) -> tuple[str, dict[str, Any]]:
     """The expressions as a Python function, one statement a node; and the constants it refers to."""
-    lines = ["def pullback(g, y, inputs, shapes, static):"]
+    lines = ["def pullback(g, kept, shapes, static):"]
     done: dict[Symbol, str] = {}
     constants: dict[str, Any] = {}
     for node in order:
         if node.op is None:
-            done[node] = _leaf(node.leaf, constants)
+            done[node] = _leaf(node.leaf, constants, keep)
             continue
         args = [done[a] for a in node.args]
-        options = [f"{k}={_leaf(v, constants)}" for k, v in node.static]
+        options = [f"{k}={_leaf(v, constants, keep)}" for k, v in node.static]
         name = f"t{len(lines)}"
         if node.op.name in _OPERATORS:
             lines.append(f"    {name} = {args[0]} {_OPERATORS[node.op.name]} {args[1]}")
@@ -233,11 +247,11 @@ def _write(cotangents: Sequence[Symbol | None], order: Sequence[Symbol]) -> tupl
     return "\n".join(lines) + "\n", constants
 
 
-def _leaf(value: Any, constants: dict[str, Any]) -> str:
+def _leaf(value: Any, constants: dict[str, Any], keep: Sequence[int]) -> str:
     if isinstance(value, Slot):
-        return {"g": "g", "y": "y", "input": f"inputs[{value.position}]", "shape": f"shapes[{value.position}]"}[
-            value.kind
-        ]
+        if value.kind == "input":
+            return f"kept[{keep.index(value.position)}]"
+        return {"g": "g", "y": "kept[-1]", "shape": f"shapes[{value.position}]"}[value.kind]
     if isinstance(value, Passed):
         return f"static[{value.name!r}]"
     if value is None or isinstance(value, bool | int | float | complex | str):

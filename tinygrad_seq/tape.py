@@ -32,6 +32,7 @@ Pullback = Callable[[list[Any]], Sequence[Any]]
 
 _serial = itertools.count(1)
 _ours: dict[str, bool] = {}  # source files: this package's or not
+_getframe = sys._getframe
 _HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -134,17 +135,19 @@ class Step(Node):
     ) -> None:
         self.serial = next(_serial)
         self.edges = edges
-        self.code, self.at = _caller()
+        frame = _getframe(3)  # above: this, Tensor.read, and the primitive or the operator that was called
+        back = frame.f_back
+        while back is not None and _ours.get(frame.f_code.co_filename, True) and _inside(frame):
+            frame, back = back, back.f_back
+        self.code, self.at = frame.f_code, frame.f_lasti
         self.freed = False
         self.op, self.static, self.derivative = op, static, derivative
         self.shape, self.dtype = out.shape, out.dtype
         self.shapes: tuple[Any, ...] = ()
         if derivative.shapes:
             self.shapes = tuple([v.shape if isinstance(v, np.ndarray) else () for v in values])
-        saved = [values[i] for i in derivative.saved]
-        if derivative.saves_y:
-            saved.append(out)
-        self.saved: tuple[Any, ...] | None = tuple(saved)
+        values.append(out)
+        self.saved: tuple[Any, ...] | None = tuple([values[i] for i in derivative.keep])
 
     @property
     def name(self) -> str:
@@ -158,26 +161,25 @@ class Step(Node):
             raise freed_error(self)
         if _changes:
             self._check_unchanged(self.saved)
-        values: list[Any] = [None] * len(self.edges)
-        rules = self.derivative
-        for i, array in zip(rules.saved, self.saved, strict=False):
-            edge = self.edges[i]
-            values[i] = _tensor_type.on_tape(array, edge) if record and edge is not None else array
-        y = self.saved[-1] if rules.saves_y else None
-        if record and rules.saves_y:
-            y = _tensor_type.on_tape(y, (self, 0))
+        rules, kept = self.derivative, self.saved
+        if record:
+            kept = tuple([self._tensor(i, array) for i, array in zip(rules.keep, kept, strict=True)])
         function = rules.on_tensors if record else rules.on_values
-        results = function(cotangents[0], y, values, self.shapes, self.static)
+        results = function(cotangents[0], kept, self.shapes, self.static)
         return [
             None if r is None or e is None else fit(r, *e[0].meta(e[1]))
             for r, e in zip(results, self.edges, strict=True)
         ]
 
+    def _tensor(self, position: int, array: Any) -> Any:
+        """A residual as the tensor that it was, its place on the tape included."""
+        edge = self.edges[position] if position < len(self.edges) else (self, 0)
+        return array if edge is None else _tensor_type.on_tape(array, edge)
+
     def _check_unchanged(self, saved: tuple[Any, ...]) -> None:
-        positions = (*self.derivative.saved, *([-1] if self.derivative.saves_y else []))
-        for i, array in zip(positions, saved, strict=True):
+        for i, array in zip(self.derivative.keep, saved, strict=True):
             if isinstance(array, np.ndarray) and _changes.get(id(_root(array)), 0) > self.serial:
-                what = "result" if i < 0 else f"input {i}"
+                what = "result" if i == len(self.edges) else f"input {i}"
                 raise GradientError(
                     f"the {what} of {self.name} (made at {self.line}) was changed in place after the forward pass, "
                     "and its derivative reads it: change a copy, or change it after backward()"
@@ -185,7 +187,8 @@ class Step(Node):
 
     def free(self) -> None:
         self.saved = None
-        super().free()
+        self.freed = True
+        self.edges = ()
 
 
 class Custom(Node):
@@ -239,16 +242,19 @@ def freed_error(node: Node) -> GradientError:
     )
 
 
+def _inside(frame: Any) -> bool:
+    """Whether the frame is this package's code."""
+    name = frame.f_code.co_filename
+    inside = _ours.get(name)
+    if inside is None:
+        inside = _ours[name] = name.startswith((_HOME, "<derivative"))
+    return inside
+
+
 def _caller() -> tuple[Any, int]:
     """Code and instruction of the innermost frame outside this package."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None:
-        name = frame.f_code.co_filename
-        inside = _ours.get(name)
-        if inside is None:
-            inside = _ours[name] = name.startswith((_HOME, "<derivative"))
-        if not inside:
-            break
+    frame = _getframe(2)
+    while frame.f_back is not None and _inside(frame):
         frame = frame.f_back
     return frame.f_code, frame.f_lasti
 
@@ -316,32 +322,37 @@ def fit(g: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 class Sums:
-    """Cotangents as they come in, edge by edge; a buffer is written to only if it was made here."""
+    """Cotangents as they come in, edge by edge; a buffer is written to only if it was made here.
+
+    The first output of a node is held under the node itself, any other under the edge.
+    """
 
     __slots__ = ("held", "made", "record")
 
     def __init__(self, record: bool) -> None:
-        self.held: dict[Edge, Any] = {}
-        self.made: set[Edge] = set()
+        self.held: dict[Any, Any] = {}
+        self.made: set[Any] = set()
         self.record = record
 
     def add(self, edge: Edge, value: Any) -> None:
-        present = self.held.get(edge)
+        key = edge if edge[1] else edge[0]
+        present = self.held.get(key)
         if present is None:
-            self.held[edge] = value
+            self.held[key] = value
         elif self.record:
-            self.held[edge] = REGISTRY["add"](present, value)
-        elif edge in self.made:
+            self.held[key] = REGISTRY["add"](present, value)
+        elif key in self.made:
             np.add(present, value, out=present)
         else:
-            self.held[edge] = np.asarray(np.add(present, value))
-            self.made.add(edge)
+            self.held[key] = np.asarray(np.add(present, value))
+            self.made.add(key)
 
     def take(self, edge: Edge) -> tuple[Any, bool]:
         """What arrived, and whether its buffer was made here; forgotten here."""
-        made = edge in self.made
-        self.made.discard(edge)
-        return self.held.pop(edge, None), made
+        key = edge if edge[1] else edge[0]
+        made = key in self.made
+        self.made.discard(key)
+        return self.held.pop(key, None), made
 
 
 def reach(
@@ -406,7 +417,16 @@ def backward(
     results: dict[Edge, Any] = {}
     watches = _state.get().watches
     with np.errstate(all="ignore"), changed(recording=record):
+        plain = not record and not watches
         for node in order:
+            if plain and type(node) is Step and node not in stops:  # nearly all there is
+                if useful is None or node in useful:
+                    g = sums.held.pop(node, None)
+                    if g is not None:
+                        _step(node, g, sums, useful)
+                if free:
+                    node.free()
+                continue
             taken = [sums.take((node, slot)) for slot in range(node.count)]
             for watch in watches:
                 watch.arrived(node, [value for value, _ in taken])
@@ -432,6 +452,36 @@ def _leading(order: Sequence[Node], stops: frozenset[Node]) -> set[Node]:
         if any(e is not None and (e[0] in leads or e[0] in stops) for e in node.edges):
             leads.add(node)
     return leads
+
+
+def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
+    """`_propagate` for a primitive's call over arrays, without the detours."""
+    kept, rules = node.saved, node.derivative
+    if kept is None:
+        raise freed_error(node)
+    if _changes:
+        node._check_unchanged(kept)
+    if sums.made:
+        sums.made.discard(node)
+    try:
+        results = rules.on_values(g, kept, node.shapes, node.static)
+        for value, edge in zip(results, node.edges, strict=True):
+            if value is None or edge is None or (useful is not None and edge[0] not in useful):
+                continue
+            source, slot = edge
+            if type(source) is Step:
+                shape, dtype = source.shape, source.dtype
+            else:
+                shape, dtype = source.meta(slot)
+            if value.shape != shape or value.dtype is not dtype:
+                value = fit(value, shape, dtype)
+            if slot or source in sums.held:
+                sums.add(edge, value)
+            else:
+                sums.held[source] = value
+    except Exception as error:
+        error.add_note(f"in the backward pass, at {node.name} (made at {node.line})")
+        raise
 
 
 def _propagate(node: Node, incoming: list[Any], sums: Sums, record: bool, useful: set[Node] | None) -> None:

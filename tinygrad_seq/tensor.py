@@ -97,8 +97,10 @@ class Tensor(Arithmetic):
         for a in args:
             if isinstance(a, Tensor):
                 values.append(a.data)
-                edges.append(a.edge)
-                tracked = tracked or a.edge is not None
+                edge = a.edge
+                edges.append(edge)
+                if edge is not None:
+                    tracked = True
             else:
                 if isinstance(a, np.generic):
                     a = a.item()
@@ -107,19 +109,33 @@ class Tensor(Arithmetic):
                 values.append(a)
                 edges.append(None)
         out = op.impl(*values, **static)
-        if not isinstance(out, np.ndarray):
+        if type(out) is not np.ndarray:
             if isinstance(out, tuple | int):  # a shape or a size
                 return out
             out = np.asarray(out)
-        kind = out.dtype.char
-        if kind in "dD":
+        char = out.dtype.char
+        if char in "dD":
             out = _narrow(op, out, values)
-        if kind in "FD" and op.ordered:
+        if char in "FD" and op.ordered:
             raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
-        result = cls.wrap(out)
+        result: Tensor = object.__new__(cls)
+        result.data = out
+        result.edge = result.grad = result.name = None
         current = state()
-        if tracked and current.recording and out.dtype.kind in "fc" and op.differentiable:
-            _record(result, op, static, values, edges)
+        if tracked and char in "fdFDeg" and current.recording:
+            constant = None
+            if op.constant is not None and isinstance(values[op.constant], int | float):
+                constant = values[op.constant]
+            real = char in "fdeg"
+            if real:
+                for v in values:
+                    if isinstance(v, np.ndarray) and v.dtype.kind == "c":
+                        real = False
+            rules = derivative(op, tuple([e is not None for e in edges]), static, constant, real)
+            if rules.live:
+                if not rules.full:
+                    edges = [e if c is not None else None for e, c in zip(edges, rules.cotangents, strict=True)]
+                result.edge = (Step(op, static, rules, tuple(edges), values, out), 0)
         if current.watches:
             line = user_line()
             for watch in current.watches:
@@ -401,27 +417,6 @@ def _narrow(op: Primitive, out: Array, values: list[Any]) -> Array:
     return out.astype(target) if target.char in "fF" and out.dtype.kind == target.kind else out
 
 
-def _record(
-    result: Tensor,
-    op: Primitive,
-    static: dict[str, Any],
-    values: list[Any],
-    edges: list[Edge | None],
-) -> None:
-    constant = None
-    if op.constant is not None and isinstance(values[op.constant], int | float):
-        constant = values[op.constant]
-    real = result.data.dtype.kind != "c"
-    for v in values:
-        if isinstance(v, np.ndarray) and v.dtype.kind == "c":
-            real = False
-    rules = derivative(op, tuple([e is not None for e in edges]), static, constant, real)
-    if not rules.live:
-        return
-    live = tuple([e if c is not None else None for e, c in zip(edges, rules.cotangents, strict=True)])
-    result.edge = (Step(op, static, rules, live, values, result.data), 0)
-
-
 def _plain_key(key: Any) -> Any:
     """Tensors and lists in an index as arrays."""
     if isinstance(key, tuple):
@@ -449,3 +444,29 @@ def tensor(
 
 
 register_tensor(Tensor)
+
+
+def _quick_operators() -> None:
+    """The commonest operators straight to `Tensor.read`, where nobody else could claim the reading."""
+    plain = frozenset({Tensor, float, int, np.ndarray})
+    read = Tensor.read
+
+    def method(op: Primitive, swapped: bool) -> Any:
+        def forward(self: Any, other: Any) -> Any:
+            if type(self) is Tensor and type(other) in plain:
+                return read(op, (self, other), {})
+            return op(self, other)
+
+        def backwards(self: Any, other: Any) -> Any:
+            if type(self) is Tensor and type(other) in plain:
+                return read(op, (other, self), {})
+            return op(other, self)
+
+        return backwards if swapped else forward
+
+    for name, key in (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("truediv", "div")):
+        setattr(Tensor, f"__{name}__", method(REGISTRY[key], False))
+        setattr(Tensor, f"__r{name}__", method(REGISTRY[key], True))
+
+
+_quick_operators()
