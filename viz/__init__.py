@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from viz.pages.gallery import gallery
     from viz.pages.page import Page
     from viz.pages.stepper import stepper
+    from viz.pages.walk import walk
     from viz.views.bptt import bptt
     from viz.views.cell import cell
     from viz.views.curves import curves
     from viz.views.folded import folded
     from viz.views.gradient_flow import gradient_flow
     from viz.views.tape import tape
+    from viz.views.terms import terms
+    from viz.views.truncated import truncated
     from viz.views.unrolled import unrolled
     from viz.worker import LayoutError
 
@@ -35,6 +38,9 @@ _HOMES = {
     "gradient_flow": "viz.views.gradient_flow",
     "stepper": "viz.pages.stepper",
     "tape": "viz.views.tape",
+    "terms": "viz.views.terms",
+    "truncated": "viz.views.truncated",
+    "walk": "viz.pages.walk",
     "unrolled": "viz.views.unrolled",
 }
 
@@ -50,7 +56,10 @@ __all__ = [
     "gradient_flow",
     "stepper",
     "tape",
+    "terms",
+    "truncated",
     "unrolled",
+    "walk",
 ]
 
 

@@ -105,24 +105,35 @@ def start(graph: Graph, system: System, name: str | None) -> tuple[str, bool]:
 
 
 def gradients(
-    run: Any, system: System, key: str, is_loss: bool, step: int | None, sequence: int, first: int = 0
+    run: Any,
+    system: System,
+    key: str,
+    is_loss: bool,
+    step: int | None,
+    sequence: int,
+    first: int = 0,
+    since: int | None = None,
 ) -> Gradients:
-    """Send the gradient of the node `key` at `step` (of its sum, when it is no loss) back through the run."""
+    """Send the gradient of the node `key` at `step` (of its sum, when it is no loss) back through the run; with
+    `since`, of all its steps from that one to `step` together (cells over one axis)."""
     graph = build(system)
     where = "" if step is None else f"[{step + first}]"
     title = f"{key}{where}" if is_loss else f"Σ {graph.nodes[key].stream or key}{where}"
-    made = _on_the_tape if crosses(graph) else _on_the_drawing
-    return made(run, system, graph, (key, step), title, is_loss, sequence)
+    if crosses(graph):
+        return _on_the_tape(run, system, graph, (key, step), title, is_loss, sequence)
+    return _on_the_drawing(run, system, graph, (key, step), title, sequence, since)
 
 
 def _on_the_drawing(
-    run: Any, system: System, graph: Graph, seed: Spot, title: str, is_loss: bool, sequence: int
+    run: Any, system: System, graph: Graph, seed: Spot, title: str, sequence: int, since: int | None
 ) -> Gradients:
     values = Values(run, system, sequence)
     backward = Backward(graph, values)
     key, step = seed
     assert step is not None
-    sweep = backward.run({(key, step): np.ones(np.shape(backward.node_value(key, step)))}, parameters=True)
+    steps = range(step if since is None else since, step + 1)
+    seeds = {(key, s): np.ones(np.shape(backward.node_value(key, s))) for s in steps}
+    sweep = backward.run(seeds, parameters=True)
     found = Gradients(graph, dict(values.lengths), seed, title, shares=sweep.parameters)
     found.messages = {(w, s, s + w.lag): m for (w, s), m in sweep.messages.items()}
     found.cotangents = {(k, s): g for (k, s), g in sweep.cotangents.items()}

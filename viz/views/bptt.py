@@ -6,7 +6,6 @@ flows along them, every edge has its number, and everything else fades.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,12 @@ from viz import svg, theme
 from viz.compose import Picture, compose
 from viz.drawing import Drawing
 from viz.flow import Edge
-from viz.graph import Graph, Wire, build
+from viz.graph import Wire
 from viz.numbering import place
-from viz.paths import Gradients, Spot, gradients, spoken, start
+from viz.paths import Gradients, Spot
+from viz.question import Question, ask
 from viz.scene import Piece, Scene, Text
 from viz.views.subject import base_axes, is_run, system_of
-
-_PLACE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(?:\[\s*(-?\d+)\s*\])?\s*$")
 
 
 def bptt(
@@ -57,33 +55,23 @@ def bptt(
     system = system_of(run)
     if not is_run(run):
         return _structure(system, T, first)
-    graph = build(system)
-    lengths = {a: int(np.asarray(n)[sequence]) for a, n in run.lengths.items()}
-    name, step = _where(loss)
-    key, is_loss = start(graph, system, name)
-    step = _step_of(graph, key, step, lengths, loss)
-    named = None if to is None else _target(graph, system, to, step, lengths)
-    found = gradients(run, system, key, is_loss, step, sequence, first)
-    target, at = named or _farthest(found)
-    parameter = system.streams[target].shared if target in system.streams else False
-    on = found.between(target, at, parameter)
-    picture = compose(system, lengths, keep=_kept(graph, key, step, at, lengths), first=first)
+    asked = ask(run, system, loss, to, sequence, first)
+    return draw(asked, asked.found.between(asked.target, asked.at, asked.parameter), weight, first)
+
+
+def draw(asked: Question, on: dict[Edge, None], weight: str = "grad", first: int = 0, bars: bool = True) -> Drawing:
+    """The unrolled picture with the edges `on` coloured and numbered; `on` may be a part of the paths. `bars` below
+    it are a parameter's shares."""
+    found, picture = asked.found, compose(asked.system, asked.found.lengths, keep=asked.kept, first=first)
     numbers = {edge: _size(found, edge, weight) for edge in on}
-    printed = _colour(picture.scene, found, on, numbers, weight, (target, at))
+    printed = _colour(picture.scene, found, on, numbers, weight, (asked.target, asked.at))
     data = _data(numbers)
     data["printed_on"] = np.array([p for p, _ in printed])
     data["printed"] = np.array([v for _, v in printed], dtype=float)
-    _caption(picture, found, data, target, at, parameter, weight, first)
+    _caption(picture, asked, data, weight, first, bars)
     place(picture.scene)
     svg.fit(picture.scene)
     return Drawing(picture.scene, data)
-
-
-def _kept(graph: Graph, key: str, step: int | None, at: int | None, lengths: dict[str, int]) -> list[int]:
-    """Steps that are drawn whatever is left out: around the loss and around the target."""
-    longest = lengths.get(graph.nodes[key].lane, 0)
-    near = [*(() if step is None else (step - 1, step)), *((at, at + 1) if at is not None else (0, 1))]
-    return [k for k in near if 0 <= k < longest]
 
 
 def _structure(system: System, T: int | None, first: int) -> Drawing:
@@ -95,70 +83,6 @@ def _structure(system: System, T: int | None, first: int) -> Drawing:
     )
     svg.fit(picture.scene)
     return Drawing(picture.scene)
-
-
-def _where(loss: int | str | None) -> tuple[str | None, int | None]:
-    if not isinstance(loss, str):
-        return None, loss
-    found = _PLACE.match(loss)
-    if not found:
-        raise ValueError(f'loss={loss!r}: a step, or a loss at a step like "nll[12]"')
-    return found[1], int(found[2]) if found[2] is not None else None
-
-
-def _step_of(graph: Graph, key: str, step: int | None, lengths: dict[str, int], loss: Any) -> int | None:
-    """The step of the loss's term on its lane: the last where none is given, None for a loss without steps."""
-    lane = graph.nodes[key].lane
-    if not lane:
-        return None
-    length = lengths[lane]
-    step = length - 1 if step is None else step
-    if not 0 <= step < length:
-        raise ValueError(f"loss={loss!r}: the sequence has steps 0 to {length - 1}")
-    return step
-
-
-def _target(graph: Graph, system: System, to: str, step: int | None, lengths: dict[str, int]) -> tuple[str, int | None]:
-    """The node and step, or the parameter and None, that `to` names."""
-    found = _PLACE.match(to)
-    if not found:
-        raise ValueError(f'to={to!r}: a stream at a step like "h[3]", or a parameter')
-    name = system.aliases.get(found[1], found[1])
-    stream = system.streams.get(name)
-    if stream is None:
-        raise ValueError(f"to={to!r}: {system.name} has no stream or parameter {name}")
-    if stream.shared:
-        return name, None
-    if name not in graph.home:
-        raise ValueError(f"to={to!r}: {name} is not drawn; no equation reads it")
-    key = graph.home[name]
-    lane = graph.nodes[key].lane
-    if not lane:
-        return key, None
-    at = int(found[2]) if found[2] is not None else min(step or 0, lengths[lane] - 1)
-    if not 0 <= at < lengths[lane]:
-        raise ValueError(f"to={to!r}: the sequence has steps 0 to {lengths[lane] - 1}")
-    return key, at
-
-
-def _farthest(found: Gradients) -> Spot:
-    """Where a path leads when nobody says: the state (else the input) and step farthest from the loss."""
-    graph, far = found.graph, found.seed[1]
-    best: tuple[int, int, int] | None = None
-    chosen: Spot = ("", None)
-    reached = found.reached()
-    for n, (key, node) in enumerate(graph.nodes.items()):
-        if node.kind not in ("state", "chip") or (node.kind == "chip" and node.stream not in graph.system.streams):
-            continue
-        for name, s in reached:
-            if name != key or s is None or s < 0 or (name, s) not in found.cotangents:
-                continue
-            rank = (int(node.kind == "state"), abs((far if far is not None else max(found.lengths.values())) - s), n)
-            if best is None or rank > best:
-                best, chosen = rank, (key, s)
-    if best is None:
-        raise ValueError(f'{spoken(found.seed)} depends on no state and no input; say where to: to="W"')
-    return chosen
 
 
 def _size(found: Gradients, edge: Edge, weight: str) -> float:
@@ -249,17 +173,16 @@ def _data(numbers: dict[Edge, float]) -> dict[str, Any]:
 
 def _caption(
     picture: Picture,
-    found: Gradients,
+    asked: Question,
     data: dict[str, Any],
-    target: str,
-    at: int | None,
-    parameter: bool,
     weight: str,
     first: int,
+    bars: bool,
 ) -> None:
     """The sentence and the scale below the picture."""
-    scene, title = picture.scene, found.title
-    if not parameter:
+    scene, found, target, at = picture.scene, asked.found, asked.target, asked.at
+    title = found.title
+    if not asked.parameter:
         gradient = np.asarray(found.cotangents[target, at])
         data["gradient"], data["norm"] = gradient, float(np.linalg.norm(np.ravel(gradient)))
         where = (picture.graph.nodes[target].stream or target) + ("" if at is None else f"[{at + first}]")
@@ -271,7 +194,8 @@ def _caption(
         data["gradient"] = data["shares"].sum(axis=0) if steps else np.zeros(())
         data["norm"] = float(np.linalg.norm(np.ravel(data["gradient"])))
         where = target
-        _bars(picture, {s: float(np.linalg.norm(np.ravel(shares[s]))) for s in steps}, target)
+        if bars:
+            _bars(picture, {s: float(np.linalg.norm(np.ravel(shares[s]))) for s in steps}, target)
     svg.fit(scene)
     x, y, w, h = scene.bounds
     base = y + h + 2

@@ -1,0 +1,152 @@
+"""Truncated BPTT on the unrolled picture: chunks in brackets, scissors where the gradient is cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dsl.system.system import System
+from viz import svg, theme
+from viz.drawing import Drawing
+from viz.graph import build
+from viz.numbering import samples
+from viz.paths import Gradients, crosses, gradients, start
+from viz.question import Question
+from viz.scene import Piece, Point, Scene, Text
+from viz.views.bptt import draw
+from viz.views.subject import base_axes, is_run, system_of
+
+SCISSORS = (
+    "M-7-5L5 4M-7 5L5-4M7.6 5.4a2.6 2.6 0 1 1-5.2 0 2.6 2.6 0 1 1 5.2 0M7.6-5.4a2.6 2.6 0 1 1-5.2 0 2.6 2.6 0 1 1 5.2 0"
+)
+
+
+def truncated(
+    run: Any, k1: int, k2: int | None = None, *, update: int = -1, sequence: int = 0, first: int = 0
+) -> Drawing:
+    """One update of BPTT(k1, k2): every `k1` steps the losses since the last update go back at most `k2` steps.
+
+    k2      steps that the gradient goes back from the update's last one (default: k1)
+    update  which update is drawn (default: the last)
+
+    Brackets show the chunks; scissors stand on the edges that this update does not follow; every other edge has its
+    gradient's size. `.data`: the arrays of `viz.bptt`; `chunks` (n, 3): each update's first and last step and how far
+    back it goes; `cut` (m, 2): source and target steps of the cut edges; for every parameter `truncated[name]`, this
+    update's gradient, `full[name]`, the whole one of the same losses, and `cosine[name]` between them.
+    Errors: ValueError for k1 or k2 below 1, k2 below k1, no such update, cells that read forward or across axes.
+    """
+    system = system_of(run)
+    k2 = k1 if k2 is None else k2
+    if k1 < 1 or k2 < k1:
+        raise ValueError(f"truncated(k1={k1}, k2={k2}): expected 1 ≤ k1 ≤ k2")
+    if not is_run(run):
+        raise ValueError(f"truncated needs a run: viz.truncated(model(...), {k1}, {k2})")
+    graph = build(system)
+    if crosses(graph) or any(w.lag > 0 for w in graph.wires):
+        raise ValueError(f"{system.name} reads other axes or later steps: truncation is drawn for cells going forward")
+    length = int(np.asarray(run.lengths[base_axes(system)[0]])[sequence])
+    chunks = [(a, min(a + k1, length) - 1, max(0, min(a + k1, length) - k2)) for a in range(0, length, k1)]
+    if not -len(chunks) <= update < len(chunks):
+        raise ValueError(f"update={update}: {length} steps in chunks of {k1} have updates 0 to {len(chunks) - 1}")
+    low, last, back = chunks[update]
+    key, is_loss = start(graph, system, None)
+    if not graph.nodes[key].lane:
+        raise ValueError(f"{key} has no term at each step: truncation needs a loss that has")
+    found = gradients(run, system, key, is_loss, last, sequence, first, since=low)
+    found.title = f"{found.title.partition('[')[0]}[{low + first}…{last + first}]" if low < last else found.title
+    drawing = _draw(system, found, back, first)
+    _brackets(drawing.scene, chunks, chunks[update], first)
+    drawing.data["cut"] = _cuts(drawing.scene, back, last)
+    drawing.data["chunks"] = np.array(chunks, dtype=int)
+    drawing.data |= _compare(found, back)
+    cosine = {n: v for n, v in drawing.data["cosine"].items() if np.isfinite(v)}
+    worst = min(cosine, key=lambda n: cosine[n]) if cosine else ""
+    said = f"BPTT({k1}, {k2})" + (
+        f"; least like the full gradient: {worst}, cosine {cosine[worst]:.3f}" if worst else ""
+    )
+    x, y, _, h = drawing.scene.bounds
+    drawing.scene.texts.append(Text(x + svg.MARGIN, y + h + 6, theme.label(said), 12, "ink"))
+    drawing.scene.title = f"{system.name}: truncated {said}"
+    svg.fit(drawing.scene)
+    return drawing
+
+
+def _draw(system: System, found: Gradients, back: int, first: int) -> Drawing:
+    """The picture with what this update follows."""
+    inside = {e: None for e in found.messages if e[1] is not None and e[2] is not None and e[1] >= back}
+    on = {e: None for e in inside if e[2] is not None and e[2] >= back}
+    states = [k for k, n in found.graph.nodes.items() if n.kind == "state"]
+    reached = [(k, s) for k, s in found.reached() if k in states and s is not None and s >= back]
+    target, at = min(reached, key=lambda p: p[1] if p[1] is not None else 0) if reached else found.seed
+    kept = tuple(k for k in (back - 1, back, back + 1, found.seed[1]) if k is not None and k >= 0)
+    return draw(Question(system, found, target, at, False, kept), on, "grad", first)
+
+
+def _compare(found: Gradients, back: int) -> dict[str, Any]:
+    out: dict[str, dict[str, Any]] = {"truncated": {}, "full": {}, "cosine": {}}
+    for name, shares in found.shares.items():
+        full = sum(np.asarray(g) for g in shares.values())
+        near = [np.asarray(g) for s, g in shares.items() if s >= back]
+        part = sum(near) if near else np.zeros_like(full)
+        size = float(np.linalg.norm(np.ravel(full)) * np.linalg.norm(np.ravel(part)))
+        out["truncated"][name], out["full"][name] = part, full
+        out["cosine"][name] = float(np.vdot(part, full).real / size) if size else float("nan")
+    return out
+
+
+def _cuts(scene: Scene, back: int, last: int) -> Any:
+    """Put scissors on every piece that leads into the window from before it; returns the steps it joined."""
+    seen: dict[tuple[int, int], None] = {}
+    done: set[tuple[float, float]] = set()
+    for piece in scene.pieces:
+        cut = [
+            (r.target_step + r.wire.lag, r.target_step)
+            for r in piece.reads
+            if r.wire.lag < 0
+            and r.target_step is not None
+            and 0 <= r.target_step + r.wire.lag < back <= r.target_step <= last
+        ]
+        if not cut or not ("-in-" in piece.id or "-arc-" in piece.id):
+            continue
+        seen.update(dict.fromkeys(cut))
+        point = _middle(piece)
+        if point not in done:
+            done.add(point)
+            place = f'transform="translate({svg.coordinate(point[0])} {svg.coordinate(point[1])})"'
+            scene.extra.append(f'<g class="loss net cut" {place}><path class="wire" d="{SCISSORS}"/></g>')
+    return np.array(sorted(seen), dtype=int).reshape(-1, 2)
+
+
+def _middle(piece: Piece) -> Point:
+    points = samples(piece.points, 2.0)
+    flat = [p for p, q in zip(points, points[1:], strict=False) if abs(p[1] - q[1]) < 0.2] or points
+    x, y = flat[len(flat) // 2]
+    return round(x, 1), round(y, 1)
+
+
+def _brackets(scene: Scene, chunks: list[tuple[int, int, int]], chosen: tuple[int, int, int], first: int) -> None:
+    """The chunks above the panels; below, how far this update goes back."""
+    columns = {int(p.label.rpartition("= ")[2].replace("−", "-")) - first: p for p in scene.panels}
+    top = min(p.y for p in scene.panels) - 14
+    _, y, _, h = scene.bounds
+    for low, high, _ in chunks:
+        shown = [s for s in columns if low <= s <= high]
+        if shown:
+            a, b = columns[min(shown)], columns[max(shown)]
+            said = f"steps {low + first}–{high + first}"
+            _bracket(scene, a.x, b.x + b.width, top, -1, said, (low, high) == chosen[:2])
+    shown = [s for s in columns if chosen[2] <= s <= chosen[1]]
+    a, b = columns[min(shown)], columns[max(shown)]
+    said = f"the gradient goes back {chosen[1] - chosen[2] + 1} steps"
+    _bracket(scene, a.x, b.x + b.width, y + h - 4, 1, said, True)
+    svg.fit(scene)
+
+
+def _bracket(scene: Scene, left: float, right: float, y: float, way: int, said: str, chosen: bool) -> None:
+    ends = [svg.coordinate(v) for v in (left + 3, y - way * 7, y, right - 3)]
+    path = f"M{ends[0]} {ends[1]}L{ends[0]} {ends[2]}L{ends[3]} {ends[2]}L{ends[3]} {ends[1]}"
+    scene.extra.append(f'<g class="{"loss net" if chosen else "net"}">{svg.stroke(path, 2.0 if chosen else 1.4)}</g>')
+    scene.texts.append(
+        Text((left + right) / 2, y + way * 11, theme.label(said), 11, "ink" if chosen else "muted", "middle")
+    )
