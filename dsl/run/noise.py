@@ -27,17 +27,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One right-hand side of `noise ... ~`: a value from uniform numbers in (0, 1), the mean, what is allowed."""
+    """One right-hand side of `noise ... ~`, of its numbers.
 
-    draw: Callable[..., Array]
+    draw      (p, a, b): a with probability p, else b; for p < 0 uniform between a and b
+    quantile  for what is neither: values from uniform numbers in (0, 1)
+    mean      outside training
+    expected, allows   which numbers it takes, in words and as a test
+    """
+
+    draw: Callable[..., tuple[float, float, float]]
     mean: Callable[..., float]
     expected: str
     allows: Callable[..., bool]
-
-
-def _dropout(u: Array, p: float) -> Array:
-    """0 with probability p, else 1/(1 - p): the mean is 1 (inverted dropout; Srivastava et al. 2014)."""
-    return (u >= p) * (1.0 / (1.0 - p))
+    quantile: Callable[..., Array] | None = None
 
 
 def _normal(u: Array, mean: float, std: float) -> Array:
@@ -46,12 +48,22 @@ def _normal(u: Array, mean: float, std: float) -> Array:
     return np.asarray(mean + std * ndtri(u))
 
 
+UNIFORM = -1.0
 KINDS: dict[str, Kind] = {
-    "dropout": Kind(_dropout, lambda p: 1.0, "a probability in [0, 1)", lambda p: 0 <= p < 1),
-    "bernoulli": Kind(lambda u, p: u < p, lambda p: p, "a probability in [0, 1]", lambda p: 0 <= p <= 1),
-    "normal": Kind(_normal, lambda mean, std: mean, "a mean and a deviation of at least 0", lambda mean, std: std >= 0),
+    # inverted dropout (Srivastava et al. 2014): what stays is scaled, so that the mean is 1
+    "dropout": Kind(
+        lambda p: (p, 0.0, 1.0 / (1.0 - p)), lambda p: 1.0, "a probability in [0, 1)", lambda p: 0 <= p < 1
+    ),
+    "bernoulli": Kind(lambda p: (p, 1.0, 0.0), lambda p: p, "a probability in [0, 1]", lambda p: 0 <= p <= 1),
+    "normal": Kind(
+        lambda mean, std: (UNIFORM, 0.0, 1.0),
+        lambda mean, std: mean,
+        "a mean and a deviation of at least 0",
+        lambda mean, std: std >= 0,
+        _normal,
+    ),
     "uniform": Kind(
-        lambda u, low, high: low + (high - low) * u,
+        lambda low, high: (UNIFORM, low, high),
         lambda low, high: 0.5 * (low + high),
         "two bounds, the lower one first",
         lambda low, high: low <= high,
@@ -98,12 +110,14 @@ def values(
         return np.full((*lead, batch, *shape), kind.mean(*numbers), dtype)
     # the counter has room for two axes: of more, all but the last share the outer one
     outer, inner = lead[:-1], lead[-1] if lead else 1
-    made = np.empty((int(np.prod(outer, dtype=np.int64)), inner, batch, int(np.prod(shape, dtype=np.int64))))
+    size = (int(np.prod(outer, dtype=np.int64)), inner, batch, int(np.prod(shape, dtype=np.int64)))
+    made = np.empty(size, np.float64 if kind.quantile else dtype)
     starts = [_start(clock, a, batch) for a in stream.axes]
     first = starts[-1] if starts else np.zeros(batch, np.uint64)
     before = starts[0] if len(starts) == 2 else np.zeros(batch, np.uint64)
-    load("philox").uniform(made, before, first, *_key(seed, stream.name))
-    return kind.draw(made.reshape(*lead, batch, *shape), *numbers).astype(dtype, copy=False)
+    load("philox").fill(made, before, first, *_key(seed, stream.name), *kind.draw(*numbers))
+    drawn = made if kind.quantile is None else kind.quantile(made, *numbers).astype(dtype, copy=False)
+    return drawn.reshape(*lead, batch, *shape)
 
 
 def draw(

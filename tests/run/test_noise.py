@@ -353,3 +353,15 @@ def test_a_rate_out_of_range_is_told_when_the_model_is_built(p: float) -> None:
 
 def test_seeds_of_many_calls_differ() -> None:
     assert len({fresh(s, k) for s in range(20) for k in range(200)}) == 4000
+
+
+def test_the_joined_adjoint_draws_the_same(zoneout: Model, x: Any) -> None:
+    """It keeps the noise lines, and equal names have equal noise: one seed, the same gradients."""
+    joined = parse(str(parse(ZONEOUT).adjoint(joined=True)))
+    model = joined.build(D=3, H=5, dtype="float64")
+    for name in ("V", "W"):
+        model.params[name] = zoneout.params[name].numpy()
+    _, grads = zoneout.value_and_grad(x, train=True, seed=2)
+    run = model(x=x, dh=np.zeros((6, 3, 5)), de=np.full(3, 1 / 3), train=True, seed=2, engine="tape")
+    for name, g in grads.items():
+        np.testing.assert_allclose(run[f"{name}_bar"].numpy(), g, atol=1e-13)

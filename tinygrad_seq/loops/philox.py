@@ -31,8 +31,17 @@ def words(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 
 
 @kernel
-def uniform(out: Any, outer: Any, inner: Any, k0: Any, k1: Any) -> None:
-    """Numbers in (0, 1), of 32 bits, into float64 `out` (I, J, B, units).
+def value(word: Any, p: Any, a: Any, b: Any) -> Any:
+    """A word as u in (0, 1): a where u < p, else b; for p < 0 uniform between a and b."""
+    u = (np.float64(word) + 0.5) * UNIT
+    if p < 0:
+        return a + (b - a) * u
+    return a if u < p else b
+
+
+@kernel
+def fill(out: Any, outer: Any, inner: Any, k0: Any, k1: Any, p: Any, a: Any, b: Any) -> None:
+    """`value`s of 32 bits into `out` (I, J, B, units), float32 or float64.
 
     outer, inner  (B,) uint64: what each sequence's first step on the two axes counts from
     The counter is (block of four units, inner step, outer step, sequence).
@@ -41,16 +50,16 @@ def uniform(out: Any, outer: Any, inner: Any, k0: Any, k1: Any) -> None:
     last = units - units % 4
     for i in range(outers):
         for j in range(inners):
-            for b in range(batch):
-                row = out[i, j, b]
-                c1, c2, c3 = (inner[b] + np.uint64(j)) & LOW, (outer[b] + np.uint64(i)) & LOW, np.uint64(b)
+            for s in range(batch):
+                row = out[i, j, s]
+                c1, c2, c3 = (inner[s] + np.uint64(j)) & LOW, (outer[s] + np.uint64(i)) & LOW, np.uint64(s)
                 for u in range(0, last, 4):
                     w0, w1, w2, w3 = words(np.uint64(u // 4), c1, c2, c3, k0, k1)
-                    row[u] = (np.float64(w0) + 0.5) * UNIT
-                    row[u + 1] = (np.float64(w1) + 0.5) * UNIT
-                    row[u + 2] = (np.float64(w2) + 0.5) * UNIT
-                    row[u + 3] = (np.float64(w3) + 0.5) * UNIT
+                    row[u] = value(w0, p, a, b)
+                    row[u + 1] = value(w1, p, a, b)
+                    row[u + 2] = value(w2, p, a, b)
+                    row[u + 3] = value(w3, p, a, b)
                 if last < units:
                     rest = words(np.uint64(last // 4), c1, c2, c3, k0, k1)
                     for u in range(last, units):
-                        row[u] = (np.float64(rest[u - last]) + 0.5) * UNIT
+                        row[u] = value(rest[u - last], p, a, b)
