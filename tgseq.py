@@ -198,9 +198,9 @@ def examine(path: str) -> tuple[list[str], list[tuple[Any, Any]]]:
     dsl, error = sibling("dsl"), importlib.import_module("dsl.text.diagnostics").CellError
     sound: list[str] = []
     found: dict[Any, Any] = {}
+    read_text(Path(path))
     try:
-        parsed = importlib.import_module("dsl.text.parse").parse(read_text(Path(path)), path=path)
-        names = list(parsed.cells) or [None]  # a file without cells is a mistake that `load` words
+        names = list(dsl.load(path).file.cells) or [None]  # a file without cells is a mistake that `load` words
     except error as mistakes:
         return sound, [(d, mistakes.source) for d in mistakes.diagnostics]
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,9 @@ from dsl.text.diagnostics import CellError, Diagnostic, suggest
 from dsl.text.format import format as format_tree
 from dsl.text.parse import parse as parse_text
 from dsl.text.tree import Cell, File
+
+# messages that an unread line may be the cause of: an equation, a use or a declaration that is missing
+NEEDS_ALL = ("E201", "E210", "E305", "E306", "E601")
 
 if TYPE_CHECKING:
     from dsl.plan.describe import Plan
@@ -143,8 +147,41 @@ class AdjointSpec(Spec):
 
 
 def parse(text: str, cell: str | None = None, path: str = "<text>", **arguments: Any) -> Spec:
-    """A cell from source text; `cell` names one of several, the last is the default."""
-    return _choose(parse_text(text, path), cell, arguments)
+    """A cell from source text; `cell` names one of several, the last is the default.
+
+    Raises `CellError` with every syntax error, and with the mistakes of meaning in the lines that could be read.
+    """
+    try:
+        file = parse_text(text, path)
+    except CellError as error:
+        raise _with_meaning(error, arguments) from None
+    return _choose(file, cell, arguments)
+
+
+def _with_meaning(error: CellError, arguments: Mapping[str, Any]) -> CellError:
+    """Syntax errors together with what is wrong elsewhere in the file.
+
+    A line that could not be read may have declared anything, so nothing is said of the names in it.
+    """
+    if error.partial is None:
+        return error
+    text = error.source.text
+    unread: set[str] = set()
+    for diagnostic in error.diagnostics:
+        start = text.rfind("\n", 0, diagnostic.span.start) + 1
+        unread |= _words(re.split(r"[=~\n]", text[start:], maxsplit=1)[0])  # what the line would have given
+    found: list[Diagnostic] = []
+    for name in error.partial.cells:
+        try:
+            resolve(error.partial, name, arguments)
+        except CellError as meaning:
+            found += [d for d in meaning.diagnostics if d.source is None and d.code not in NEEDS_ALL]
+    known = [d for d in found if not unread & _words(" ".join(re.findall(r"`([^`]*)`", d.message)))]
+    return CellError([*error.diagnostics, *dict.fromkeys(known)], error.source)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z_]\w*", text))
 
 
 def load(name: str, **arguments: Any) -> Spec:

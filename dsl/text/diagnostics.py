@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dsl.text.tree import Source, Span
+from dsl.text.tree import File, Source, Span
 
 TAB = 4  # columns a tab is shown as
 WIDTH = 160  # longest source line shown whole, in columns
@@ -46,10 +46,13 @@ class Diagnostic:
 
 
 class CellError(ValueError):
-    """All mistakes found in one text; `str()` renders them in order of position."""
+    """All mistakes found in one text; `str()` renders them in order of position.
 
-    def __init__(self, diagnostics: Sequence[Diagnostic], source: Source) -> None:
-        self.source = source
+    `partial` is the tree of what could be read, when syntax errors left something out.
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic], source: Source, partial: File | None = None) -> None:
+        self.source, self.partial = source, partial
         self.diagnostics: tuple[Diagnostic, ...] = tuple(sorted(diagnostics, key=self._position))
         super().__init__(diagnostics, source)
 

@@ -43,7 +43,7 @@ def parse(text: str, path: str = "<text>") -> File:
     lines, problems, rest = read_lines(list(_parser().lex(source.text)), source.text)
     file = _assemble(lines, rest, problems, source)
     if problems:
-        raise CellError(problems, source)
+        raise CellError(problems, source, partial=file)
     return file
 
 

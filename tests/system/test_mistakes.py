@@ -44,3 +44,13 @@ def test_all_mistakes_of_a_file_at_once() -> None:
     assert [d.code for d in caught.value.diagnostics] == ["E202", "E402", "E202", "E208", "E408"]
     starts = [d.span.start for d in caught.value.diagnostics]
     assert starts == sorted(starts)
+
+
+def test_a_syntax_error_does_not_hide_the_rest() -> None:
+    text = "cell A(D, H):\n  input x[t]: D\n  state h[t]: H = 0\n  param V, W ~ glorot\n"
+    text += "  h[t] = tahn(V@x[t] + W@h)\n  z[t] = h[t]^2\n  y[t] = 2*z[t]\n"
+    with pytest.raises(CellError) as caught:
+        dsl.parse(text)
+    assert [d.code for d in caught.value.diagnostics] == ["E202", "E402", "E102"], (
+        "and nothing about z, whose line is unread"
+    )
