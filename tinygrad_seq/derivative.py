@@ -56,6 +56,7 @@ class Derivative:
     keep         both: positions in (*inputs, result) of what is kept, in this order
     shapes       positions of the inputs of which they read the shape only
     full         every input that asked for a cotangent has one
+    scatters     all it does is `scatter_add(g, shape, key)`: the tape may add g in place
     source       the function's text: `pullback(g, kept, shapes, static)`
     on_values, on_tensors   that function over arrays, and over tensors
     """
@@ -67,6 +68,7 @@ class Derivative:
     keep: tuple[int, ...]
     shapes: tuple[int, ...]
     full: bool
+    scatters: bool
     source: str
     on_values: Callable[..., tuple[Any, ...]]
     on_tensors: Callable[..., tuple[Any, ...]]
@@ -209,10 +211,19 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
         keep,
         tuple(sorted({s.position for s in slots if s.kind == "shape"})),
         all(c is not None or not wanted for c, wanted in zip(cotangents, needs, strict=True)),
+        _scatters(cotangents),
         source,
         functions[0],
         functions[1],
     )
+
+
+def _scatters(cotangents: Sequence[Symbol | None]) -> bool:
+    only = cotangents[0] if len(cotangents) == 1 else None
+    if only is None or not only.is_op("scatter_add"):
+        return False
+    first, second = (a.leaf for a in only.args)
+    return isinstance(first, Slot) and first.kind == "g" and isinstance(second, Slot) and second.kind == "shape"
 
 
 def _size_of_shape(shape: tuple[int, ...], *, axis: Any = None) -> int:

@@ -9,55 +9,45 @@ one un-broadcast and cast of every cotangent is `fit`.
 
 from __future__ import annotations
 
-import itertools
-import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.changes import changes, last_change, owner_of, serial, touch
 from tinygrad_seq.derivative import Derivative
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.primitive import REGISTRY, Primitive
-from tinygrad_seq.watch import Watch
+from tinygrad_seq.state import caller, changed, inside, line_of, state, user_line
+
+__all__ = [
+    "Custom",
+    "Edge",
+    "Leaf",
+    "Node",
+    "Step",
+    "Sums",
+    "backward",
+    "changed",
+    "custom_node",
+    "fit",
+    "freed_error",
+    "last_change",
+    "nodes",
+    "reach",
+    "register_tensor",
+    "state",
+    "touch",
+    "user_line",
+]
 
 Edge = tuple["Node", int]  # a node, and which of its outputs
 Meta = tuple[tuple[int, ...], Any]  # shape and dtype
 Pullback = Callable[[list[Any]], Sequence[Any]]
 
-_serial = itertools.count(1)
-_ours: dict[str, bool] = {}  # source files: this package's or not
 _getframe = sys._getframe
-_HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
-
-# ---------------------------------------------------------------- state
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How operations on tensors behave in this context, and who looks on (a thread starts with the defaults)."""
-
-    recording: bool = True
-    watches: tuple[Watch, ...] = ()
-
-
-_state: ContextVar[State] = ContextVar("tinygrad_seq", default=State())  # noqa: B039 - frozen
-state = _state.get
-
-
-@contextmanager
-def changed(**fields: Any) -> Iterator[None]:
-    token = _state.set(replace(_state.get(), **fields))
-    try:
-        yield
-    finally:
-        _state.reset(token)
 
 
 # ---------------------------------------------------------------- nodes
@@ -70,9 +60,9 @@ class Node:
     count = 1  # outputs
 
     def __init__(self, edges: tuple[Edge | None, ...]) -> None:
-        self.serial = next(_serial)
+        self.serial = next(serial)
         self.edges = edges
-        self.code, self.at = _caller()
+        self.code, self.at = caller()
         self.freed = False
 
     @property
@@ -82,7 +72,7 @@ class Node:
     @property
     def line(self) -> str:
         """`file:line` of the user's code that made it."""
-        return _line(self.code, self.at)
+        return line_of(self.code, self.at)
 
     def meta(self, slot: int) -> Meta:
         """Shape and dtype of an output."""
@@ -133,11 +123,11 @@ class Step(Node):
         values: list[Any],
         out: Any,
     ) -> None:
-        self.serial = next(_serial)
+        self.serial = next(serial)
         self.edges = edges
         frame = _getframe(3)  # above: this, Tensor.read, and the primitive or the operator that was called
         back = frame.f_back
-        while back is not None and _ours.get(frame.f_code.co_filename, True) and _inside(frame):
+        while back is not None and inside(frame):
             frame, back = back, back.f_back
         self.code, self.at = frame.f_code, frame.f_lasti
         self.freed = False
@@ -159,8 +149,8 @@ class Step(Node):
     def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
         if self.saved is None:
             raise freed_error(self)
-        if _changes:
-            self._check_unchanged(self.saved)
+        if changes:
+            self.check_unchanged(self.saved)
         rules, kept = self.derivative, self.saved
         if record:
             kept = tuple([self._tensor(i, array) for i, array in zip(rules.keep, kept, strict=True)])
@@ -176,9 +166,9 @@ class Step(Node):
         edge = self.edges[position] if position < len(self.edges) else (self, 0)
         return array if edge is None else _tensor_type.on_tape(array, edge)
 
-    def _check_unchanged(self, saved: tuple[Any, ...]) -> None:
+    def check_unchanged(self, saved: tuple[Any, ...]) -> None:
         for i, array in zip(self.derivative.keep, saved, strict=True):
-            if isinstance(array, np.ndarray) and _changes.get(id(_root(array)), 0) > self.serial:
+            if isinstance(array, np.ndarray) and changes.get(id(owner_of(array)), 0) > self.serial:
                 what = "result" if i == len(self.edges) else f"input {i}"
                 raise GradientError(
                     f"the {what} of {self.name} (made at {self.line}) was changed in place after the forward pass, "
@@ -242,66 +232,12 @@ def freed_error(node: Node) -> GradientError:
     )
 
 
-def _inside(frame: Any) -> bool:
-    """Whether the frame is this package's code."""
-    name = frame.f_code.co_filename
-    inside = _ours.get(name)
-    if inside is None:
-        inside = _ours[name] = name.startswith((_HOME, "<derivative"))
-    return inside
-
-
-def _caller() -> tuple[Any, int]:
-    """Code and instruction of the innermost frame outside this package."""
-    frame = _getframe(2)
-    while frame.f_back is not None and _inside(frame):
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti
-
-
-def _line(code: Any, at: int) -> str:
-    number = next((n for start, stop, n in code.co_lines() if start <= at < stop and n), code.co_firstlineno)
-    return f"{code.co_filename}:{number}"
-
-
-def user_line() -> str:
-    """`file:line` of the user's code that is running now."""
-    return _line(*_caller())
-
-
 _tensor_type: Any = None  # tensor.Tensor, which registers itself: it needs this module whole
 
 
 def register_tensor(tensor_type: Any) -> None:
     global _tensor_type
     _tensor_type = tensor_type
-
-
-# ---------------------------------------------------------------- changes in place
-
-# id of an array that owns its memory -> when it was last changed, on the clock that numbers nodes; only
-# arrays that were ever changed are here, until they die
-_changes: dict[int, int] = {}
-
-
-def _root(array: Any) -> Any:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def touch(array: Any) -> None:
-    """Note that `array` was changed in place: nodes made before that read its memory are spoilt."""
-    owner = _root(array)
-    key = id(owner)
-    if key not in _changes:
-        weakref.finalize(owner, _changes.pop, key, None).atexit = False
-    _changes[key] = next(_serial)
-
-
-def last_change(array: Any) -> int:
-    """When `array`'s memory was last changed in place, on the clock that numbers nodes; 0 for never."""
-    return _changes.get(id(_root(array)), 0)
 
 
 # ---------------------------------------------------------------- the backward pass
@@ -404,7 +340,7 @@ def backward(
     order, outside = reach(roots, stops, floor, own)
     if record is None:
         tracked = any(isinstance(c, _tensor_type) and c.edge is not None for c in cotangents)
-        record = _state.get().recording and (outside or tracked)
+        record = state().recording and (outside or tracked)
     leads = _leading(order, stops) if wrt is not None else None
     useful = leads | stops if leads is not None else None
     sums = Sums(record)
@@ -415,7 +351,7 @@ def backward(
         sums.add(edge, value)
     wanted = frozenset(wrt or ())
     results: dict[Edge, Any] = {}
-    watches = _state.get().watches
+    watches = state().watches
     with np.errstate(all="ignore"), changed(recording=record):
         plain = not record and not watches
         for node in order:
@@ -459,11 +395,13 @@ def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
     kept, rules = node.saved, node.derivative
     if kept is None:
         raise freed_error(node)
-    if _changes:
-        node._check_unchanged(kept)
+    if changes:
+        node.check_unchanged(kept)
     if sums.made:
         sums.made.discard(node)
     try:
+        if rules.scatters and _scatter(node, g, sums, useful):
+            return
         results = rules.on_values(g, kept, node.shapes, node.static)
         for value, edge in zip(results, node.edges, strict=True):
             if value is None or edge is None or (useful is not None and edge[0] not in useful):
@@ -484,6 +422,30 @@ def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
         raise
 
 
+def _scatter(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> bool:
+    """Add the cotangent of a slice to its source's buffer, in place: T slices of an array cost T slices, not T
+    arrays. False when it is not as simple as that."""
+    edge = node.edges[0]
+    key = node.static["key"]
+    if edge is None or edge[1] or not key.simple:
+        return False
+    source = edge[0]
+    if useful is not None and source not in useful:
+        return True
+    shape, dtype = source.meta(0)
+    if g.dtype != dtype:
+        return False
+    buffer = sums.held.get(source)
+    if buffer is None:
+        buffer = sums.held[source] = np.zeros(shape, dtype)
+        sums.made.add(source)
+    elif source not in sums.made:
+        buffer = sums.held[source] = np.array(buffer)
+        sums.made.add(source)
+    buffer[key.value] += g
+    return True
+
+
 def _propagate(node: Node, incoming: list[Any], sums: Sums, record: bool, useful: set[Node] | None) -> None:
     try:
         outgoing = node.pull(incoming, record)
@@ -492,7 +454,7 @@ def _propagate(node: Node, incoming: list[Any], sums: Sums, record: bool, useful
     except Exception as error:
         error.add_note(f"in the backward pass, at {node.name} (made at {node.line})")
         raise
-    for watch in _state.get().watches:
+    for watch in state().watches:
         watch.sent(node, outgoing)
     for edge, value in zip(node.edges, outgoing, strict=True):
         if edge is not None and value is not None and (useful is None or edge[0] in useful):
@@ -535,7 +497,7 @@ def custom_node(
     """
     arrays = [np.asarray(o) for o in outputs]
     edges = tuple(getattr(t, "edge", None) for t in inputs)
-    current = _state.get()
+    current = state()
     tensors: list[Any]
     if current.recording and any(e is not None for e in edges):
         node = Custom(name, edges, tuple((a.shape, a.dtype) for a in arrays), pullback, differentiable)

@@ -419,8 +419,10 @@ def _narrow(op: Primitive, out: Array, values: list[Any]) -> Array:
 
 def _plain_key(key: Any) -> Any:
     """Tensors and lists in an index as arrays."""
+    if type(key) in (int, slice):
+        return key
     if isinstance(key, tuple):
-        return tuple(_plain_key(k) for k in key)
+        return tuple([k if type(k) in (int, slice) else _plain_key(k) for k in key])
     if isinstance(key, Tensor):
         return key.data
     return np.asarray(key) if isinstance(key, list) else key

@@ -12,6 +12,8 @@ import numpy as np
 from tinygrad_seq.ops.shape import Cotangents, shape_of
 from tinygrad_seq.primitive import Primitive
 
+_ONCE = frozenset({int, slice, type(None), type(Ellipsis)})
+
 
 class Key:
     """What stood in the brackets: opaque to rules, hashed by identity so that it may hold arrays."""
@@ -20,10 +22,10 @@ class Key:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        parts = value if isinstance(value, tuple) else (value,)
-        # ints, slices, ... and None address each element once
-        self.simple = all(p is None or p is Ellipsis or isinstance(p, int | np.integer | slice) for p in parts)
-        self.simple = self.simple and not any(isinstance(p, bool) for p in parts)
+        self.simple = True  # ints, slices, ... and None address each element once
+        for p in value if type(value) is tuple else (value,):
+            if type(p) not in _ONCE and not isinstance(p, np.integer):
+                self.simple = False
 
     def __repr__(self) -> str:
         return repr(self.value)

@@ -1,0 +1,35 @@
+"""Changes of arrays in place, on the clock that numbers the nodes of the tape."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import numpy as np
+
+serial = itertools.count(1)  # nodes and changes, in the order of their making
+
+# id of an array that owns its memory -> when it was last changed, on the clock that numbers nodes; only
+# arrays that were ever changed are here, until they die
+changes: dict[int, int] = {}
+
+
+def owner_of(array: Any) -> Any:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def touch(array: Any) -> None:
+    """Note that `array` was changed in place: nodes made before that read its memory are spoilt."""
+    owner = owner_of(array)
+    key = id(owner)
+    if key not in changes:
+        weakref.finalize(owner, changes.pop, key, None).atexit = False
+    changes[key] = next(serial)
+
+
+def last_change(array: Any) -> int:
+    """When `array`'s memory was last changed in place, on the clock that numbers nodes; 0 for never."""
+    return changes.get(id(owner_of(array)), 0)

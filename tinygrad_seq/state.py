@@ -1,0 +1,67 @@
+"""How operations on tensors behave in this context, and what line of the user's program they are made by."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tinygrad_seq.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How operations on tensors behave in this context, and who looks on (a thread starts with the defaults)."""
+
+    recording: bool = True
+    watches: tuple[Watch, ...] = ()
+
+
+_state: ContextVar[State] = ContextVar("tinygrad_seq", default=State())  # noqa: B039 - frozen
+state = _state.get
+
+
+@contextmanager
+def changed(**fields: Any) -> Iterator[None]:
+    token = _state.set(replace(_state.get(), **fields))
+    try:
+        yield
+    finally:
+        _state.reset(token)
+
+
+# ---------------------------------------------------------------- the user's line
+
+_ours: dict[str, bool] = {}  # source files: this package's or not
+_HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def inside(frame: Any) -> bool:
+    """Whether the frame is this package's code."""
+    name = frame.f_code.co_filename
+    inside = _ours.get(name)
+    if inside is None:
+        inside = _ours[name] = name.startswith((_HOME, "<derivative"))
+    return inside
+
+
+def caller() -> tuple[Any, int]:
+    """Code and instruction of the innermost frame outside this package."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and inside(frame):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+def line_of(code: Any, at: int) -> str:
+    number = next((n for start, stop, n in code.co_lines() if start <= at < stop and n), code.co_firstlineno)
+    return f"{code.co_filename}:{number}"
+
+
+def user_line() -> str:
+    """`file:line` of the user's code that is running now."""
+    return line_of(*caller())
