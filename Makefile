@@ -6,9 +6,10 @@
 #   .venv/bin/pip install .                   .venv\Scripts\pip install .
 #   .venv/bin/tgseq demo                      .venv\Scripts\tgseq demo
 #   .venv/bin/pip install ".[test]"           .venv\Scripts\pip install ".[test]"
-#   .venv/bin/python -m pytest                .venv\Scripts\python -m pytest
+#   .venv/bin/python -m pytest -n auto        .venv\Scripts\python -m pytest -n auto
 
 PYTHON  ?= python3
+ARGS    ?= -n auto
 BIN     := .venv/bin
 SOURCES := pyproject.toml tgseq.py $(shell find tinygrad_seq dsl viz -name '*.py' -o -name '*.cell' -o -name '*.lark')
 
