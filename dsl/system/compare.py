@@ -86,6 +86,7 @@ def compare(ours: AdjointSpec, text: str, *, seed: int = 0, steps: int = STEPS, 
     Inputs are matched by name, else by axes and shape; other equations by name, else by value. `sizes`
     gives arguments of the cell (small distinct primes otherwise).
     """
+    from dsl.run.rows import derived_lengths
     from dsl.run.unroll import unroll
 
     theirs, _ = resolve(parse(text, "<yours>"), None, {})
@@ -102,7 +103,7 @@ def compare(ours: AdjointSpec, text: str, *, seed: int = 0, steps: int = STEPS, 
         a: np.array([max(3, steps - n)])
         for n, a in enumerate(x for x, axis in forward.axes.items() if axis.length is None)
     }
-    data = _data(forward, mine, lengths, seed)
+    data = _data(forward, mine, derived_lengths(forward.axes, lengths, 1), seed)
     needed = [n for n, s in mine.streams.items() if s.kind in ("input", "param", "const") and n in forward.equations]
     data.update(unroll(forward, data, lengths, 1, needed))
     truth = {**data, **unroll(mine, data, lengths, 1, list(mine.equations))}
@@ -120,7 +121,7 @@ def _data(forward: System, mine: System, lengths: Mapping[str, Any], seed: int) 
                 and name not in values
                 and name not in forward.equations
             ):
-                lead = () if stream.shared else (*(int(lengths[a][0]) for a in stream.axes if a in lengths), 1)
+                lead = () if stream.shared else (*(int(lengths[a][0]) for a in stream.axes), 1)
                 shape = tuple(int(d) for d in stream.shape)
                 if stream.dtype == "category":
                     values[name] = rng.integers(0, int(stream.categories or 1), lead)
@@ -162,10 +163,8 @@ def _judge(
 ) -> Comparison:
     from dsl.run.unroll import unroll
 
-    shared = {
-        n: truth[n] for n in yours.equations if n in mine.equations and np.shape(truth[n]) == _shape(yours, n, lengths)
-    }
     found = unroll(yours, fed, lengths, 1, list(yours.equations))
+    shared = {n: truth[n] for n, v in found.items() if n in mine.equations and np.shape(truth[n]) == np.shape(v)}
     directions = _directions(yours)
     rows: list[Row] = []
     matched: dict[str, str] = {}
@@ -183,12 +182,6 @@ def _judge(
     reached = {matched[r.name] for r in rows if r.ok and r.name in matched}
     missing = tuple(g for g in gradients.values() if g not in reached and g not in yours.equations)
     return Comparison(tuple(_blame(yours, rows, bool(missing))), missing)
-
-
-def _shape(system: System, name: str, lengths: Mapping[str, Any]) -> tuple[int, ...]:
-    stream = system.streams[name]
-    lead = () if stream.shared else (*(int(lengths[a][0]) for a in stream.axes if a in lengths), 1)
-    return lead + tuple(int(d) for d in stream.shape)
 
 
 def _directions(system: System) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import dsl
@@ -60,6 +62,12 @@ def test_a_missing_gradient_is_reported() -> None:
     result = dsl.load("Elman").adjoint().compare(text)
     assert not result
     assert result.missing == ("b_bar",)
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "Skip", "Pyramid", "Translate"])
+def test_derivations_by_hand(cell: str) -> None:
+    text = (Path(__file__).parent.parent / "specimens" / f"{cell.lower()}.adjoint.cell").read_text(encoding="utf-8")
+    assert dsl.load(cell).adjoint().compare(text, k=3)
 
 
 def test_an_input_that_is_none_of_ours() -> None:
