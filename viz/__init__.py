@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from viz.pages.page import Page
     from viz.pages.stepper import stepper
     from viz.pages.walk import walk
+    from viz.views.attention import attention
     from viz.views.bptt import bptt
     from viz.views.cell import cell
     from viz.views.curves import curves
     from viz.views.folded import folded
+    from viz.views.gates import gates
     from viz.views.gradient_flow import gradient_flow
     from viz.views.tape import tape
     from viz.views.terms import terms
@@ -41,6 +43,8 @@ _HOMES = {
     "terms": "viz.views.terms",
     "truncated": "viz.views.truncated",
     "walk": "viz.pages.walk",
+    "gates": "viz.views.gates",
+    "attention": "viz.views.attention",
     "unrolled": "viz.views.unrolled",
 }
 
@@ -48,11 +52,13 @@ __all__ = [
     "Drawing",
     "LayoutError",
     "Page",
+    "attention",
     "bptt",
     "cell",
     "curves",
     "folded",
     "gallery",
+    "gates",
     "gradient_flow",
     "stepper",
     "tape",
