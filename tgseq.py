@@ -448,13 +448,21 @@ def sample(
     length: Annotated[int, typer.Option(min=0, help="symbols to draw")] = 500,
     temperature: Annotated[float, typer.Option(help="below 1: safer; above 1: bolder; 0: the likeliest")] = 1.0,
     until: Annotated[str | None, typer.Option(help="stop behind this")] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="search for the likeliest text with that many hypotheses")
+    ] = None,
     seed: int | None = None,
 ) -> None:
-    """Draw a text from a trained model."""
+    """Draw a text from a trained model; numbers come a line a step, the streams side by side."""
     path = checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
     model = sibling("dsl").restore(path)
-    drawn = model.generate(length, prime=prime, temperature=temperature, until=until, seed=seed)
-    print(drawn if isinstance(drawn, str) else " ".join(str(i) for i in drawn.ravel()))
+    drawn = model.generate(length, prime=prime, temperature=temperature, until=until, beam=beam, seed=seed)
+    if isinstance(drawn, str):
+        print(drawn)
+        return
+    streams = list(drawn.values()) if isinstance(drawn, dict) else [drawn]
+    for step in zip(*streams, strict=True):
+        print(*(f"{number:g}" for value in step for number in value.ravel()))
 
 
 # ---------------------------------------------------------------- learn

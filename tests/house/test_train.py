@@ -86,6 +86,24 @@ def test_sampling_speaks_text_and_repeats_itself_for_a_seed(capsys: Capture) -> 
     assert told(capsys, *words, status=0) == first
     assert told(capsys, *words, "--temperature", "0", status=0) != first
     assert told(capsys, "sample", "out/Leaky/checkpoint.safetensors", "--length", "5", status=0)
+    likely = told(capsys, *words[:-2], "--beam", "3", status=0)
+    assert likely == told(capsys, *words[:-2], "--beam", "3", status=0) and likely.startswith("it was")
+
+
+def test_sampled_numbers_come_a_line_a_step(capsys: Capture) -> None:
+    import dsl
+
+    text = """cell Walk(D):
+  state y[t]: D = 0
+  state e[t]: scalar = 0
+  param a = 0.9
+  y[t] ~ normal(mean = a*y[t-1], std = 0.5)
+  e[t] ~ bernoulli(logits = sum(y[t]) + e[t-1])
+"""
+    dsl.parse(text).build(D=2).save("walk.safetensors")
+    lines = told(capsys, "sample", "walk.safetensors", "--length", "6", "--seed", "1", status=0).splitlines()
+    rows = np.array([[float(word) for word in line.split(" ")] for line in lines])
+    assert rows.shape == (6, 3) and set(rows[:, 2]) <= {0.0, 1.0} and np.abs(rows[:, :2]).max() < 5
 
 
 def test_arguments_of_the_cell_reach_it(capsys: Capture) -> None:
@@ -167,7 +185,7 @@ def test_a_training_that_explodes_says_at_which_step(capsys: Capture) -> None:
     Path("square.cell").write_text(REGRESSION.replace("tanh(V@x[t] + W@h[t-1])", "(V@x[t] + W@h[t-1])**3"))
     random = np.random.default_rng(0)
     np.savez("large.npz", x=1e3 * random.standard_normal((400, 2)), y=random.standard_normal(400))
-    words = ("train", "square.cell", "--data", "large.npz", "--steps", "50", "D=2", *SMALL)
+    words = ("train", "square.cell", "--data", "large.npz", "--steps", "50", "D=2", "--out", "out/square", *SMALL)
     assert "error: step 1: the loss is" in told(capsys, *words, status=1)
 
 
