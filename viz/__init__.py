@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from viz.drawing import Drawing
     from viz.pages.gallery import gallery
+    from viz.pages.lab import lab
     from viz.pages.page import Page
     from viz.pages.stepper import stepper
     from viz.pages.walk import walk
@@ -38,6 +39,7 @@ _HOMES = {
     "folded": "viz.views.folded",
     "gallery": "viz.pages.gallery",
     "gradient_flow": "viz.views.gradient_flow",
+    "lab": "viz.pages.lab",
     "stepper": "viz.pages.stepper",
     "tape": "viz.views.tape",
     "terms": "viz.views.terms",
@@ -60,6 +62,7 @@ __all__ = [
     "gallery",
     "gates",
     "gradient_flow",
+    "lab",
     "stepper",
     "tape",
     "terms",

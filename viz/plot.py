@@ -56,12 +56,14 @@ class Frame:
             px = self.x + (v - self.xs[0]) / ((self.xs[1] - self.xs[0]) or 1.0) * self.width
             out.append(self._tick(px, self.y + self.height, 0, 4))
             out.append(text(px, self.y + self.height + 13, theme.label(f"{v:g}"), 10.5, "middle", "muted"))
-        for v in ticks(*self.ys):
-            if self.log and v != int(v):
-                continue
+        levels = ticks(*self.ys)
+        powers = [v for v in levels if v == int(v)]
+        tens = self.log and len(powers) > 1  # a range within one decade is labelled by numbers
+        for v in powers if tens else levels:
             py = self.y + self.height * (1 - (v - self.ys[0]) / ((self.ys[1] - self.ys[0]) or 1.0))
             out.append(self._tick(self.x, py, -4, 0))
-            shown = theme.label("10", sup=f"{v:g}".replace("-", "−")) if self.log else theme.label(f"{v:g}")
+            plain = f"{10**v:.2g}" if self.log else f"{v:g}"
+            shown = theme.label("10", sup=f"{v:g}".replace("-", "−")) if tens else theme.label(plain)
             out.append(text(self.x - 7, py, shown, 10.5, "end", "muted"))
         out.append(text(self.x + self.width / 2, self.y + self.height + 29, theme.label(xlabel), 11.5, "middle"))
         out.append(text(self.x, self.y - 11, theme.label(ylabel), 11.5, "start"))

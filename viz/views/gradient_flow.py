@@ -157,7 +157,7 @@ def _cells(out: list[str], grid: Frame, norm: Any, steps: Any, low: float, high:
             x = grid.x + k * grid.width / length
             shade = theme.ramp_class(theme.ramp_position(value, low, high))
             said = f"<title>t={int(steps[r]) + first} k={k + first}: {value:.3g}</title>"
-            out.append(rect(x, y, width, height, f"cell {shade}", inside=said))
+            out.append(rect(x, y, width + 0.2, height + 0.2, f"cell {shade}", inside=said))  # no seams
             if exact:
                 out.append(
                     text(x + width / 2, y + height / 2, theme.label(theme.number(value)), 9.5, "middle", f"on {shade}")
