@@ -118,3 +118,17 @@ def concat(*values: Tensor) -> Tensor:
     """Feature vectors one behind the other."""
     shape = torch.broadcast_shapes(*(v.shape[:-1] for v in values))
     return torch.cat([v.expand(*shape, v.shape[-1]) for v in values], dim=-1)
+
+
+def drawn(kind: str, numbers: list[float], training: bool, shape: tuple[int, ...], like: dict[str, object]) -> Tensor:
+    """Noise: fresh in training, its mean otherwise."""
+    u, first, last = torch.rand(shape, **like), numbers[0], numbers[-1]
+    if kind == "dropout":
+        value, mean = (u >= first) / (1 - first), 1.0
+    elif kind == "bernoulli":
+        value, mean = u < first, first
+    elif kind == "normal":
+        value, mean = first + last * torch.randn(shape, **like), first
+    else:
+        value, mean = first + (last - first) * u, (first + last) / 2
+    return value.to(u.dtype) if training else torch.full(shape, mean, **like)

@@ -10,6 +10,7 @@ from pathlib import Path
 from dsl.export.torch_expressions import OVER_TIME, Context, Expressions
 from dsl.plan.schedule import Block, Scan, Vector, schedule
 from dsl.run.inputs import fed
+from dsl.run.noise import numbers_of, streams_of
 from dsl.run.program import members_of, needed, sizes
 from dsl.system.kinds import Kind
 from dsl.system.system import Extent, Read, Size, Stream, System
@@ -34,7 +35,18 @@ def identifiers(system: System) -> dict[str, str]:
         "ahead",
         "filled",
     }
-    taken |= {"softmax", "log_softmax", "logsumexp", "nonempty", "one_hot", "columns", "cross_entropy", "concat"}
+    taken |= {
+        "noise",
+        "drawn",
+        "softmax",
+        "log_softmax",
+        "logsumexp",
+        "nonempty",
+        "one_hot",
+        "columns",
+        "cross_entropy",
+        "concat",
+    }
     taken |= {*OVER_TIME.values(), *system.axes, *keyword.kwlist}
     names: dict[str, str] = {}
     for name in system.streams:
@@ -66,6 +78,7 @@ class Writer(Expressions):
         super().__init__(system, dtype, identifiers(system), scanned_axes(system))
         self.results = tuple(dict.fromkeys([*system.outputs, *system.losses]))
         self.chosen = set(needed(system, self.results, {}))
+        self.noises = [n for n in streams_of(system) if n in self.chosen]
 
     # ------------------------------------------------------------ the file
 
@@ -77,7 +90,8 @@ class Writer(Expressions):
         for name in params:
             self.names[name] = f"self.{self.names[name]}"
         self._body(inputs)
-        signature = ", ".join(["self", *(self.names[n] for n in inputs), "lengths=None"])
+        noise = ["noise=None"] if self.noises else []
+        signature = ", ".join(["self", *(self.names[n] for n in inputs), "lengths=None", *noise])
         head = [f'"""{system.name}({sizes_}) as a PyTorch module, written from its equations."""', ""]
         helpers = HELPERS.read_text(encoding="utf-8").split('"""', 2)[2].strip().splitlines()
         out = [*head, *helpers, "", "", f"class {system.name}(torch.nn.Module):"]
@@ -114,6 +128,7 @@ class Writer(Expressions):
             if stream.axes:
                 padding = ", -1" if stream.dtype == "category" else ""
                 self.line(f"{self.names[name]} = {self._cleaned(self._in_order(name), stream)[:-1]}{padding})")
+        self._noise()
         self.blocks(schedule(system), frozenset())
         self.line()
         parts = []
@@ -124,6 +139,20 @@ class Writer(Expressions):
             else:
                 parts.append(f'"{name}": {self._outward(name)}' if stream.axes else f'"{name}": {own}')
         self.line("return {" + ", ".join(parts) + "}")
+
+    def _noise(self) -> None:
+        """What the caller gives, else drawn in training and the mean otherwise."""
+        if self.noises:
+            self.line("noise = noise or {}")
+        for name in self.noises:
+            stream = self.system.streams[name]
+            assert stream.initializer is not None
+            extent = [*(f"steps_{a}" for a in stream.axes), "B", *map(str, sizes(stream.shape))]
+            shape = f"({', '.join(extent)}{',' if len(extent) == 1 else ''})"
+            fresh = f'drawn("{stream.initializer.name}", {numbers_of(stream)[1]}, self.training, {shape}, like)'
+            self.line(f'{self.names[name]} = noise["{name}"] if "{name}" in noise else {fresh}')
+            if (turned := self._in_order(name)) != self.names[name]:
+                self.line(f"{self.names[name]} = {turned}")
 
     def _in_order(self, name: str) -> str:
         """An input with its time axes in the order used inside."""

@@ -16,6 +16,7 @@ from dsl.run.model import Model
 from dsl.run.result import Run
 from dsl.spec import cells, load, parse
 from tests.run.cells import KINDS, LETTERS, SEQUENCE, build
+from tests.run.test_noise import WEIGHTS, ZONEOUT
 
 torch = pytest.importorskip("torch")
 
@@ -163,3 +164,36 @@ def test_weights_go_both_ways() -> None:
         load_torch(build(SEQUENCE, D=2, H=3), module)
     with pytest.raises(ValueError, match="Linear was not made by to_torch"):
         load_torch(model, torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("text", [ZONEOUT, WEIGHTS], ids=["masks", "numbers"])
+def test_noise(text: str) -> None:
+    """Given noise: our values and gradients. Its own: the mean outside training, the right moments in it."""
+    sizes = {"D": 3, "H": 4} if text is ZONEOUT else {"K": 4, "H": 4}
+    model = build(text, **sizes)
+    module = to_torch(model)
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(6, 3, 3)) if text is ZONEOUT else rng.integers(0, 4, (6, 3))
+    loss = model.system.losses[0]
+    run = model(given, train=True, seed=3)
+    _, grads = model.value_and_grad(given, loss=loss, train=True, seed=3)
+    noise = {n: torch.from_numpy(run[n].numpy().copy()) for n in model.noises}
+    out = module(torch.from_numpy(given), noise=noise)
+    assert out[loss].item() == pytest.approx(float(run[loss].numpy()), rel=1e-12)
+    out[loss].backward()
+    for name, parameter in module.by_name().items():
+        np.testing.assert_allclose(parameter.grad.numpy(), grads[name], rtol=1e-9, atol=1e-12)
+    quiet = float(model(given)[loss].numpy())
+    assert float(module.eval()(torch.from_numpy(given))[loss]) == pytest.approx(quiet, rel=1e-12)
+    torch.manual_seed(0)
+    module.train()
+    wide = np.repeat(given, 700, axis=1)
+    ours = model(wide, train=True, seed=0).each[loss].numpy()
+    theirs = module(torch.from_numpy(wide))[f"{loss}.each"].detach().numpy()
+    spread = np.hypot(ours.std(), theirs.std()) / np.sqrt(700)  # three sequences, 700 noises each
+    assert abs(ours.mean() - theirs.mean()) < 4 * spread and theirs.std() == pytest.approx(ours.std(), rel=0.1)
+
+
+def test_a_module_without_noise_takes_none() -> None:
+    with pytest.raises(TypeError, match="noise"):
+        to_torch(build(SEQUENCE, D=2, H=2))(torch.zeros(3, 1, 2, dtype=torch.float64), noise={})
