@@ -14,6 +14,7 @@ from itertools import pairwise
 import graphviz
 
 from viz import theme, worker
+from viz.apart import apart
 from viz.columns import falling, is_state, reads_out, settle
 from viz.graph import Graph, Node, Wire
 from viz.rows import Rows, is_near, is_port, port_of, rail_of, rows
@@ -117,7 +118,15 @@ def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
         _graphviz(step, alike)
     _levels(step)
     _snap(step)
+    apart(step.rows.row, step.boxes, _fixed(step), rightward=True)
+    step.width = max(step.width, round(max(b.x + b.width / 2 + b.right for b in step.boxes.values()), 1))
     return step
+
+
+def _fixed(step: Step) -> set[str]:
+    """States and highways stay where their column and their line are."""
+    on_spine = {k for s in step.rows.spines.values() for k in s.path}
+    return {k for k in step.boxes if k in on_spine or (k in step.graph.nodes and is_state(step.graph, k))}
 
 
 def title_of(node: Node, at: str = "") -> theme.Label:
@@ -166,9 +175,9 @@ def _size(node: Node, step: Step, stepped: bool) -> Box:
         width = pill_width(socket.label)
         match incoming.get(k, "below"):
             case "left" | "level":
-                box.left = max(box.left, width)
+                box.left += width
             case "right":
-                box.right = max(box.right, width)
+                box.right += width
             case "above":
                 above.append(max(width, 12.0))
             case _:
@@ -376,6 +385,7 @@ def _levels(step: Step) -> None:
     """Rows and channels from top to bottom; also the common column of the states."""
     r = step.rows
     settle(step.graph, r, step.boxes, [(n.source, n.trunk) for n in step.nets.values()])
+    apart(r.row, step.boxes, _fixed(step))
     left = min(b.x - b.width / 2 - b.left for b in step.boxes.values())
     for net in step.nets.values():
         if net.trunk:

@@ -57,11 +57,14 @@ def _from(step: Step, wire: Wire) -> float:
 def _attach(step: Step, node: Node, box: Box, side: str, sockets: list[int]) -> None:
     if side in ("left", "right"):
         sign = -1 if side == "left" else 1
-        for k in sockets:
-            edge = box.x + sign * box.width / 2
+        edge = box.x + sign * box.width / 2
+        pills: list[tuple[float, float, float] | None] = []
+        for k in sockets if sign > 0 else list(reversed(sockets)):  # beside one another, outward
             width = pill_width(node.sockets[k].label) if node.sockets else 0.0
-            pill = (edge + sign * width / 2, box.y, width) if width else None
-            step.ports[node.key, k] = Port(edge + sign * width, box.y, side, pill)
+            pills.append((round(edge + sign * width / 2, 1), box.y, width) if width else None)
+            edge += sign * width
+        for k, beside in zip(sockets if sign > 0 else list(reversed(sockets)), pills, strict=True):
+            step.ports[node.key, k] = Port(edge, box.y, side, beside)
         return
     sign = 1 if side == "below" else -1
     edge = box.y + sign * box.height / 2
