@@ -106,6 +106,7 @@ class Expressions:
         self.depth = 2
         self._temporary = itertools.count(1)
         self._level: dict[str, float] = {}
+        self._folded: dict[Symbol, float] = {}
 
     def line(self, text: str = "") -> None:
         self.lines.append("    " * self.depth + text if text else "")
@@ -153,6 +154,10 @@ class Expressions:
             return self._leaf(node, here)
         name, options = node.op.name, settled(node.options)
         kinds = [self.kinds.of(a) for a in node.args]
+        number = self._number(node)
+        if number is not None and name in CALLS:
+            text = repr(number) if np.isfinite(number) else f'float("{number}")'
+            return self._leveled(text, 3 if number < 0 else 9)
         if named_axis(node) is not None:
             return self._over_time(node, here, args[0])
         if node.op.elementwise:
@@ -211,6 +216,26 @@ class Expressions:
             f"{self._wrap(a)}[{', '.join(['...'] + ['None'] * rank)}]" if rank and not k.shape and not k.shared else a
             for a, k in zip(args, kinds, strict=True)
         ]
+
+    def _number(self, node: Symbol) -> float | None:
+        """The value of an operation on numbers alone, `sqrt(H)` say, which torch would want a tensor for."""
+        assert node.op is not None
+        if not node.op.elementwise or not node.args:
+            return None
+        values: list[float] = []
+        for a in node.args:
+            if a.op is not None and a in self._folded:
+                values.append(self._folded[a])
+            elif a.op is None and (a.is_number or isinstance(a.leaf, Size)):
+                number: Any = int(a.leaf.dim) if isinstance(a.leaf, Size) else a.leaf
+                values.append(float(number))
+            else:
+                return None
+        value = np.asarray(node.op.impl(*values, **settled(node.options)))
+        if value.dtype.kind != "f":
+            return None
+        self._folded[node] = float(value)
+        return self._folded[node]
 
     def _tensor(self, text: str, symbol: Symbol) -> str:
         return f"torch.tensor({text}, **like)" if symbol.is_number else text
