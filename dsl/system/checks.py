@@ -105,6 +105,14 @@ class Checks:
                 f"there is no padding: `input {tail}[{where}]: {shape} = {start}`",
                 (Label(d.span, "declared here"),),
             )
+        elif target.kind == "noise":
+            self._problem(
+                "E413",
+                f"the noise `{tail}` has no value outside its steps",
+                span,
+                f"read it through a state: `state q[{where}]: {shape} = {start}`, `q[{where}] = {tail}[{where}]`",
+                (Label(self.flat.declared[read.name].span, "declared here"),),
+            )
         elif low:
             self._problem(
                 "E414",

@@ -365,3 +365,37 @@ def test_the_joined_adjoint_draws_the_same(zoneout: Model, x: Any) -> None:
     run = model(x=x, dh=np.zeros((6, 3, 5)), de=np.full(3, 1 / 3), train=True, seed=2, engine="tape")
     for name, g in grads.items():
         np.testing.assert_allclose(run[f"{name}_bar"].numpy(), g, atol=1e-13)
+
+
+def test_derived_axes_and_reversed_copies() -> None:
+    """Noise on an axis that is empty for a sequence; each copy has a noise of its own."""
+    text = """
+cell Drift(D):
+  input x[t]: D
+  noise k[t]: D ~ dropout(0.5)
+  state h[t]: D = 0
+  h[t] = 0.5*h[t-1] + k[t]*x[t]
+cell Halves(D):
+  input x[t]: D
+  time u: len(t)//2
+  noise g[u]: D ~ dropout(0.5)
+  use a = Drift(x=x)
+  use b = reverse Drift(x=x)
+  z[u] = g[u]*(a[2*u] + b[2*u+1])
+  output z
+"""
+    model = build(text, D=2)
+    x = np.random.default_rng(0).normal(size=(7, 3, 2))
+    lengths = [7, 1, 4]
+    runs = [model(x, lengths=lengths, train=True, seed=1, engine=e) for e in ("tape", "compiled")]
+    np.testing.assert_allclose(runs[0].z.numpy(), runs[1].z.numpy(), atol=1e-14)
+    k = {n: runs[0][f"{n}.k"].numpy() for n in "ab"}
+    assert not np.array_equal(k["a"], k["b"])
+    for b, n in enumerate(lengths):
+        forth, back = np.zeros((n + 1, 2)), np.zeros((n + 1, 2))
+        for t in range(n):
+            forth[t + 1] = 0.5 * forth[t] + k["a"][t, b] * x[t, b]
+            back[t + 1] = 0.5 * back[t] + k["b"][n - 1 - t, b] * x[n - 1 - t, b]  # named by the outer time, like b.h
+        for u in range(n // 2):
+            expected = runs[0].g.numpy()[u, b] * (forth[2 * u + 1] + back[n - (2 * u + 1)])
+            np.testing.assert_allclose(runs[0].z.numpy()[u, b], expected, atol=1e-14)
