@@ -238,3 +238,26 @@ def test_ctc_has_one_derivative_and_says_so() -> None:
 def test_what_they_say_to_bad_arguments(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ---------------------------------------------------------------- the compiled rows of the softmax family
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 31, 32, 33, 700])
+def test_large_softmaxes_are_the_small_ones(dtype: str, columns: int) -> None:
+    """From COMPILED elements on a compiled loop does it: the same values, infinities and NaNs as NumPy's."""
+    from tinygrad_seq.ops.reduce import COMPILED
+
+    rows = COMPILED // columns + 5
+    x = (rng.standard_normal((rows, columns)) * 20).astype(dtype)
+    x[0], x[1], x[2, -1], x[3, 0], x[4, -1] = -np.inf, 1000, np.inf, -np.inf, np.nan
+    eps = float(np.finfo(dtype).eps)
+    for name in ("softmax", "logsumexp", "log_softmax"):
+        op = tg.REGISTRY[name]
+        with np.errstate(all="ignore"):
+            got = op(x, axis=-1)
+            expected = np.concatenate([op(x[i : i + 1], axis=-1) for i in range(7)])
+        assert got.dtype == x.dtype and got.shape == (x.shape if name != "logsumexp" else x.shape[:1])
+        np.testing.assert_allclose(got[:7], expected, rtol=200 * eps, atol=20 * eps)
+    np.testing.assert_allclose(tg.softmax(x)[5:].sum(-1), 1, rtol=100 * eps)

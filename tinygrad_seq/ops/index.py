@@ -67,7 +67,11 @@ def scatter_add_rule(g: Any, y: Any, x: Any, shape: Any, *, key: Key) -> Cotange
 
 def _one_hot(index: Any, k: int) -> Any:
     index = np.asarray(index)
-    return np.equal(index[..., None], np.arange(k)).astype(np.float32)
+    flat = index.reshape(-1)
+    result = np.zeros((flat.size, k), np.float32)
+    known = np.flatnonzero((flat >= 0) & (flat < k))
+    result[known, flat[known]] = 1
+    return result.reshape(*index.shape, k)
 
 
 def _lookup(w: Any, index: Any) -> Any:

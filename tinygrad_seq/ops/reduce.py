@@ -7,14 +7,18 @@ keep their dims.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.loops import load
 from tinygrad_seq.ops.elementwise import equal, exp, where
 from tinygrad_seq.ops.shape import Axis, Cotangents, axes_of, broadcast_to, expand, shape_of, size
 from tinygrad_seq.primitive import Primitive
+
+COMPILED = 20_000  # elements from which a compiled softmax is worth its call
 
 
 def _reduced(s: tuple[Any, ...], *, axis: Any = None, keepdims: bool = False) -> tuple[Any, ...]:
@@ -116,7 +120,30 @@ def _finite_max(x: Any, axis: Any) -> Any:
     return np.where(np.isfinite(top), top, np.zeros((), top.dtype))
 
 
+def _as_rows(x: Any, axis: Any) -> Any:
+    """Many elements over their last axis as a matrix for the compiled loops; None when NumPy does it."""
+    if not isinstance(x, np.ndarray) or x.size < COMPILED or x.dtype.char not in "fd" or not x.flags.c_contiguous:
+        return None
+    if axes_of(axis, x.ndim) != (x.ndim - 1,):
+        return None
+    return x.reshape(-1, x.shape[-1])
+
+
+def _over_rows(name: str, rows: Any, out: Any) -> None:
+    """A loop of `loops.softmax` over the rows, in as many parts as there are threads."""
+    from tinygrad_seq.kernels.threads import run_parts, thread_count
+
+    loop, count = getattr(load("softmax"), name), thread_count()
+    cuts = [len(rows) * i // count for i in range(count + 1)]
+    run_parts([functools.partial(loop, rows, part, out) for part in zip(cuts, cuts[1:], strict=False)])
+
+
 def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    rows = _as_rows(x, axis)
+    if rows is not None:
+        result = np.empty(len(rows), x.dtype)
+        _over_rows("logsumexp", rows, result)
+        return result.reshape((*x.shape[:-1], 1) if keepdims else x.shape[:-1])
     top = _finite_max(x, axis)
     with np.errstate(divide="ignore", over="ignore"):
         y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
@@ -124,6 +151,11 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _softmax(x: Any, *, axis: Any = -1) -> Any:
+    rows = _as_rows(x, axis)
+    if rows is not None:
+        result = np.empty(x.shape, x.dtype)
+        _over_rows("softmax", rows, result.reshape(rows.shape))
+        return result
     with np.errstate(invalid="ignore", over="ignore"):
         e = np.exp(x - _finite_max(x, axis))
         return e / np.sum(e, axis=axis, keepdims=True)
