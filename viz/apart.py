@@ -43,15 +43,16 @@ def _touch(a: Sized, b: Sized, slack: float) -> bool:
 def _nearest(box: Sized, others: list[Sized], rightward: bool) -> float:
     """The free centre closest to the box's own; there always is one beyond the last of the others."""
     start = box.x
-    places = []
+    places: list[float] = []
     for other in others:
         places.append(other.x + other.width / 2 + other.right + GAP + box.left + box.width / 2)
         if not rightward:
             places.append(other.x - other.width / 2 - other.left - GAP - box.right - box.width / 2)
-    free = []
+    free: list[float] = []
     for x in places:
         box.x = x
         if (x >= start or not rightward) and not any(_touch(box, other, 0.5) for other in others):
             free.append(x)
     box.x = start
-    return round(min(free, key=lambda x: (abs(x - start), x)), 1)
+    best = min((abs(x - start), x) for x in free)[1]
+    return round(best, 1)

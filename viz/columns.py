@@ -7,7 +7,8 @@ runs through a read-out. Steps run to the right for states read at t-1, to the l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Protocol
 
 from viz.graph import Graph
@@ -178,3 +179,38 @@ def _beyond(
         for r in trunk:
             if r > top or source in read_outs:
                 trunk[r] = round(trunk[r] + shift, 1)
+
+
+def along_spines(graph: Graph, r: Rows, boxes: Iterable[str]) -> list[tuple[str, str]]:
+    """For a step with several components: neighbours in each row, ordered by where along their component's highway
+    they arrive, so that every copy of a cell has its gates in the same order (mirrored where it runs backward)."""
+    keys = [k for k in boxes if k in r.block and r.block[k] in r.recurrent and k in graph.nodes]
+    ways = {k: (n, s.sign) for s in r.spines.values() for n, k in enumerate(s.path)}
+    out: dict[str, list[str]] = {}
+    for wire in graph.wires:
+        if wire.relation == "step" and not wire.lag:
+            out.setdefault(wire.source, []).append(wire.target)
+    arrives: dict[str, tuple[int, int]] = {}
+    for key in keys:
+        seen, stack, best = {key}, list(out.get(key, ())), None
+        while stack:
+            node = stack.pop()
+            if node in seen or r.block.get(node) != r.block[key]:
+                continue
+            seen.add(node)
+            if node in ways:
+                best = min(best, ways[node]) if best is not None else ways[node]
+                continue
+            stack += out.get(node, ())
+        if best is not None:
+            arrives[key] = best
+    pairs: list[tuple[str, str]] = []
+    for block in r.recurrent:
+        mine = [k for k in keys if r.block[k] == block and graph.nodes[k].role == "gate"]
+        sign = next((s.sign for s in r.spines.values() if r.block.get(s.state) == block), -1)
+        for row in sorted({r.row[k] for k in mine}):
+            here = sorted((k for k in mine if r.row[k] == row), key=lambda k: arrives.get(k, (1 << 20, 0))[0])
+            if sign > 0:
+                here.reverse()
+            pairs += list(pairwise(here))
+    return pairs

@@ -15,7 +15,7 @@ import graphviz
 
 from viz import theme, worker
 from viz.apart import apart
-from viz.columns import falling, is_state, reads_out, settle
+from viz.columns import along_spines, falling, is_state, reads_out, settle
 from viz.graph import Graph, Node, Wire
 from viz.rows import Rows, is_near, is_port, port_of, rail_of, rows
 
@@ -112,10 +112,11 @@ def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
     for node in graph.within(lane):
         step.boxes[node.key] = _size(node, step, stepped)
     _nets(step)
-    _graphviz(step, ())
+    settled = along_spines(step.graph, step.rows, step.boxes) if len(step.rows.recurrent) > 1 else []
+    _graphviz(step, settled)
     alike = _storeys_alike(step)
     if alike:
-        _graphviz(step, alike)
+        _graphviz(step, [*settled, *alike])
     _levels(step)
     _snap(step)
     apart(step.rows.row, step.boxes, _fixed(step), rightward=True)
@@ -305,6 +306,8 @@ def _storeys_alike(step: Step) -> list[tuple[str, str]]:
             continue
         for row in sorted({r.row[k] for k in model.values()}):
             order = sorted((n for n, k in model.items() if r.row[k] == row), key=lambda n: step.boxes[model[n]].x)
+            if any(r.direction.get(mine[n]) != r.direction.get(k) for n, k in model.items()):
+                order.reverse()  # a copy that runs the other way is its mirror image
             pairs += [(mine[a], mine[b]) for a, b in pairwise(order) if r.row[mine[a]] == r.row[mine[b]]]
     return pairs
 

@@ -165,6 +165,12 @@ def ramp_position(value: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, math.log10(value / low) / math.log10(high / low)))
 
 
+def ramp_range(sizes: Sequence[float]) -> tuple[float, float]:
+    """The ends of the ramp for these positive sizes; what is rounding error beside the largest does not count."""
+    high = max(sizes, default=0.0)
+    return (min((v for v in sizes if v > high * 1e-14), default=high), high)
+
+
 def ramp_class(position: float) -> str:
     return f"r{min(RAMP - 1, int(position * RAMP))}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pygraphviz
 
 import viz
+from tests.viz.test_golden import VIEWS, version
 from tests.viz.test_pictures import GOLDEN, SYSTEMS
 from viz.compose import compose
 
@@ -17,6 +18,9 @@ def main() -> None:
     for name in ("Skip", "LSTM"):
         text = f"// pygraphviz {pygraphviz.__version__}\n" + viz.unrolled(SYSTEMS[name], T=3).dot
         (GOLDEN / f"{name}.unrolled.dot").write_text(text, encoding="utf-8", newline="\n")
+    for view, draw in VIEWS.items():
+        text = f"{version()}\n{draw().dot}"
+        (GOLDEN / f"view.{view}.dot").write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import graphviz
 
 from viz import svg, theme, worker
 from viz.compose import compose
+from viz.fan import copies, name
 from viz.flow import Flow, Link
 from viz.graph import GLYPHS
 from viz.scene import Point
@@ -73,25 +74,27 @@ def of_tape(trace: Trace) -> Board:
                 edges.setdefault((groups[source], groups[k]), []).append((k, n))
     collapsed = len(members) < len(trace.ops)
     board = Board("")
-    placed, routes, height = _place(list(members), list(edges), HEIGHT if not collapsed else 30.0)
+    split = copies(list(edges), [g for g, ops in members.items() if trace.ops[ops[0]].is_leaf])
+    placed, routes, height = _place(list(members), split, HEIGHT if not collapsed else 30.0)
     out: list[str] = []
     right = bottom = 0.0
     for n, ((a, b), links) in enumerate(edges.items()):
-        name = f"w{n}"
+        wire = f"w{n}"
         points = routes[a, b]
         body = f'<path class="wire" d="{svg.curve(svg.shorten(points, 5))}"/>' + svg.head(points, 1.5)
         back = svg.head(list(reversed(points)), 1.5).replace('class="head"', 'class="head back"')
-        out.append(f'<g id="{name}" class="net">{body}{back}</g>')
+        out.append(f'<g id="{wire}" class="net">{body}{back}</g>')
         for link in links:
-            board.wires[link] = [name]
+            board.wires[link] = [wire]
         right, bottom = max([right, *(p[0] for p in points)]), max([bottom, *(p[1] for p in points)])
-    for g, ops in members.items():
-        x, y = placed[g]
-        out.append(_box(trace, g, ops, x, y, collapsed))
-        for k in ops:
-            board.nodes[k] = [f"n{g}"]
+    boxes = list(dict.fromkeys([*((g, 0) for g in members), *((a, n) for (a, _), n in split.items())]))
+    for g, copy in boxes:
+        x, y = placed[name(g, copy)]
+        out.append(_box(trace, name(g, copy), members[g], x, y, collapsed))
+        for k in members[g]:
+            board.nodes.setdefault(k, []).append(name(g, copy))
         right, bottom = max(right, x + WIDTH / 2), max(bottom, y + height / 2)
-    board.order = [f"n{g}" for g in members]
+    board.order = [name(g, copy) for g, copy in boxes]
     said = f"{len(trace.ops)} operations" + (f", drawn as {len(members)} boxes" if collapsed else "")
     board.note = said + "." if collapsed else ""
     board.width = right + 28
@@ -138,8 +141,9 @@ def _groups(trace: Trace, most: int) -> list[int]:
 
 
 def _place(
-    boxes: list[int], edges: list[tuple[int, int]], tall: float
-) -> tuple[dict[int, Point], dict[tuple[int, int], list[Point]], float]:
+    boxes: list[int], edges: dict[tuple[int, int], int], tall: float
+) -> tuple[dict[str, Point], dict[tuple[int, int], list[Point]], float]:
+    """Where boxes (and copies of them) stand, and the wires between them; `edges` say from which copy they start."""
     dot = graphviz.Digraph(
         "tape",
         graph_attr={"rankdir": "LR", "nodesep": "0.16", "ranksep": "0.42"},
@@ -147,10 +151,14 @@ def _place(
         edge_attr={"arrowhead": "none"},
     )
     for g in boxes:
-        dot.node(f"n{g}", height=f"{tall / 72:.3f}")
-    for a, b in edges:
-        dot.edge(f"n{a}", f"n{b}")
-    placed: dict[int, Point] = {}
+        dot.node(name(g), height=f"{tall / 72:.3f}")
+    ends = {}
+    for (a, b), copy in edges.items():
+        if copy:
+            dot.node(name(a, copy), height=f"{tall / 72:.3f}")
+        dot.edge(name(a, copy), name(b))
+        ends[name(a, copy), name(b)] = (a, b)
+    placed: dict[str, Point] = {}
     routes: dict[tuple[int, int], list[Point]] = {}
     height = 0.0
     for line in worker.layout(dot.source).splitlines():
@@ -158,33 +166,33 @@ def _place(
         if part[0] == "graph":
             height = float(part[3]) * 72
         elif part[0] == "node":
-            placed[int(part[1][1:])] = (round(float(part[2]) * 72, 1), round(height - float(part[3]) * 72, 1))
+            placed[part[1]] = (round(float(part[2]) * 72, 1), round(height - float(part[3]) * 72, 1))
         elif part[0] == "edge":
             values = [float(v) * 72 for v in part[4 : 4 + 2 * int(part[3])]]
-            routes[int(part[1][1:]), int(part[2][1:])] = [
+            routes[ends[part[1], part[2]]] = [
                 (round(x, 1), round(height - y, 1)) for x, y in zip(values[::2], values[1::2], strict=True)
             ]
     return placed, routes, tall
 
 
-def _box(trace: Trace, g: int, ops: list[int], x: float, y: float, collapsed: bool) -> str:
+def _box(trace: Trace, box: str, ops: list[int], x: float, y: float, collapsed: bool) -> str:
     op = trace.ops[ops[0]]
     role = "loss" if trace.root in ops else "input" if op.is_leaf else "op"
     tall = 30.0 if collapsed else HEIGHT
-    out = [f'<g id="n{g}" class="node {role}">']
+    out = [f'<g id="{box}" class="node {role}">']
     out.append(svg.rect(x - WIDTH / 2, y - tall / 2, WIDTH, tall, "body", 7))
     if collapsed:
-        name = formula(op) if op.inputs else op.label.partition("[")[0] or "leaf"
-        said = f"{name} ×{len(ops)}" if len(ops) > 1 else name
+        kind = formula(op) if op.inputs else op.label.partition("[")[0] or "leaf"
+        said = f"{kind} ×{len(ops)}" if len(ops) > 1 else kind
         out.append(svg.text(x, y, (theme.Span(_cut(said, 88, 12)),), 12))
     else:
         head = op.label or ""
         made = formula(op) if op.inputs else ""
         line = f"{head} = {made}" if head and made else head or made or "leaf"
         out.append(svg.text(x, y - 14, (theme.Span(_cut(line, 88, 12)),), 12))
-        for name, dy, cls in (("v", 2.0, ""), ("a", 16.0, "adjoint")):
+        for part, dy, cls in (("v", 2.0, ""), ("a", 16.0, "adjoint")):
             cell = svg.text(x, y + dy, (), 10.5, "middle", cls)
-            out.append(cell.replace("<text", f'<text id="n{g}-{name}"', 1))
+            out.append(cell.replace("<text", f'<text id="{box}-{part}"', 1))
     out.append("</g>")
     return "".join(out)
 

@@ -166,8 +166,7 @@ def _messages(
 ) -> list[dict[str, Any]]:
     """Every message in order, with its size on the ramp; fills in how each adjoint grows."""
     norms = {link: float(np.linalg.norm(np.ravel(m))) for link, m in done.messages.items()}
-    positive = [v for v in norms.values() if v > 0 and np.isfinite(v)]
-    low, high = (min(positive), max(positive)) if positive else (0.0, 0.0)
+    low, high = theme.ramp_range([v for v in norms.values() if v > 0 and np.isfinite(v)])
     sums: dict[int, Any] = {}
     sent: list[dict[str, Any]] = []
 

@@ -131,7 +131,7 @@ def _colour(
     """Recolour every piece; returns the pieces that print a number, with the number."""
     printed: list[tuple[str, float]] = []
     positive = [v for v in numbers.values() if v > 0 and np.isfinite(v)]
-    low, high = (min(positive), max(positive)) if positive else (0.0, 0.0)
+    low, high = theme.ramp_range(positive)
     lit: set[Spot] = {found.seed, target} | {(e[0].source, e[2]) for e in on} | {(e[0].target, e[1]) for e in on}
     by_target: dict[tuple[Wire, int | None], list[Edge]] = {}
     for e in on:
@@ -219,7 +219,7 @@ def _caption(
         Text(
             end - theme.RAMP * 26 - 6,
             base,
-            theme.label(f"{said}, log scale  {theme.number(float(value.min()))}"),
+            theme.label(f"{said}, log scale  {theme.number(theme.ramp_range([float(v) for v in value])[0])}"),
             11,
             "muted",
             "end",

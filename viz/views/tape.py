@@ -9,6 +9,7 @@ import numpy as np
 
 from viz import svg, theme, worker
 from viz.drawing import Drawing
+from viz.fan import copies, name
 from viz.graph import GLYPHS, Node, Wire
 from viz.layout import BOX, ROUND, TITLE
 from viz.scene import Mark, Piece, Point, Read, Scene
@@ -133,9 +134,14 @@ def _lay_out(
         dot.node(
             f"n{g}", shape="circle" if small else "box", width=f"{width / 72:.3f}", height=f"{sizes[g][1] / 72:.3f}"
         )
-    for a, b in edges:
-        dot.edge(f"n{a}", f"n{b}")
-    placed: dict[int, Point] = {}
+    split = copies(edges, [g for g, k in chosen.items() if not order[k].edges])
+    ends: dict[tuple[str, str], tuple[int, int]] = {}
+    for (a, b), copy in split.items():
+        if copy:
+            dot.node(name(a, copy), width=f"{sizes[a][0] / 72:.3f}", height=f"{sizes[a][1] / 72:.3f}")
+        dot.edge(name(a, copy), name(b))
+        ends[name(a, copy), name(b)] = (a, b)
+    placed: dict[str, Point] = {}
     routes: dict[tuple[int, int], list[Point]] = {}
     height = 0.0
     for line in worker.layout(dot.source).splitlines():
@@ -143,37 +149,30 @@ def _lay_out(
         if part[0] == "graph":
             height = float(part[3]) * 72
         elif part[0] == "node":
-            placed[int(part[1][1:])] = (round(float(part[2]) * 72, 1), round(height - float(part[3]) * 72, 1))
+            placed[part[1]] = (round(float(part[2]) * 72, 1), round(height - float(part[3]) * 72, 1))
         elif part[0] == "edge":
             n = int(part[3])
             values = [float(v) * 72 for v in part[4 : 4 + 2 * n]]
-            routes[int(part[1][1:]), int(part[2][1:])] = [
+            routes[ends[part[1], part[2]]] = [
                 (round(x, 1), round(height - y, 1)) for x, y in zip(values[::2], values[1::2], strict=True)
             ]
     keys = {g: f"n{order[k].serial - order[0].serial}" for g, k in chosen.items()}
-    for g, k in chosen.items():
+    boxes = list(dict.fromkeys([*((g, 0) for g in chosen), *((a, n) for (a, _), n in split.items())]))
+    for g, copy in boxes:
+        k = chosen[g]
         width, tall, kind, title = sizes[g]
         node = order[k]
         role = "loss" if g == root else "input" if kind == "chip" else "op"
         hint = f"{names[k]} {node.meta(0)[0]} {np.dtype(node.meta(0)[1])}"
-        drawn = Node(keys[g], kind, role, title, ())
-        scene.marks.append(
-            Mark(
-                keys[g],
-                drawn,
-                None,
-                *placed[g],
-                width,
-                tall,
-                title,
-                [role, kind],
-                [],
-                f"{said}: {hint}" if g == root else hint,
-            )
-        )
+        own = keys[g] + (f"x{copy}" if copy else "")
+        drawn = Node(own, kind, role, title, ())
+        said_here = f"{said}: {hint}" if g == root else hint
+        at = placed[name(g, copy)]
+        scene.marks.append(Mark(own, drawn, None, *at, width, tall, title, [role, kind], [], said_here))
     for a, b in edges:
         points = routes[a, b]
-        read = Read(Wire(keys[a], keys[b], 0), None, None)
+        source = keys[a] + (f"x{split[a, b]}" if split[a, b] else "")
+        read = Read(Wire(source, keys[b], 0), None, None)
         scene.pieces.append(Piece(f"{keys[a]}-{keys[b]}", keys[a], points, (read,), True, ["net"], tail=True))
     svg.fit(scene)
     return scene

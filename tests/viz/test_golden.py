@@ -1,0 +1,48 @@
+"""Golden DOT for every view: what Graphviz is handed, for the Graphviz that the files name in their first line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dsl
+import tinygrad_seq as tg
+import viz
+from tests.viz import helpers
+from tests.viz.test_gradients import run_of
+from viz.example import example
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def _tape() -> Any:
+    a = tg.tensor(2.0, requires_grad=True, name="a")
+    return viz.tape(tg.tanh(a * a + 1.0))
+
+
+VIEWS: dict[str, Callable[[], Any]] = {
+    "folded": lambda: viz.folded(helpers.skip(2)),
+    "cell": lambda: viz.cell(helpers.gru()),
+    "unrolled": lambda: viz.unrolled(helpers.gru(), T=2),
+    "bptt": lambda: viz.bptt(run_of("Elman", 3), to="h[0]"),
+    "truncated": lambda: viz.truncated(run_of("Elman", 4), 2),
+    "attention": lambda: viz.attention(example(dsl.load("ClassifierAttention"), 2, size=2)),
+    "tape": _tape,
+}
+
+
+def version() -> str:
+    import pygraphviz
+
+    return f"// pygraphviz {pygraphviz.__version__}"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_dot_of_every_view(view: str) -> None:
+    first, _, rest = (GOLDEN / f"view.{view}.dot").read_text(encoding="utf-8").partition("\n")
+    if first != version():
+        pytest.skip(f"{first}, not {version()}")
+    assert VIEWS[view]().dot == rest
