@@ -1,0 +1,110 @@
+"""Draws the pictures of docs/pictures.md anew: `python -m docs.pictures` from the root of the checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import dsl
+import tinygrad_seq as tg
+import viz
+from viz.example import example
+
+HERE = Path(__file__).parent
+TEXT = dsl.Text.of("to be, or not to be, that is the question")
+
+
+def run(cell: str, steps: int = 4, **arguments: Any) -> Any:
+    return example(dsl.load(cell, **arguments), steps)
+
+
+def neuron(x1: Any, x2: Any, w1: Any, w2: Any, b: Any) -> Any:
+    n = x1 * w1 + x2 * w2 + b
+    return tg.tanh(n)
+
+
+def on_text() -> Any:
+    model = dsl.load("CharRNN").build(K=len(TEXT.symbols), H=12, dtype="float64", seed=1)
+    return viz.gates(model, TEXT.ids, "rnn.0.f")
+
+
+# file -> what it shows, the call as a reader would write it, the picture
+PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
+    "folded.svg": ("One step and its own past", 'viz.folded("Skip")', lambda: viz.folded("Skip", k=2)),
+    "cell.svg": ("Inside one step", 'viz.cell("LSTM")', lambda: viz.cell("LSTM")),
+    "unrolled.svg": ("Unrolled in time", 'viz.unrolled("LSTM", T=3)', lambda: viz.unrolled("LSTM", T=3)),
+    "bptt.svg": (
+        "From a loss back to one state, every edge with its gradient",
+        'viz.bptt(run, loss=3, to="h[0]")',
+        lambda: viz.bptt(run("LSTM"), loss=3, to="h[0]"),
+    ),
+    "terms.svg": (
+        "The lecture's sum over k, term by term",
+        'viz.terms(run, to="W")',
+        lambda: viz.terms(run("Elman", 6), to="W"),
+    ),
+    "truncated.svg": (
+        "Truncated BPTT, with what it cuts",
+        "viz.truncated(run, k1=2, k2=3)",
+        lambda: viz.truncated(run("Skip", 6, k=3), 2, 3),
+    ),
+    "gradient-flow.svg": (
+        "How far gradients reach",
+        "viz.gradient_flow(run)",
+        lambda: viz.gradient_flow(run("GRU", 32)),
+    ),
+    "attention.svg": (
+        "Attention as the width of wires",
+        "viz.attention(run, t=2)",
+        lambda: viz.attention(run("Translate", 3), t=2),
+    ),
+    "gates.svg": ("A gate over a text", 'viz.gates(model, text, "rnn.0.f")', on_text),
+    "tape.svg": (
+        "Any loss on the tape",
+        "viz.tape(loss)",
+        lambda: viz.tape(neuron(*(tg.tensor(v, requires_grad=True, name=n) for n, v in LEAVES.items()))),
+    ),
+    "step.html": (
+        "Stepping a function forward and back (a page)",
+        "viz.stepper(neuron, 2.0, 0.0, -3.0, 1.0, b=6.88)",
+        lambda: viz.stepper(neuron, **LEAVES),
+    ),
+    "step-lstm.html": (
+        "Stepping an unrolled cell (a page)",
+        "viz.stepper(run)",
+        lambda: viz.stepper(run("LSTM", 3)),
+    ),
+    "walk.html": (
+        "BPTT walked, one step further back with every frame (a page)",
+        'viz.walk(run, to="W")',
+        lambda: viz.walk(run("Elman", 5), to="W"),
+    ),
+}
+LEAVES = {"x1": 2.0, "x2": 0.0, "w1": -3.0, "w2": 1.0, "b": 6.88}
+
+
+def main() -> None:
+    np.seterr(all="ignore")
+    folder = HERE / "pictures"
+    folder.mkdir(exist_ok=True)
+    lines = [
+        "# Pictures",
+        "",
+        "Every view takes a cell's name, a spec, a model or a run; every number in it is an array in `.data`.",
+        "`.save(path)` writes SVG, PNG, PDF, DOT or HTML; pages are one offline file.",
+        "Drawn by `python -m docs.pictures`.",
+        'The whole library on one page: `viz.gallery().save("gallery.html")`; how far gradients reach, beside other',
+        'cells and on your data: `viz.lab("my.cell", ["LSTM", "GRU"], data).save("lab.html")`.',
+    ]
+    for name, (said, call, draw) in PICTURES.items():
+        draw().save(folder / name)
+        shown = f"![{said}](pictures/{name})" if name.endswith(".svg") else f"[{name}](pictures/{name})"
+        lines += ["", f"## {said}", "", f"`{call}`", "", shown]
+    (HERE / "pictures.md").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
