@@ -82,6 +82,16 @@ def shorten(points: Sequence[Point], by: float) -> list[Point]:
     return out
 
 
+def _stub(points: Sequence[Point], way: Sequence[Point]) -> str:
+    a, b = points[-1], way[-1]
+    return f"M{coordinate(a[0])} {coordinate(a[1])}L{coordinate(b[0])} {coordinate(b[1])}"
+
+
+def stub(points: Sequence[Point], by: float) -> str:
+    """Path data of the end that `shorten` takes off a wire."""
+    return _stub(shorten(points, by), points)
+
+
 def _before_end(points: Sequence[Point]) -> Point:
     end = points[-1]
     for p in reversed(points[:-1]):
@@ -122,6 +132,8 @@ def piece(p: Piece, halo: bool, both_ways: bool = False) -> str:
     out.append(f'<path class="wire{dash}" d="{data}"{style}/>')
     if arrow:
         out.append(head(way, width))
+    if both_ways and arrow:  # where the arrowhead was, when the gradient goes the other way
+        out.append(f'<path class="wire stub" d="{_stub(points, way)}"/>')
     if both_ways and p.tail:
         out.append(head(list(reversed(way)), width).replace('class="head"', 'class="head back"'))
     out.append("</g>")

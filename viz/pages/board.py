@@ -81,7 +81,8 @@ def of_tape(trace: Trace) -> Board:
     for n, ((a, b), links) in enumerate(edges.items()):
         wire = f"w{n}"
         points = routes[a, b]
-        body = f'<path class="wire" d="{svg.curve(svg.shorten(points, 5))}"/>' + svg.head(points, 1.5)
+        stub = f'<path class="wire stub" d="{svg.stub(points, 5)}"/>'
+        body = f'<path class="wire" d="{svg.curve(svg.shorten(points, 5))}"/>' + stub + svg.head(points, 1.5)
         back = svg.head(list(reversed(points)), 1.5).replace('class="head"', 'class="head back"')
         out.append(f'<g id="{wire}" class="net">{body}{back}</g>')
         for link in links:

@@ -112,8 +112,9 @@
       let hit = null;
       sent.forEach(s => { if (s.step <= step && (hit === null || s.step >= hit.step)) hit = s; });
       el.setAttribute("class", base.get(id) + (hit === null ? "" : " hot r" + hit.ramp));
-      const path = el.querySelector(".wire");
-      if (hit === null) path.removeAttribute("style"); else path.setAttribute("style", "stroke-width:" + hit.width);
+      el.querySelectorAll(".wire").forEach(path => {
+        if (hit === null) path.removeAttribute("style"); else path.setAttribute("style", "stroke-width:" + hit.width);
+      });
     });
     const eq = now === null ? null : ops[now].eq;
     document.querySelectorAll("#equations li").forEach(li => {
