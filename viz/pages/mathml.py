@@ -128,8 +128,7 @@ class _Reader:
             return self.root()
         if name in ("bar", "overline"):
             inside = self.group()
-            wide = name != "bar" or re.fullmatch(r"<mi[^>]*>[^<]</mi>", inside) is None
-            return f'<mover accent="true">{inside}<mo stretchy="{str(wide).lower()}">¯</mo></mover>'
+            return f'<mover>{inside}<mo stretchy="true" lspace="0" rspace="0">¯</mo></mover>'
         if name == "left":
             return self.fenced()
         if name == "begin":
