@@ -317,7 +317,7 @@ class _Builder:
         mine = set(keys.values())
         rest: list[tuple[str, int, Symbol]] = []
         for target, socket, operand in self.pending:
-            if target in mine and operand in keys:
+            if target in mine and keys.get(operand, target) != target:  # `y[t] = h[t]` is no wire to itself
                 self.join(keys[operand], target, socket)
             else:
                 rest.append((target, socket, operand))

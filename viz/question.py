@@ -106,7 +106,9 @@ def _farthest(found: Gradients) -> Spot:
         for name, s in reached:
             if name != key or s is None or s < 0 or (name, s) not in found.cotangents:
                 continue
-            rank = (int(node.kind == "state"), abs((far if far is not None else max(found.lengths.values())) - s), n)
+            same = far is not None and node.lane == graph.nodes[found.seed[0]].lane
+            away = abs(far - s) if same and far is not None else found.lengths[node.lane] - s
+            rank = (int(node.kind == "state"), away, n)
             if best is None or rank > best:
                 best, chosen = rank, (key, s)
     if best is None:

@@ -101,3 +101,12 @@ def test_every_library_cell_has_a_graph(name: str) -> None:
         assert node.kind == "chip" or key in targets, f"{key} has no input"
     drawn = {n.equation for n in graph.nodes.values()}
     assert drawn >= {e for e in system.equations if not system.streams[e].shared}
+
+
+def test_an_equation_that_is_a_read_is_wired_to_what_it_reads() -> None:
+    text = (
+        "cell A(H):\n  input x[t]: H\n  state h[t]: H = 0\n  param W ~ glorot\n"
+        "  h[t] = tanh(W@h[t-1] + x[t])\n  y[t] = h[t]\n  output y\n"
+    )
+    wires = [(w.source, w.target) for w in build(dsl.parse(text).system).wires if w.target == "y"]
+    assert wires == [("h", "y")]
