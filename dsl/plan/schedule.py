@@ -15,10 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
-
 from dsl.system.dims import Dim
 from dsl.system.system import Index, Read, System
 from dsl.text.diagnostics import CellError, Diagnostic
@@ -251,19 +247,18 @@ def components(names: Sequence[str], edges: Iterable[Edge]) -> list[list[str]]:
     n = len(names)
     if not pairs:
         return [[name] for name in names]
-    rows, columns = np.array(pairs).T
-    graph = csr_array((np.ones(len(pairs), dtype=np.int8), (rows, columns)), shape=(n, n))
-    count, label = connected_components(graph, directed=True, connection="strong")
+    label = strong_components(n, pairs)
+    count = max(label) + 1
     members: list[list[int]] = [[] for _ in range(count)]
     for i in range(n):
         members[label[i]].append(i)
     needs: list[set[int]] = [set() for _ in range(count)]
     feeds: list[set[int]] = [set() for _ in range(count)]
-    loops = {int(label[r]) for r, s in pairs if label[r] == label[s]}
+    loops = {label[r] for r, s in pairs if label[r] == label[s]}
     for r, s in pairs:
         if label[r] != label[s]:
-            needs[label[r]].add(int(label[s]))
-            feeds[label[s]].add(int(label[r]))
+            needs[label[r]].add(label[s])
+            feeds[label[s]].add(label[r])
     ready = [(c in loops, members[c][0], c) for c in range(count) if not needs[c]]
     heapq.heapify(ready)
     order = []
@@ -275,6 +270,45 @@ def components(names: Sequence[str], edges: Iterable[Edge]) -> list[list[str]]:
             if not needs[reader]:
                 heapq.heappush(ready, (reader in loops, members[reader][0], reader))
     return order
+
+
+def strong_components(n: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """The component of each of n nodes (Tarjan 1972, without recursion).
+
+    scipy.sparse.csgraph has this too, but importing it takes longer than a warm start of everything else.
+    """
+    following: list[list[int]] = [[] for _ in range(n)]
+    for source, target in pairs:
+        following[source].append(target)
+    index, low, label = [-1] * n, [0] * n, [-1] * n
+    open_: list[int] = []  # visited, component not known yet
+    found = seen = 0
+    for root in range(n):
+        work = [(root, iter(following[root]))] if index[root] < 0 else []
+        while work:
+            node, rest = work[-1]
+            if index[node] < 0:
+                index[node] = low[node] = seen
+                seen += 1
+                open_.append(node)
+            fresh = None
+            for other in rest:
+                if index[other] < 0:
+                    fresh = other
+                    break
+                if label[other] < 0:
+                    low[node] = min(low[node], index[other])
+            if fresh is not None:
+                work.append((fresh, iter(following[fresh])))
+                continue
+            work.pop()
+            if work:
+                low[work[-1][0]] = min(low[work[-1][0]], low[node])
+            if low[node] == index[node]:
+                while label[node] < 0:
+                    label[open_.pop()] = found
+                found += 1
+    return label
 
 
 def solve(names: Sequence[str], constraints: Sequence[tuple[str, str, int]]) -> dict[str, int] | None:

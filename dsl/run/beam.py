@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from dsl.run.inputs import Arranged
 from dsl.run.walk import Walk
+from tinygrad_seq.primitive import REGISTRY
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
@@ -64,7 +64,7 @@ def search(
         logits = np.asarray(seen[draw.parameters["logits"]], np.float64)[0]
         k = logits.shape[-1]
         reached = score[..., None] + np.where(
-            ended[..., None], _stay(k), log_softmax(logits, -1).reshape(batch, width, k)
+            ended[..., None], _stay(k), REGISTRY["log_softmax"].impl(logits, axis=-1).reshape(batch, width, k)
         )
         flat = reached.reshape(batch, width * k)
         best = np.argsort(-flat, axis=1, kind="stable")[:, :width]

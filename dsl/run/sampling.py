@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+
+from tinygrad_seq.primitive import REGISTRY
 
 Array = NDArray[Any]
 
@@ -67,7 +68,7 @@ def _bernoulli(s: Sampler, p: Mapping[str, Array], shape: tuple[int, ...]) -> Ar
     logits = _spread(p["logits"], shape)
     if s.temperature == 0:
         return (logits > 0).astype(np.float64)
-    return np.asarray(s.rng.random(logits.shape) < expit(logits / s.temperature)).astype(np.float64)
+    return np.asarray(s.rng.random(logits.shape) < REGISTRY["sigmoid"].impl(logits / s.temperature)).astype(np.float64)
 
 
 def _normal(s: Sampler, p: Mapping[str, Array], shape: tuple[int, ...]) -> Array:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 
 import dsl
-from dsl.plan.schedule import Scan, Vector, dependences, offset_value, schedule, solve
+from dsl.plan.schedule import Scan, Vector, dependences, offset_value, schedule, solve, strong_components
 from dsl.system.dims import Dim
 from dsl.system.system import Axis, Index, Read, Stream, System
 from dsl.text.diagnostics import CellError
@@ -130,3 +132,14 @@ def test_the_adjoints_loops_are_the_forward_ones_reversed(cell: str) -> None:
 
     forward = loops(spec.system)
     assert sorted(loops(spec.adjoint().system)) == sorted((a, -d) for a, d in forward)
+
+
+def test_strong_components_are_those_of_scipy() -> None:
+    random = np.random.default_rng(0)
+    for n in (1, 2, 5, 20, 60):
+        for density in (0.02, 0.1, 0.4):
+            graph = random.random((n, n)) < density
+            pairs = [(int(a), int(b)) for a, b in zip(*np.nonzero(graph), strict=True)]
+            ours = strong_components(n, pairs)
+            _, theirs = connected_components(graph, directed=True, connection="strong")
+            assert len(set(ours)) == len(set(theirs)) == len(set(zip(ours, theirs.tolist(), strict=True)))
