@@ -129,7 +129,7 @@ class Checks:
             )
 
     def _check_use(self, system: System) -> None:
-        """Warnings: parameters nobody reads, states nobody reads at another step."""
+        """Warnings: parameters nobody reads, states nobody reads at another step, equations without time."""
         read: dict[str, bool] = {}
         for _, value in self._all_values(system):
             for leaf in leaves(value):
@@ -148,6 +148,17 @@ class Checks:
                     f"state `{name}` is never read at another step",
                     stream.span,
                     f"drop the declaration: `{name}` is an ordinary stream",
+                )
+
+        kinds = Kinds(system)
+        for name, value in system.equations.items():
+            stream = system.streams[name]
+            if stream.axes and not kinds.of(value).axes and self.flat.defined[name].copy.parent is None:
+                self._warn(
+                    "W903",
+                    f"`{name}` is the same at every step",
+                    self.flat.defined[name].target_span,
+                    f"drop the index: `{name} = ...` is computed once",
                 )
 
     def _warn(self, code: str, message: str, span: Span, hint: str) -> None:

@@ -460,6 +460,15 @@ through a stream between.
 `state` is for streams read at another time. An ordinary stream needs no declaration.
 """,
     ),
+    "W903": (
+        "an equation that does not vary",
+        """
+Nothing on the right depends on the step, so every step computes the same value again.
+
+  s[t] = exp(b)      # the same at every t
+  s = exp(b)         # computed once
+""",
+    ),
     "W902": (
         "a parameter that is never used",
         """
