@@ -47,7 +47,7 @@ def test_the_screen_names_every_command_and_no_other(run: Run) -> None:
     lines = run().out.splitlines()[2:]
     heads = {"write", "see", "run", "learn"}
     shown = {word for line in lines for word in line.split()} - heads
-    registered = {c.name or c.callback.__name__ for c in tgseq.app.registered_commands if c.callback}
+    registered = {c.name or c.callback.__name__ for c in tgseq.application().registered_commands if c.callback}
     assert shown == registered
 
 
@@ -160,5 +160,5 @@ def test_explain_knows_primitives_and_codes(run: Run) -> None:
 
 def test_info_names_what_a_bug_report_needs(run: Run) -> None:
     facts = json.loads(run("info", "--json").out)
-    assert {"tgseq", "python", "numpy", "numba", "pygraphviz", "cores"} <= set(facts)
+    assert {"tinygrad-seq", "python", "numpy", "numba", "pygraphviz", "cores"} <= set(facts)
     assert any("openblas" in value or "mkl" in value.lower() for value in facts.values())

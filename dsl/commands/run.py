@@ -1,0 +1,107 @@
+"""Commands that run models: train, sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import dsl
+from dsl.commands.shared import CellName, Force, Mistake, Sizes, arguments, check_names, resolved
+
+
+def trainable(cell: str, words: list[str] | None, path: Path, columns: dict[str, str]) -> tuple[Any, dict[str, Any]]:
+    """What is trained, a spec with a loss, and its streams: arrays, or the Text of a character model."""
+    from dsl.run import files, language
+    from dsl.run.inputs import fed as fed_streams
+
+    given, spec = arguments(words), resolved(cell)
+    is_text = not columns and path.suffix not in (".npz", ".csv")
+    if is_text and not spec.system.losses:
+        check_names(spec.name, given, [*(p.name for p in spec.tree.parameters), "L"])
+        spec = language.language_model(spec, given)
+    else:
+        spec = resolved(cell, words)
+    fed = fed_streams(spec.system)
+    streams, text = files.read_streams(path, fed, columns)
+    if text is None:
+        return spec, streams
+    (name,) = streams
+    categories = fed[name].categories
+    assert categories is not None  # a text is symbols: `read_streams` gives it to a category stream
+    sizes = dict.fromkeys(sorted(categories.names), len(text.symbols))
+    return spec(**sizes), {name: text}
+
+
+def train(
+    cell: CellName,
+    sizes: Sizes = None,
+    data: Annotated[Path | None, typer.Option(help="a text, .csv or .npz")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="CSV columns of a stream: x=open,close (repeat)")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="updates of the parameters")] = 2000,
+    minutes: Annotated[float | None, typer.Option(help="stop after so long")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="sequences at once")] = 32,
+    chunk: Annotated[int, typer.Option(min=1, help="steps of truncated backpropagation")] = 64,
+    lr: Annotated[float, typer.Option(help="Adam's learning rate")] = 2e-3,
+    clip: Annotated[float, typer.Option(help="largest norm of the gradient")] = 5.0,
+    valid: Annotated[float, typer.Option(help="share held out")] = 0.1,
+    seed: int = 0,
+    out: Annotated[Path | None, typer.Option(help="folder of checkpoint and curves [default: out/CELL]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's checkpoint")] = False,
+    force: Force = False,
+) -> None:
+    """Train a cell on a text, a table or arrays; a cell without a loss becomes the layers of a character model.
+
+    Ctrl-C keeps what was reached.
+    """
+    if data is None:
+        raise Mistake("what shall it learn? --data book.txt, or a .csv with --stream x=COLUMN, or a .npz")
+    pairs = [word.partition("=") for word in stream or []]
+    if bad := [name for name, _, columns in pairs if not columns]:
+        raise Mistake(f"--stream {bad[0]}: write STREAM=COLUMN,COLUMN as in --stream x=open,close")
+    spec, streams = trainable(cell, sizes, data, {name: columns for name, _, columns in pairs})
+    plain = {name: getattr(value, "ids", value) for name, value in streams.items()}
+    model = spec.build(seed=seed, like=plain)
+    folder = out or Path("out") / resolved(cell).name
+    if (folder / "checkpoint.safetensors").exists() and not (resume or force):
+        raise Mistake(f"{folder} holds a training: --resume goes on with it, --force starts anew, --out names another")
+    from tinygrad_seq.optim import Adam
+
+    optimizer = Adam(model.params.trained, lr=lr)
+    limits = {"steps": steps, "seconds": None if minutes is None else 60 * minutes}
+    done = model.fit(
+        optimizer=optimizer, batch=batch, chunk=chunk, clip=clip, valid=valid, seed=seed, out=folder,
+        resume=resume if (folder / "checkpoint.safetensors").exists() else None, **limits, **streams,
+    )  # fmt: skip
+    if done.valid is not None:
+        print(f"validation loss {done.valid:.4f} nats")
+    print(f"wrote {done.checkpoint}")
+    if done.interrupted:
+        raise SystemExit(1)
+
+
+def sample(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="a model's file, or a training's folder")],
+    prime: Annotated[str, typer.Option(help="what comes first")] = "",
+    length: Annotated[int, typer.Option(min=0, help="symbols to draw")] = 500,
+    temperature: Annotated[float, typer.Option(help="below 1: safer; above 1: bolder; 0: the likeliest")] = 1.0,
+    until: Annotated[str | None, typer.Option(help="stop behind this")] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="search for the likeliest text with that many hypotheses")
+    ] = None,
+    seed: int | None = None,
+) -> None:
+    """Draw a text from a trained model; numbers come a line a step, the streams side by side."""
+    path = checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
+    model = dsl.restore(path)
+    drawn = model.generate(length, prime=prime, temperature=temperature, until=until, beam=beam, seed=seed)
+    if isinstance(drawn, str):
+        print(drawn)
+        return
+    streams = list(drawn.values()) if isinstance(drawn, dict) else [drawn]
+    for step in zip(*streams, strict=True):
+        print(*(f"{number:g}" for value in step for number in value.ravel()))
+
+
+COMMANDS = (train, sample)
