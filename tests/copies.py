@@ -54,7 +54,12 @@ class Copy:
     def __init__(self, cell: Cell, names: Any, bound: Any, path: str, own: str, parent: Any, reverse: bool) -> None:
         self.cell, self.names, self.bound, self.path, self.own = cell, names, bound, path, own
         self.parent, self.reverse, self.memo, self.copies = parent, reverse, {}, {}
-        self.data, self.params, self.given_lengths = parent.data, parent.params, parent.given_lengths
+        self.data, self.params, self.given_lengths, self.held = (
+            parent.data,
+            parent.params,
+            parent.given_lengths,
+            parent.held,
+        )
         self.header = {p.name: p.default for p in cell.parameters}
         self.lines: dict[str, Any] = {s.name: s for s in cell.body if isinstance(s, Use | TimeAxis | Loss)}
         self.axes: dict[str, list[str]] = {s.name: [] for s in cell.body if isinstance(s, Loss)}

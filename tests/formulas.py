@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 CONSTANTS = {"pi": np.pi, "inf": np.inf, "none": -1}  # no category is stored as -1
 
@@ -84,7 +85,35 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "maximum": np.maximum,
     "minimum": np.minimum,
     "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
-    "stop_gradient": lambda x: x,
+    "square": lambda x: x * x,
+    "reciprocal": lambda x: 1 / x,
+    "expm1": lambda x: np.exp(x) - 1,
+    "log1p": lambda x: np.log(1 + x),
+    "tan": np.tan,
+    "arctan": np.arctan,
+    "arctan2": np.arctan2,
+    "arcsin": np.arcsin,
+    "arccos": np.arccos,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "arcsinh": np.arcsinh,
+    "arccosh": np.arccosh,
+    "arctanh": np.arctanh,
+    "hypot": np.hypot,
+    "exp2": lambda x: 2.0**x,
+    "log2": np.log2,
+    "log10": np.log10,
+    "cbrt": np.cbrt,
+    "erf": scipy.special.erf,
+    "erfc": scipy.special.erfc,
+    "gammaln": scipy.special.gammaln,
+    "digamma": scipy.special.digamma,
+    "xlogy": scipy.special.xlogy,
+    "logit": scipy.special.logit,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round": np.round,
+    "angle": np.angle,
     "conj": np.conj,
     "re": np.real,
     "im": np.imag,
@@ -92,6 +121,32 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "modrelu": lambda z, b: np.maximum(abs(z) + b, 0) * z / np.where(z == 0, 1, abs(z)),
 }
 ELEMENTWISE = {name: agreeing(f) for name, f in ELEMENTWISE.items()}
+
+
+def categorical(y: Any, logits: Any) -> Any:
+    if not y.any():
+        raise ValueError("a category that is none has no probability")
+    return REDUCTIONS["log_softmax"](logits, -1) @ y
+
+
+def mdn2d(y: Any, weights: Any, mean_x: Any, mean_y: Any, std_x: Any, std_y: Any, correlation: Any, end: Any) -> Any:
+    """A mixture of bivariate normals, and a pen that is up with log-odds `end`: arXiv:1308.0850, equations 23-26."""
+    total = 0.0
+    for w, *mean, a, b, r in zip(weights, mean_x, mean_y, std_x, std_y, correlation, strict=True):
+        covariance = np.array([[a * a, r * a * b], [r * a * b, b * b]])
+        off = y[:2] - np.array(mean)
+        exponent = off @ np.linalg.solve(covariance, off) / 2
+        total = total + w * np.exp(-exponent) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
+    up = 1 / (1 + np.exp(-end))
+    return np.log(total) + np.log(up if y[2] else 1 - up)
+
+
+DENSITIES: dict[str, Callable[..., Any]] = {
+    "categorical": categorical,
+    "bernoulli": lambda y, logits: np.sum(np.log(np.where(y == 1, 1, np.exp(-logits)) / (1 + np.exp(-logits)))),
+    "normal": lambda y, mean, std: np.sum(-(((y - mean) / std) ** 2) / 2 - np.log(std + 0 * y) - np.log(2 * np.pi) / 2),
+    "mdn2d": mdn2d,
+}
 
 WHOLE: dict[str, Callable[..., Any]] = {
     "concat": lambda *v: np.concatenate(v),

@@ -2,8 +2,9 @@
 
 `at(name, index)` asks for one number, vector or matrix, evaluates the equation as written and so asks for others. There
 is no schedule, no system, no inlining, no batch and no derivative here, and nothing of `dsl.system` or `tinygrad_seq`
-may be imported: an engine that agrees with this file cannot have been wrong in the same way. Totals and losses are this
-sequence's share; the caller sums or averages over sequences. Slow on purpose; depth is the interpreter's heap.
+may be imported: an engine that agrees with this file cannot have been wrong in the same way. Noise is data. Totals and
+losses are this sequence's share; the caller sums or averages over sequences, and may give totals as data. Slow on
+purpose; depth is the interpreter's heap.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from dsl.text.tree import Binary, Call, Draw, File, Loss, Macro, Negative, Number, Ref, Transpose
 from tests.copies import LIBRARY, Copy, names_of, substitute
-from tests.formulas import CONSTANTS, ELEMENTWISE, OPERATORS, REDUCTIONS, WHOLE
+from tests.formulas import CONSTANTS, DENSITIES, ELEMENTWISE, OPERATORS, REDUCTIONS, WHOLE
 
 __all__ = ["LIBRARY", "Scope", "evaluate"]
 BUSY = object()
@@ -86,17 +87,17 @@ class Scope(Copy):
             value = self.params[self.own + name]
         else:
             value = self.expr(line.value if line else d.value, env)  # type: ignore[union-attr]
-        if np.ndim(value) == 0 and (isinstance(line, Draw) or d and d.type and d.type.qualifier == "one_hot"):
-            size = self.expr(d.type.dims[0], {}) if d and d.type else len(self.logits(name, env))
+        choice = isinstance(line, Draw) and line.distribution.function == "categorical"
+        if np.ndim(value) == 0 and (choice or d and d.type and d.type.qualifier == "one_hot"):
+            size = self.expr(d.type.dims[0], {}) if d and d.type else len(self.law(name, env)[1]["logits"])
             value = WHOLE["one_hot"](value, size)
         elif np.ndim(value) == 0 and d and d.type and d.type.dims:
             value = np.full([int(self.expr(n, {})) for n in d.type.dims], value)
         return np.asarray(value, complex if np.iscomplexobj(value) else float)
 
-    def logits(self, name: str, env: Any) -> Any:
-        if (law := self.lines[name].distribution).function != "categorical":
-            raise NotImplementedError(law.function)
-        return self.expr(law.arguments[0].value, env)
+    def law(self, name: str, env: Any) -> tuple[str, dict[str, Any]]:
+        call = self.lines[name].distribution
+        return call.function, {a.keyword: np.asarray(self.expr(a.value, env)) for a in call.arguments}
 
     def expr(self, node: Any, env: dict[str, int]) -> Any:
         match node:
@@ -125,10 +126,8 @@ class Scope(Copy):
             return self.length(first.name)
         if name == "logprob":
             scope, target, index = self.site(first.name, [self.expr(i, env) for i in first.index or ()])
-            logits = scope.logits(target, dict(zip(scope.axes[target], index, strict=True)))
-            if not (y := scope.at(target, index)).any():
-                raise ValueError(f"{target}{list(index)} is none, which has no probability")
-            return REDUCTIONS["log_softmax"](logits, -1) @ y
+            law, given = scope.law(target, dict(zip(scope.axes[target], index, strict=True)))
+            return DENSITIES[law](scope.at(target, index), **given)
         if name == "last":
             ends = {a: self.length(a) - 1 for a in node.axes}
             return (
@@ -139,8 +138,10 @@ class Scope(Copy):
         if node.axes:
             return self.reduce(node, env)
         values = [np.asarray(self.expr(a.value, env)) for a in node.arguments]
+        if name == "stop_gradient":
+            return self.held.setdefault((self.path, node, *sorted(env.items())), values[0])
         if name in REDUCTIONS:
-            return REDUCTIONS[name](values[0], -1)
+            return REDUCTIONS[name](values[0], -1 if name.endswith("softmax") and values[0].ndim else None)
         return WHOLE[name](*values) if name in WHOLE else ELEMENTWISE[name](*values)
 
     def reduce(self, node: Call, env: dict[str, int]) -> Any:
@@ -172,18 +173,21 @@ class Scope(Copy):
 
 @dataclasses.dataclass
 class Root:
-    """What one run is given. `data`: a sequence's inputs and drawn streams by dotted name, categories as integers."""
+    """What one run is given. `data`: a sequence's inputs, noise and drawn streams by dotted name, categories as whole
+    numbers; `held`: what `stop_gradient` gave in an earlier run and gives again: differences see no slope there."""
 
     data: dict[str, Any]
     params: dict[str, Any]
     given_lengths: dict[str, int]
+    held: dict[Any, Any]
 
     def length(self, axis: str) -> int:
         return self.given_lengths[axis]
 
 
-def evaluate(file: File, cell: str | None, arguments: Any, data: Any, params: Any, lengths: Any = None) -> Scope:
-    """The cell (None: the last) as a getter; `arguments` gives the header's numbers, and cells by name; `lengths`
-    those of axes that no data has."""
+def evaluate(file: File, cell: str | None, arguments: Any, data: Any, params: Any, *more: Any) -> Scope:
+    """The cell (None: the last) as a getter; `arguments` gives the header's numbers, and cells by name; `more`: the
+    lengths of axes that no data has, and Root's `held`."""
     found = names_of(file)[cell or list(file.cells)[-1]]
-    return Scope(*found, {k: (None, v) for k, v in arguments.items()}, "", "", Root(data, params, lengths or {}), False)
+    root = Root(data, params, *more, *[{}, {}][len(more) :])
+    return Scope(*found, {k: (None, v) for k, v in arguments.items()}, "", "", root, False)

@@ -40,13 +40,15 @@ class Stream:
 
 @dataclass
 class Case:
-    """A cell's text with numbers for its arguments and lengths for its data axes, one an entry of the batch."""
+    """A cell's text with numbers for its arguments and lengths for its data axes, one an entry of the batch; `tied`
+    data repeats its numbers, so that maxima tie."""
 
     seed: int
     text: str
     arguments: dict[str, int]
     lengths: dict[str, list[int]]
     facts: set[str] = field(default_factory=set)
+    tied: bool = False
 
 
 @dataclass
