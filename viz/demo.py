@@ -54,14 +54,14 @@ def learn_english(minutes: float, out: Path) -> None:
     about = f"{len(text):,} characters, {len(text.symbols)} symbols"
     print(f"\nA stack of two such cells learns the reference text inside Python: {about}.")
     print("Its code is compiled before the first step; the next training finds it on disk.\n")
-    data = {"y": text, "batch": 32, "chunk": 64, "valid": 0.1, "valid_every": 500}
+    data = {"y": text, "batch": 32, "chunk": 64, "valid": 0.1, "valid_every": 500, "best": True}
     limits = {"steps": 10**9, "seconds": 60 * minutes, "out": out, "resume": False, "sample_seconds": 15.0}
     done = model.fit(**data, **limits, sample=lambda m: m.generate(300, prime="The ", temperature=0.7, seed=0))
     run = model(y=text.ids[-64:])
     write(out / "CharRNN.gradient-flow.svg", viz.gradient_flow(run).svg, True)
     write(out / "loss.svg", viz.curves(done.curves).svg, True)
     print(f"wrote {done.checkpoint}\n")
-    print(scores(text, done.valid, 0.1))
+    print(scores(text, None if done.best is None else done.best[1], 0.1))
     print(f"\ngo on with    tgseq sample {out} --prime 'The '")
 
 

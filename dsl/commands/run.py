@@ -55,6 +55,9 @@ def train(
 
     Ctrl-C keeps what was reached.
     """
+    from dsl.run.storage import CHECKPOINT
+    from tinygrad_seq.optim import Adam
+
     if data is None:
         raise Mistake("what shall it learn? --data book.txt, or a .csv with --stream x=COLUMN, or a .npz")
     pairs = [word.partition("=") for word in stream or []]
@@ -64,18 +67,17 @@ def train(
     plain = {name: getattr(value, "ids", value) for name, value in streams.items()}
     model = spec.build(seed=seed, like=plain)
     folder = out or Path("out") / resolved(cell).name
-    if (folder / "checkpoint.safetensors").exists() and not (resume or force):
+    if (folder / CHECKPOINT).exists() and not (resume or force):
         raise Mistake(f"{folder} holds a training: --resume goes on with it, --force starts anew, --out names another")
-    from tinygrad_seq.optim import Adam
-
     optimizer = Adam(model.params.trained, lr=lr)
     limits = {"steps": steps, "seconds": None if minutes is None else 60 * minutes}
     done = model.fit(
         optimizer=optimizer, batch=batch, chunk=chunk, clip=clip, valid=valid, seed=seed, out=folder,
-        resume=resume if (folder / "checkpoint.safetensors").exists() else None, **limits, **streams,
+        best=valid > 0, resume=resume if (folder / CHECKPOINT).exists() else None, **limits, **streams,
     )  # fmt: skip
-    if done.valid is not None:
-        print(f"validation loss {done.valid:.4f} nats")
+    if done.best is not None:
+        step, value = done.best
+        print(f"best validation loss {value:.4f} nats, at step {step}")
     print(f"wrote {done.checkpoint}")
     if done.interrupted:
         raise SystemExit(1)
@@ -93,8 +95,7 @@ def sample(
     seed: int | None = None,
 ) -> None:
     """Draw a text from a trained model; numbers come a line a step, the streams side by side."""
-    path = checkpoint / "checkpoint.safetensors" if checkpoint.is_dir() else checkpoint
-    model = dsl.restore(path)
+    model = dsl.restore(checkpoint)
     drawn = model.generate(length, prime=prime, temperature=temperature, until=until, beam=beam, seed=seed)
     if isinstance(drawn, str):
         print(drawn)

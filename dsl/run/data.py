@@ -7,7 +7,7 @@ iterators whose position is a small dict, so that a training that was killed goe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,40 @@ class Streams:
     def tokens(self) -> int:
         """Steps in a full chunk of all streams."""
         return self.batch * self.chunk
+
+    def position(self) -> dict[str, Any]:
+        return {"at": self.at}
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        self.at = int(position["at"])
+
+
+Source = Callable[[np.random.Generator], Mapping[str, Any]]
+
+
+class Drawn:
+    """Batches that a function makes: step n is what it makes of the Generator of (seed, n).
+
+    source  gives streams by name, and `lengths` when the sequences differ
+    """
+
+    def __init__(self, source: Source, seed: int) -> None:
+        self.source, self.seed, self.at = source, seed, 0
+
+    def __next__(self) -> Chunk:
+        self.at += 1
+        return self._made(self.at)
+
+    def _made(self, step: int) -> Chunk:
+        made = dict(self.source(np.random.default_rng([self.seed, step])))
+        lengths = made.pop("lengths", None)
+        return Chunk(made, lengths)
+
+    @property
+    def tokens(self) -> int:
+        """Steps of all sequences in the first batch, by its largest stream's two leading axes."""
+        arrays = [np.asarray(v) for v in self._made(1).data.values() if not isinstance(v, list)]
+        return max((int(np.prod(a.shape[:2])) for a in arrays), default=1)
 
     def position(self) -> dict[str, Any]:
         return {"at": self.at}

@@ -1,57 +1,33 @@
-"""Training: batches, steps, what is shown, what is kept, and how it goes on after a kill.
+"""Training as users call it: which batches, when to measure, to show, to sample, to save and to stop.
 
-A training is a pure function of the model's parameters, the optimizer's state, the data and the position in it. A
-checkpoint holds all four, so that a training that was killed and resumed reaches the weights of one that was not, bit
-for bit. What time decides (when to show, to sample, to save) never enters the arithmetic.
+What a step is and what a checkpoint holds is known to `dsl.run.job`; what time decides here never enters a step.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsl.run import storage
-from dsl.run.carry import State
-from dsl.run.data import Chunk, Shuffled, Streams, Text
+from dsl.run.data import Drawn, Shuffled, Source, Streams, Text
 from dsl.run.inputs import arrange, fed
-from dsl.run.noise import fresh
+from dsl.run.job import Batches, Curves, Job, Measure
 from dsl.run.program import needed
 from dsl.run.progress import Progress
-from dsl.run.result import Run
-from dsl.text.diagnostics import CellError
-from tinygrad_seq.optim import Adam, clip_by_norm
+from tinygrad_seq.optim import Adam
 from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
-
-CHECKPOINT = "checkpoint.safetensors"
-CURVES = "curves.json"
-
-
-@dataclass
-class Curves:
-    """What training measured: a value a step, and validation losses where they were taken."""
-
-    loss: list[float] = field(default_factory=list)
-    gradient_norm: list[float] = field(default_factory=list)
-    valid: list[tuple[int, float]] = field(default_factory=list)
-
-    def save(self, path: Path) -> None:
-        """JSON: `loss` and `gradient_norm` by step (from 1), `valid` as [step, loss]."""
-        content = {"loss": self.loss, "gradient_norm": self.gradient_norm, "valid": self.valid}
-        storage.write(path, json.dumps(content).encode())
 
 
 @dataclass
@@ -60,6 +36,9 @@ class Training:
 
     steps        updates made, those before a resume included
     loss, valid  the last training and validation loss (None when there was none)
+    best         step and value of the least validation loss
+    measures     the last values of `evaluate`
+    reached      `until` was satisfied
     interrupted  stopped by Ctrl-C; `checkpoint` holds everything to go on
     seconds      spent in this call
     """
@@ -67,6 +46,7 @@ class Training:
     steps: int
     curves: Curves
     seconds: float
+    reached: bool = False
     interrupted: bool = False
     checkpoint: Path | None = None
 
@@ -78,11 +58,21 @@ class Training:
     def valid(self) -> float | None:
         return self.curves.valid[-1][1] if self.curves.valid else None
 
+    @property
+    def best(self) -> tuple[int, float] | None:
+        return self.curves.best
+
+    @property
+    def measures(self) -> dict[str, float]:
+        return {name: values[-1][1] for name, values in self.curves.measures.items()}
+
 
 def fit(
     model: Model,
     *,
+    source: Source | None = None,
     optimizer: Any = None,
+    schedule: Callable[[int], float] | None = None,
     batch: int = 50,
     chunk: int = 50,
     steps: int = 1000,
@@ -90,6 +80,10 @@ def fit(
     clip: float | None = 5.0,
     valid: float = 0.0,
     valid_every: int = 0,
+    evaluate: Measure | None = None,
+    until: Callable[[Mapping[str, float]], bool] | None = None,
+    patience: int = 0,
+    best: bool = False,
     out: str | Path | None = None,
     resume: bool | None = None,
     save_every: int = 0,
@@ -109,12 +103,19 @@ def fit(
     Data: one long sequence (T, ...) is read as `batch` parallel streams, `chunk` steps at a time; a cell that can be
     carried on keeps its state from chunk to chunk (truncated backpropagation through time), another starts each chunk
     anew. Many sequences, as (T, N, ...) or a list of arrays, are drawn whole, `batch` of them in shuffled order.
+    Or `source`, a function of a numpy Generator, makes each batch: streams by name, and `lengths` when they differ.
+    Step n gets the Generator of (seed, n), so that a training can be gone on with.
 
     optimizer      Adam(lr=2e-3) unless given
+    schedule       factor of the optimizer's rate by step, from 1: see `tinygrad_seq.schedules`
     seconds        stop so long after the first step (which may have to compile), whatever is left of `steps`
     clip           the largest norm of all gradients together; None leaves them
     valid          the share held out: the end of one sequence, the last of many; measured every `valid_every` steps
                    (0: ten times) and at the end
+    evaluate       a function of the model, called as often: measures by name, shown and kept in the curves
+    until          a function of all measures (`validation` among them); where it is true, training has reached its end
+    patience       stop after so many validations without a better one (0: never)
+    best           end with the weights of the least validation loss; they are kept in best.safetensors in any case
     out            folder for checkpoint.safetensors (every `save_every` steps and `save_seconds` seconds, at the end,
                    on Ctrl-C) and curves.json
     resume         True goes on from the checkpoint in `out`, False starts anew; needed only when there is one
@@ -125,13 +126,23 @@ def fit(
     `out` cannot be written; FloatingPointError naming the step when a loss or gradient is not finite.
     """
     started = time.monotonic()
-    options = {"batch": batch, "chunk": chunk, "clip": clip, "valid": valid, "seed": seed}
+    options: dict[str, Any] = {"batch": batch, "chunk": chunk, "clip": clip, "valid": valid, "seed": seed}
     name = model.loss_name(loss)
-    data = _data(model, streams, name)
-    train, held = _batches(model, data, lengths, batch, chunk, valid, seed)
+    data = _data(model, streams)
+    train: Batches
+    held: Batches | None = None
+    if source is None:
+        _complete(model, data, name)
+        train, held = _batches(model, data, lengths, batch, chunk, valid, seed)
+        options["data"] = _digest(data)
+    else:
+        train = _drawn(source, data, lengths, valid, seed)
+        options["data"] = getattr(source, "__qualname__", type(source).__qualname__)
+    if not valid and (patience or best):
+        raise ValueError(f"{'patience' if patience else 'best'} needs held-out data: valid=0.1, for example")
     optimizer = optimizer if optimizer is not None else Adam(model.params.trained, lr=2e-3)
     folder = Path(out) if out is not None else None
-    job = _Job(model, name, train, held, optimizer, clip, engine, folder, {**options, "data": _digest(data)})
+    job = Job(model, name, train, held, optimizer, clip, engine, folder, options, schedule, evaluate)
     if folder is not None:
         job.open(resume)
     elif resume:
@@ -141,7 +152,7 @@ def fit(
     watch.resumed(job.step)
     clock = {"save": time.monotonic(), "sample": time.monotonic()}
     every = valid_every or max(1, steps // 10)
-    begun, ended = job.step, job.step >= steps
+    begun, ended, reached = job.step, job.step >= steps, False
     with _interruptible() as stop, watch:
         while not ended and not stop.is_set():
             value, norm = job.advance()
@@ -152,8 +163,11 @@ def fit(
             if on_step is not None:
                 on_step(job.step, value, norm)
             ended = job.step >= steps or time.monotonic() >= deadline
-            if held is not None and (job.step % every == 0 or ended):
-                watch.validated(job.step, job.validate())
+            if job.step % every == 0 or ended:
+                found = job.measure()
+                watch.measured(job.step, found)
+                reached = until is not None and until(found)
+                ended = ended or reached or bool(patience and job.curves.stale >= patience)
             now = time.monotonic()
             if sample_seconds and now - clock["sample"] >= sample_seconds:
                 watch.sample((sample or _sample)(model))
@@ -166,7 +180,9 @@ def fit(
     checkpoint = job.save() if folder is not None else None
     if interrupted:
         watch.say(_how_to_resume(job.step, steps, checkpoint))
-    return Training(job.step, job.curves, time.monotonic() - started, interrupted, checkpoint)
+    elif best:
+        job.take_best()
+    return Training(job.step, job.curves, time.monotonic() - started, reached, interrupted, checkpoint)
 
 
 def _how_to_resume(step: int, steps: int, checkpoint: Path | None) -> str:
@@ -183,8 +199,8 @@ def _sample(model: Model) -> str:
 # ---------------------------------------------------------------- data
 
 
-def _data(model: Model, streams: Mapping[str, Any], loss: str) -> dict[str, Any]:
-    """The streams the loss needs; a Text gives its integers and its symbols to the model."""
+def _data(model: Model, streams: Mapping[str, Any]) -> dict[str, Any]:
+    """The streams given; a Text gives its integers and its symbols to the model."""
     known = fed(model.system)
     for name in streams:
         if name not in known:
@@ -205,13 +221,24 @@ def _data(model: Model, streams: Mapping[str, Any], loss: str) -> dict[str, Any]
                 )
             model.symbols = tuple(symbols)
         out[name] = value
-    for name in needed(model.system, [loss], out):
-        if name in known and name not in out:
-            raise ValueError(f"missing {name}, which {loss} needs: fit({name}=...)")
     return out
 
 
-Batches = Streams | Shuffled
+def _complete(model: Model, data: Mapping[str, Any], loss: str) -> None:
+    known = fed(model.system)
+    for name in needed(model.system, [loss], data):
+        if name in known and name not in data:
+            raise ValueError(f"missing {name}, which {loss} needs: fit({name}=...)")
+
+
+def _drawn(source: Source, data: Mapping[str, Any], lengths: Any, valid: float, seed: int) -> Drawn:
+    """Batches of a source, which stands alone: it makes all streams and their lengths."""
+    if data or lengths is not None:
+        given = ", ".join(data) or "lengths"
+        raise ValueError(f"source makes every stream; {given} cannot be given as well")
+    if valid:
+        raise ValueError("valid: a source has nothing to hold out; measure with evaluate=")
+    return Drawn(source, seed)
 
 
 def _batches(
@@ -270,184 +297,7 @@ def _digest(data: Mapping[str, Any]) -> str:
     return h.hexdigest()[:16]
 
 
-# ---------------------------------------------------------------- the steps
-
-
-class _Job:
-    """A training under way: everything that the next step depends on."""
-
-    def __init__(
-        self,
-        model: Model,
-        loss: str,
-        train: Batches,
-        held: Batches | None,
-        optimizer: Any,
-        clip: float | None,
-        engine: str,
-        folder: Path | None,
-        options: dict[str, Any],
-    ) -> None:
-        self.model, self.loss, self.train, self.held = model, loss, train, held
-        self.optimizer, self.clip, self.engine = optimizer, clip, engine
-        self.folder, self.options = folder, options
-        self.seed = int(options["seed"])
-        self.step = 0
-        self.state: State | None = None
-        self.curves = Curves()
-        self.carries = isinstance(train, Streams) and self._can_carry()
-
-    def _can_carry(self) -> bool:
-        try:
-            _ = self.model.held
-        except CellError:
-            return False
-        return True
-
-    def advance(self) -> tuple[float, float]:
-        """One update; its loss and the gradients' norm before clipping."""
-        chunk = next(self.train)
-        before = self.state if chunk.continued and self.carries else None
-        value, grads, self.state = self.gradient(chunk, before)
-        at = f"step {self.step + 1}"
-        if not math.isfinite(value):
-            raise FloatingPointError(f"{at}: the loss is {value}{self._advice()}")
-        try:
-            norm = clip_by_norm(grads, self.clip if self.clip is not None else math.inf)
-        except FloatingPointError:
-            raise FloatingPointError(f"{at}: the gradient is not finite (loss {value:.4g}){self._advice()}") from None
-        self.optimizer.step(grads)
-        self.step += 1
-        self.curves.loss.append(value)
-        self.curves.gradient_norm.append(norm)
-        return value, norm
-
-    def _advice(self) -> str:
-        kept = self.folder is not None and (self.folder / CHECKPOINT).exists()
-        return "; try a smaller lr or clip" + (
-            f"; {self.folder}/{CHECKPOINT} holds the last good state" if kept else ""
-        )
-
-    def gradient(self, chunk: Chunk, before: State | None) -> tuple[float, dict[str, Any], State | None]:
-        """Loss, gradients and the state behind the chunk."""
-        model = self.model
-        # noise: a sequence keeps its seed from chunk to chunk, a new one gets the step's
-        seed = before.seed if before is not None and before.seed is not None else fresh(self.seed, self.step + 1)
-        if self.engine != "compiled":
-            (value, run), grads = model.value_and_grad(
-                loss=self.loss,
-                lengths=chunk.lengths,
-                state=before,
-                train=True,
-                seed=seed,
-                engine=self.engine,
-                has_aux=True,
-                **chunk.data,
-            )
-            return value, grads, run.state if self.carries else None
-        data = model.arranged((), chunk.data, chunk.lengths, before)
-        model.stir(data, True, seed, before)
-        held = tuple(n for n in model.held if n not in data.arrays) if self.carries else ()
-        value, grads, arrays = model.gradient(self.loss, data, before, held)
-        state = None
-        if self.carries:
-            run = Run(model, data, {n: Tensor.wrap(arrays[n]) for n in held}, self.engine, before)
-            state = run.state
-        return value, grads, state
-
-    def validate(self) -> float:
-        """The loss on what is held out, a mean over its sequences (its steps, for one long sequence)."""
-        assert self.held is not None
-        total = weight = 0.0
-        state: State | None = None
-        for chunk in self.held.once():
-            before = state if chunk.continued and self.carries else None
-            value, state = self.evaluate(chunk, before)
-            array = next(iter(chunk.data.values()))
-            size = array.shape[0] if isinstance(self.held, Streams) else self.held.count_of(chunk)
-            total += value * size
-            weight += size
-        value = total / weight
-        self.curves.valid.append((self.step, value))
-        return value
-
-    def evaluate(self, chunk: Chunk, before: State | None) -> tuple[float, State | None]:
-        model = self.model
-        data = model.arranged((), chunk.data, chunk.lengths, before)
-        model.stir(data, False, None, before)
-        held = tuple(n for n in model.held if n not in data.arrays) if self.carries else ()
-        run = model.evaluate(data, (self.loss, *held), before, self.engine, outside=(self.loss,))
-        return float(run[self.loss].data), run.state if self.carries else None
-
-    # ------------------------------------------------------------ checkpoints
-
-    def save(self) -> Path:
-        assert self.folder is not None
-        arrays: dict[str, Any] = {}
-        if self.state is not None:
-            arrays |= {f"state/{n}": v for n, v in self.state.values.items()}
-            arrays |= {f"clock/{a}": v for a, v in self.state.clock.items()}
-        training = {"step": self.step, "position": self.train.position(), "options": self.options, "loss": self.loss}
-        training |= {"carried": self.state is not None, "valid": self.curves.valid}
-        training |= {"noise": self.state.seed if self.state is not None else None}
-        arrays["curves/loss"] = np.array(self.curves.loss)
-        arrays["curves/gradient_norm"] = np.array(self.curves.gradient_norm)
-        path = storage.save(self.model, self.folder / CHECKPOINT, self.optimizer, arrays=arrays, training=training)
-        self.curves.save(self.folder / CURVES)
-        return path
-
-    def open(self, resume: bool | None) -> None:
-        """Make sure that `out` can be written, and take up the checkpoint in it when that is wanted."""
-        assert self.folder is not None
-        path = self.folder / CHECKPOINT
-        probe = self.folder / ".writable"
-        storage.write(probe, b"")
-        probe.unlink()
-        if self.model.origin is None:
-            raise ValueError(
-                f"out: {self.model.system.name} was built from a system without source, which a checkpoint needs"
-            )
-        if not path.exists():
-            if resume:
-                raise ValueError(f"resume: there is no {path}")
-            return
-        stored = storage.read(path)
-        training = stored.about.get("training") or {}
-        if resume is None:
-            raise ValueError(
-                f"{path} holds a training at step {training.get('step', '?')}: resume=True goes on with it, "
-                f"resume=False starts anew and replaces it, another out= keeps both"
-            )
-        if resume:
-            self._resume(stored, training)
-
-    def _resume(self, stored: storage.Stored, training: Mapping[str, Any]) -> None:
-        if not training:
-            raise ValueError(f"resume: {stored.path} holds a model, but no training")
-        for key, value in self.options.items():
-            other = training["options"].get(key)
-            if other != value:
-                raise ValueError(
-                    f"resume: {stored.path} was made with {key}={other}, now {key}={value}; they must be equal"
-                )
-        kind = stored.about.get("optimizer")
-        if kind != type(self.optimizer).__name__:
-            raise ValueError(f"resume: {stored.path} was made with {kind}, now with {type(self.optimizer).__name__}")
-        model = self.model
-        if model.origin is None or stored.about["cell"] != model.origin.plain():
-            raise ValueError(f"resume: the cell or its sizes are not those of {stored.path}")
-        for name in model.params:
-            model.params[name] = stored.tensors[f"param/{name}"]
-        self.optimizer.load_state_dict(stored.optimizer_state() or {})
-        self.step = int(training["step"])
-        self.train.seek(training["position"])
-        if training["carried"]:
-            self.state = State(stored.under("state/"), stored.under("clock/"), training.get("noise"))
-        self.curves = Curves(
-            stored.tensors["curves/loss"].tolist(),
-            stored.tensors["curves/gradient_norm"].tolist(),
-            [(int(s), float(v)) for s, v in training["valid"]],
-        )
+# ---------------------------------------------------------------- the end of a training
 
 
 @contextmanager

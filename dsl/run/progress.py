@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -36,7 +37,7 @@ class Progress:
         self.console = console if console is not None else Console(highlight=False)
         self.first = self.step = self.timed = 0
         self.loss = self.norm = math.nan
-        self.valid: float | None = None
+        self.found: dict[str, float] = {}
         self.started = self.said = time.monotonic()
         self._live: Live | None = None
 
@@ -81,10 +82,18 @@ class Progress:
             self.said = now
             self.console.print(self.line(), soft_wrap=True)
 
-    def validated(self, step: int, loss: float) -> None:
-        self.valid = loss
-        if self.shown and self._live is None:
-            self.console.print(f"step {step}  validation {loss:.4f}{self._bits(loss)}")
+    def measured(self, step: int, found: Mapping[str, float]) -> None:
+        """What was measured at a step: `validation` is a loss, other names are the user's."""
+        self.found = dict(found)
+        if self.shown and self._live is None and found:
+            self.console.print(f"step {step}  {self._measures()}", soft_wrap=True)
+
+    def _measures(self) -> str:
+        """`validation 1.2345 (1.781 bits)  accuracy 0.97`"""
+        return "  ".join(
+            f"{name} {value:.4f}{self._bits(value)}" if name == "validation" else f"{name} {value:.4g}"
+            for name, value in self.found.items()
+        )
 
     def sample(self, text: str) -> None:
         """A sample of the model, above the line."""
@@ -123,8 +132,8 @@ class Progress:
         """The line as plain text."""
         of = f"/{self.steps}" if self.seconds is None else ""
         parts = [f"step {self.step}{of}", f"loss {self.loss:.4f}{self._bits(self.loss)}"]
-        if self.valid is not None:
-            parts.append(f"valid {self.valid:.4f}")
+        if self.found:
+            parts.append(self._measures())
         parts.append(f"|g| {self.norm:.3g}")
         parts.append(f"{self.speed():,.0f} tokens/s")
         left = self.left()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dsl.run.model import Model
 
 FORMAT = "tgseq-model"
+CHECKPOINT = "checkpoint.safetensors"  # of a training: all there is to go on from
+BEST = "best.safetensors"  # of a training: the model of the least validation loss
 VERSION = 1
 
 
@@ -203,7 +205,12 @@ def read(path: str | Path) -> Stored:
 
 
 def restore(path: str | Path) -> Model:
-    """The model of a file that `Model.save` or a checkpoint wrote. Errors: as `read`."""
+    """The model of a file that `Model.save` or a checkpoint wrote, or of a training's folder: its best weights when
+    something was held out, else the last ones. Errors: as `read`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = next((path / name for name in (BEST, CHECKPOINT) if (path / name).exists()), path / CHECKPOINT)
     return model_of(read(path))
 
 

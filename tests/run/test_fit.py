@@ -15,10 +15,10 @@ import pytest
 
 import tinygrad_seq as tg
 from dsl.run.data import Text
-from dsl.run.fit import CHECKPOINT, CURVES
+from dsl.run.job import CURVES
 from dsl.run.model import Model
 from dsl.run.progress import Progress
-from dsl.run.storage import restore
+from dsl.run.storage import BEST, CHECKPOINT, restore
 from dsl.spec import load, parse
 from tests.run.cells import LETTERS, SEQUENCE, build
 
@@ -299,10 +299,18 @@ def test_the_line() -> None:
         watch.update(1, 2.0, 0.5)
         time.sleep(0.01)
         watch.update(2, 2.0, 0.5)
-        watch.validated(2, 1.5)
+        watch.measured(2, {"validation": 1.5, "accuracy": 0.25})
     assert watch.speed() > 50 / 0.4 and watch.left() < 98 * 0.4
     line = watch.line()
-    for part in ("step 2/100", "loss 2.0000 (2.885 bits)", "valid 1.5000", "|g| 0.5", "tokens/s", "left"):
+    for part in (
+        "step 2/100",
+        "loss 2.0000 (2.885 bits)",
+        "validation 1.5000 (2.164 bits)",
+        "accuracy 0.25",
+        "|g| 0.5",
+        "tokens/s",
+        "left",
+    ):
         assert part in line
 
 
@@ -330,3 +338,125 @@ def test_sequences_on_two_axes(engine: str) -> None:
     y = [s[::-1].copy() for s in x]  # to be reversed
     done = model.fit(x=x, y=y, optimizer=optimizer(model), steps=80, batch=10, engine=engine, progress=False)
     assert done.curves.loss[-1] < 0.7 * done.curves.loss[0]
+
+
+# ---------------------------------------------------------------- sources, measures, the end of a training
+
+
+def ones(random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Sequences whose sum is to be told: x (5, 4, 1), y (4,)."""
+    x = random.uniform(-1, 1, (5, 4, 1))
+    return {"x": x, "y": x.sum(0)}
+
+
+ADDER = """
+cell Adder(H):
+  input x[t]: 1
+  input y: 1
+  state h[t]: H = 0
+  param V, W, U ~ glorot
+  h[t] = V@x[t] + W@h[t-1]
+  z = U@last(h)
+  loss mse = sum((z - y)**2)
+"""
+
+
+def adder() -> Model:
+    return parse(ADDER).build(H=3, seed=0, dtype="float64")
+
+
+def test_a_source_makes_every_batch_and_a_training_goes_on_with_it(tmp_path: Path) -> None:
+    whole, parts = adder(), adder()
+    options = {"source": ones, "engine": "tape", "progress": False}
+    done = whole.fit(optimizer=optimizer(whole), steps=40, **options)
+    parts.fit(optimizer=optimizer(parts), steps=15, out=tmp_path, **options)
+    again = adder()
+    again.fit(optimizer=optimizer(again), steps=40, out=tmp_path, resume=True, **options)
+    same(whole, again)
+    assert done.curves.loss[-1] < 0.5 * done.curves.loss[0]
+
+
+def test_measures_are_kept_and_end_a_training(tmp_path: Path) -> None:
+    model, test = adder(), ones(np.random.default_rng(1))
+    done = model.fit(
+        source=ones,
+        optimizer=optimizer(model),
+        steps=5000,
+        valid_every=10,
+        evaluate=lambda m: {"error": float(m(**test, engine="tape").mse.data)},
+        until=lambda found: found["error"] < 0.1,
+        out=tmp_path,
+        engine="tape",
+        progress=False,
+    )
+    assert done.reached and done.steps < 5000 and done.steps % 10 == 0
+    errors = dict(done.curves.measures["error"])
+    assert list(errors) == list(range(10, done.steps + 1, 10))
+    assert done.measures == {"error": errors[done.steps]} and errors[done.steps] < 0.1 <= errors[done.steps - 10]
+    assert json.loads((tmp_path / CURVES).read_text())["measures"]["error"][-1] == [done.steps, errors[done.steps]]
+
+
+def test_patience_ends_a_training_that_overfits_with_its_best_weights(tmp_path: Path) -> None:
+    """Pure noise cannot be learned: what is held out gets worse, and the best weights come back."""
+    random = np.random.default_rng(0)
+    data = {"x": random.normal(size=(5, 24, 1)), "y": random.normal(size=(24, 1))}
+    model = adder()
+    found: dict[int, dict[str, np.ndarray]] = {}
+    done = model.fit(
+        optimizer=tg.optim.Adam(model.params.trained, lr=0.05),
+        batch=8,
+        steps=4000,
+        valid=0.5,
+        valid_every=5,
+        patience=3,
+        best=True,
+        out=tmp_path,
+        engine="tape",
+        progress=False,
+        on_step=lambda step, loss, norm: found.__setitem__(step, weights(model)),
+        **data,
+    )
+    assert done.best is not None
+    step, value = done.best
+    assert done.steps == step + 15 and done.valid > value == min(v for _, v in done.curves.valid)
+    for name, array in found[step].items():
+        np.testing.assert_array_equal(model.params[name].numpy(), array)
+        np.testing.assert_array_equal(restore(tmp_path / BEST).params[name].numpy(), array)
+
+
+def test_a_schedule_multiplies_the_rate_and_outlives_a_resume(tmp_path: Path) -> None:
+    rates: dict[int, float] = {}
+
+    def train(steps: int, resume: bool | None) -> None:
+        model = adder()
+        opt = tg.optim.SGD(model.params.trained, lr=0.1)
+        model.fit(
+            source=ones,
+            optimizer=opt,
+            schedule=tg.schedules.linear(10),
+            steps=steps,
+            out=tmp_path,
+            resume=resume,
+            engine="tape",
+            progress=False,
+            on_step=lambda step, loss, norm: rates.__setitem__(step, opt.lr),
+        )
+
+    train(4, None)
+    train(10, True)
+    assert list(rates.values()) == pytest.approx([0.1 * (1 - s / 10) for s in range(1, 11)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"source": ones, "valid": 0.1}, "a source has nothing to hold out"),
+        ({"source": ones, "x": np.zeros((5, 4, 1))}, "source makes every stream; x cannot be given as well"),
+        ({"source": ones, "patience": 2}, "patience needs held-out data"),
+        ({"source": lambda random: {"x": np.zeros((5, 4, 1))}}, "missing input y, needed for mse"),
+        ({"source": lambda random: {"x": np.zeros((5, 4, 2)), "y": np.zeros((4, 1))}}, "x: expected"),
+    ],
+)
+def test_a_source_and_the_rest_must_fit(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        adder().fit(steps=2, engine="tape", progress=False, **options)
