@@ -1,0 +1,188 @@
+"""What every example shares: its words on the command line, its sizes, its figures beside their anchors, its result file.
+
+An example is a module with a docstring (what it shows, and where its figure comes from) and a function that takes an
+`Experiment`; `main` runs it. It may know the three packages; they know nothing of it.
+
+    python -m examples.NAME            minutes on two cores
+    python -m examples.NAME --quick    seconds: the same code, small, for a look and for the tests
+    python -m examples.NAME --full     the size of the paper
+    ... --record                       keep the result file and the pictures beside the example
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dsl
+from dsl.run.storage import write
+from dsl.spec import Spec
+
+HOME = Path(__file__).resolve().parent
+MODES = ("quick", "normal", "full")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that a run reached, beside what it is measured against.
+
+    anchor   the published number, or what a rule without learning reaches
+    origin   where the anchor comes from, in words
+    better   "less", "more", or "equal" (to `within`, absolutely): on which side of the anchor the figure has to be
+    """
+
+    name: str
+    value: float
+    anchor: float
+    origin: str
+    better: str
+    within: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        if self.better == "equal":
+            return abs(self.value - self.anchor) <= self.within
+        return self.value < self.anchor if self.better == "less" else self.value > self.anchor
+
+    def line(self) -> str:
+        sign = {"less": "<", "more": ">", "equal": "="}[self.better]
+        verdict = "" if self.holds else "   NOT reached"
+        return f"{self.name}: {self.value:.5g}   {sign} {self.anchor:.5g}, {self.origin}{verdict}"
+
+
+@dataclass
+class Experiment:
+    """One run of an example.
+
+    mode     quick, normal or full
+    seed     of everything random
+    folder   where files of this run go: checkpoints, curves, pictures, result.json
+    source   the example's own folder, with its cells
+    """
+
+    name: str
+    title: str
+    mode: str
+    seed: int
+    folder: Path
+    source: Path
+    progress: bool = True
+    figures: list[Figure] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def size(self, quick: Value, normal: Value, full: Value) -> Value:
+        """A number that depends on how large the run is."""
+        return (quick, normal, full)[MODES.index(self.mode)]
+
+    def cell(self, name: str, file: str | None = None, **arguments: Any) -> Spec:
+        """A cell of the example's own file, `FILE.cell` (the example's name without)."""
+        return dsl.load(f"{self.source / (file or self.name)}.cell:{name}")(**arguments)
+
+    def figure(
+        self, name: str, value: float, anchor: float, origin: str, better: str = "less", within: float = 0.0
+    ) -> Figure:
+        """State a figure; it is printed at once, with whether it holds."""
+        if better not in ("less", "more", "equal"):
+            raise ValueError(f'better: expected "less", "more" or "equal", given {better!r}')
+        found = Figure(name, float(value), float(anchor), origin, better, within)
+        self.figures.append(found)
+        print(found.line())
+        return found
+
+    def note(self, name: str, value: Any) -> None:
+        """A fact of the run that has no anchor: steps to solve, parameters, what was sampled."""
+        self.notes[name] = value
+        print(f"{name}: {value}")
+
+    def draw(self, drawing: Any, name: str) -> None:
+        """Keep a picture as SVG."""
+        path = self.folder / f"{name}.svg"
+        drawing.save(path)
+        self.pictures.append(path.name)
+
+    def result(self, seconds: float) -> dict[str, Any]:
+        """What a result file holds."""
+        figures = [{**asdict(f), "holds": f.holds} for f in self.figures]
+        return {
+            "example": self.name,
+            "title": self.title,
+            "mode": self.mode,
+            "seed": self.seed,
+            "seconds": round(seconds, 1),
+            "figures": figures,
+            "notes": self.notes,
+            "pictures": self.pictures,
+            "versions": versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """Of what a figure may depend on."""
+    packages = {name: version(name) for name in ("numpy", "numba", "scipy")}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"python": platform.python_version(), **packages, "machine": platform.machine(), "cores": str(cores)}
+
+
+def main(run: Callable[[Experiment], None], doc: str | None, file: str, words: list[str] | None = None) -> Experiment:
+    """Run an example from a prompt: `main(run, __doc__, __file__)`."""
+    source = Path(file).resolve().parent
+    title = (doc or source.name).strip().splitlines()[0]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m examples.{source.name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_const", const="quick", dest="mode", help="seconds: small, for a look")
+    size.add_argument("--full", action="store_const", const="full", dest="mode", help="the size of the paper")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random [0]")
+    parser.add_argument("--out", type=Path, help=f"folder of this run's files [out/examples/{source.name}]")
+    parser.add_argument("--record", action="store_true", help="keep result and pictures beside the example")
+    parser.add_argument("--quiet", action="store_true", help="no live progress")
+    given = parser.parse_args(words)
+    folder = given.out or Path("out", "examples", source.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    experiment = Experiment(source.name, title, given.mode or "normal", given.seed, folder, source, not given.quiet)
+    print(f"{title}\n")
+    started = time.monotonic()
+    run(experiment)
+    result = experiment.result(time.monotonic() - started)
+    keep(result, folder)
+    print(f"\n{result['seconds']:.0f} s, files in {folder}")
+    if given.record:
+        keep(result, source)
+        for name in experiment.pictures:
+            write(source / name, (folder / name).read_bytes())
+        print(f"recorded in {source}")
+    return experiment
+
+
+def keep(result: Mapping[str, Any], folder: Path) -> None:
+    """The result file, all or nothing."""
+    write(folder / "result.json", (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def names() -> list[str]:
+    """The examples there are, by folder."""
+    return sorted(p.parent.name for p in HOME.glob("*/__main__.py"))
+
+
+def failed(experiment: Experiment) -> list[str]:
+    """Figures that were not reached."""
+    return [f.line() for f in experiment.figures if not f.holds]
+
+
+def leave(experiment: Experiment) -> int:
+    """The exit status: 1 when a figure was not reached."""
+    for line in failed(experiment):
+        print(f"not reached: {line}", file=sys.stderr)
+    return 1 if failed(experiment) else 0

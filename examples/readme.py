@@ -1,0 +1,54 @@
+"""`examples/README.md`, from the result files: `python -m examples.readme`. A figure that no run reached is not in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from examples.experiment import HOME, names
+
+HEAD = """\
+# Examples
+
+`python -m examples.NAME` runs one whole: data, training with live progress, evaluation, pictures, and its figures
+beside what they are measured against; `--quick` takes seconds, `--full` has the paper's size, `--record` keeps the
+result here. Every figure below was written by such a run; `python -m examples.readme` puts them together.
+
+| example | what it shows | figure | reached | against | run |
+|---|---|---|---|---|---|
+"""
+SIGNS = {"less": "<", "more": ">", "equal": "="}
+
+
+def results() -> list[dict[str, Any]]:
+    """The recorded results, by name of the example."""
+    found = (HOME / name / "result.json" for name in names())
+    return [json.loads(path.read_text(encoding="utf-8")) for path in found if path.exists()]
+
+
+def page(found: list[dict[str, Any]]) -> str:
+    return HEAD + "".join(line for result in found for line in _rows(result))
+
+
+def _rows(result: dict[str, Any]) -> list[str]:
+    lines = []
+    for index, figure in enumerate(result["figures"]):
+        first = index == 0
+        name = f"[{result['example']}]({result['example']})" if first else ""
+        title = result["title"].rstrip(".") if first else ""
+        how = f"{result['mode']}, seed {result['seed']}, {result['seconds']:.0f} s" if first else ""
+        missed = "" if figure["holds"] else " **missed**"
+        against = f"{SIGNS[figure['better']]} {figure['anchor']:.5g}: {figure['origin']}"
+        lines.append(f"| {name} | {title} | {figure['name']} | {figure['value']:.5g}{missed} | {against} | {how} |\n")
+    return lines
+
+
+def main() -> None:
+    path = Path(HOME, "README.md")
+    path.write_text(page(results()), encoding="utf-8")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Every example runs, learns, keeps its files; the page of examples says what their result files say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from examples import experiment, readme
+from examples.experiment import Experiment, Figure
+
+
+@pytest.mark.parametrize("name", experiment.names())
+def test_an_example_run_small_reaches_its_figures(name: str, tmp_path: Path) -> None:
+    module = importlib.import_module(f"examples.{name}.__main__")
+    done = experiment.main(module.run, module.__doc__, module.__file__, ["--quick", "--quiet", "--out", str(tmp_path)])
+    assert done.figures and experiment.failed(done) == []
+    assert done.pictures and all((tmp_path / picture).stat().st_size > 500 for picture in done.pictures)
+    kept = json.loads((tmp_path / "result.json").read_text())
+    assert [f["value"] for f in kept["figures"]] == [f.value for f in done.figures]
+
+
+@pytest.mark.parametrize("result", readme.results(), ids=lambda r: r["example"])
+def test_a_recorded_result_is_whole(result: dict) -> None:
+    folder = experiment.HOME / result["example"]
+    assert result["mode"] in ("normal", "full") and result["figures"] and result["seconds"] > 0
+    assert all((folder / picture).exists() for picture in result["pictures"])
+
+
+def test_the_page_is_that_of_the_result_files() -> None:
+    assert (experiment.HOME / "README.md").read_text(encoding="utf-8") == readme.page(readme.results())
+
+
+def test_a_figure_knows_whether_it_holds() -> None:
+    assert Figure("a", 1.0, 2.0, "x", "less").holds and not Figure("a", 3.0, 2.0, "x", "less").holds
+    assert Figure("a", 3.0, 2.0, "x", "more").holds and not Figure("a", 2.0, 2.0, "x", "more").holds
+    assert Figure("a", 2.01, 2.0, "x", "equal", 0.02).holds and not Figure("a", 2.03, 2.0, "x", "equal", 0.02).holds
+    assert not Figure("a", float("nan"), 2.0, "x", "equal", 0.02).holds
+
+
+def test_a_figure_that_was_not_reached_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(e: Experiment) -> None:
+        e.figure("error", e.size(3.0, 1.0, 1.0), 2.0, "chance")
+
+    words = ["--out", str(tmp_path), "--quick"]
+    done = experiment.main(run, "A title.\n\nMore.", str(tmp_path / "thing" / "__main__.py"), words)
+    assert experiment.leave(done) == 1
+    said = capsys.readouterr()
+    assert "NOT reached" in said.out and "not reached: error: 3" in said.err
+    assert json.loads((tmp_path / "result.json").read_text())["figures"][0]["holds"] is False
