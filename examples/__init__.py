@@ -1,1 +1,1 @@
-"""Tasks of the lectures and papers, each whole: `python -m examples.NAME` gets or makes its data, trains, measures, draws."""
+"""Tasks of the lectures and papers, each whole: `python -m examples.NAME` makes the data, trains, measures, draws."""

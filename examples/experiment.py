@@ -1,4 +1,4 @@
-"""What every example shares: its words on the command line, its sizes, its figures beside their anchors, its result file.
+"""What every example shares: words on the command line, sizes, figures beside their anchors, the result file.
 
 An example is a module with a docstring (what it shows, and where its figure comes from) and a function that takes an
 `Experiment`; `main` runs it. It may know the three packages; they know nothing of it.

@@ -1,4 +1,4 @@
-"""`examples/README.md`, from the result files: `python -m examples.readme`. A figure that no run reached is not in it."""
+"""`examples/README.md` from the result files: `python -m examples.readme`. No figure is in it that no run reached."""
 
 from __future__ import annotations
 
