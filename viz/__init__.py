@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from viz.views.folded import folded
     from viz.views.gates import gates
     from viz.views.gradient_flow import gradient_flow
+    from viz.views.lines import lines
     from viz.views.tape import tape
     from viz.views.terms import terms
     from viz.views.truncated import truncated
@@ -40,6 +41,7 @@ _HOMES = {
     "gallery": "viz.pages.gallery",
     "gradient_flow": "viz.views.gradient_flow",
     "lab": "viz.pages.lab",
+    "lines": "viz.views.lines",
     "stepper": "viz.pages.stepper",
     "tape": "viz.views.tape",
     "terms": "viz.views.terms",
@@ -63,6 +65,7 @@ __all__ = [
     "gates",
     "gradient_flow",
     "lab",
+    "lines",
     "stepper",
     "tape",
     "terms",
