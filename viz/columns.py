@@ -16,6 +16,7 @@ from viz.rows import Rows
 
 SPACE = 16.0
 NUMBER = 38.0  # room for a number on a wire
+RISER = 20.0  # and for a wire that passes a row
 Trunks = list[tuple[str, dict[int, float]]]  # a net's source, and where its riser passes each row
 
 
@@ -34,20 +35,16 @@ def direction_of(rows: Rows, key: str) -> int:
     return next((d for s, d in rows.direction.items() if rows.block.get(s) == block and s in rows.row), -1)
 
 
-def is_state(graph: Graph, key: str) -> bool:
-    return key in graph.nodes and graph.nodes[key].kind == "state"
-
-
-def reads_out(rows: Rows, key: str) -> bool:
-    """Follows every recurrence beside it: a read-out or a loss, which stands beyond the states."""
-    return bool(rows.recurrent) and key in rows.block and rows.block[key] > max(rows.recurrent)
+def on_rim(graph: Graph, rows: Rows, key: str) -> bool:
+    """A state in the column at the step's edge."""
+    return key in graph.nodes and graph.nodes[key].kind == "state" and key not in rows.beyond
 
 
 def falling(graph: Graph, rows: Rows) -> dict[str, int]:
     """Nodes that come down from a highway towards a state, rather than back up to it, with their direction."""
     found: dict[str, int] = {}
     for key in rows.down:
-        if is_state(graph, key):
+        if graph.nodes[key].kind == "state":
             continue
         if any(
             w.source == key and rows.row.get(w.target, 99) < rows.row[key]
@@ -62,15 +59,15 @@ def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks
     """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (source, row -> x) change."""
     falls = falling(graph, rows)
     _centre(graph, rows, boxes)
-    _flush(graph, rows, boxes, trunks, {*falls, *(k for k in boxes if is_state(graph, k))})
-    read_outs = [k for k in boxes if reads_out(rows, k)]
+    _flush(graph, rows, boxes, trunks, {*falls, *(k for k in boxes if on_rim(graph, rows, k))})
+    read_outs = [k for k in boxes if k in rows.beyond]
     for sign in (-1, 1):
-        states = [k for k in boxes if is_state(graph, k) and rows.direction.get(k, -1) == sign and k in rows.row]
+        states = [k for k in boxes if on_rim(graph, rows, k) and rows.direction.get(k, -1) == sign and k in rows.row]
         if not states:
             continue
         alone = [k for k, d in falls.items() if d == sign and _alone(rows, falls, k)]
         column = [*states, *alone]
-        every = [k for k in boxes if is_state(graph, k)] + [*falls]
+        every = [k for k in boxes if on_rim(graph, rows, k)] + [*falls]
         core = [
             b
             for k, b in boxes.items()
@@ -95,7 +92,7 @@ def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks
                 if source in alone and r < rows.row[source]:
                     trunk[r] = at
         if sign < 0 and read_outs:
-            _beyond(rows, boxes, trunks, read_outs, states, at, at - old, width)
+            _beyond(graph, rows, boxes, trunks, at, at - old, width)
 
 
 def _centre(graph: Graph, rows: Rows, boxes: Mapping[str, Placed]) -> None:
@@ -146,7 +143,7 @@ def _flush(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks
                 if min(span) <= r <= max(span):
                     trunk[r] = round(trunk[r] - left, 1)
     for k in boxes:
-        if rows.block.get(k) in moved or reads_out(rows, k):
+        if rows.block.get(k) in moved or k in rows.beyond:
             continue
         beside = [b for b, span in spans.items() if span[0] <= rows.row[k] <= span[1]]
         readers = [rows.block[w.target] for w in graph.wires if w.source == k and rows.block.get(w.target) in moved]
@@ -160,25 +157,83 @@ def _alone(rows: Rows, falls: dict[str, int], key: str) -> bool:
 
 
 def _beyond(
+    graph: Graph,
     rows: Rows,
     boxes: Mapping[str, Placed],
     trunks: Trunks,
-    read_outs: list[str],
-    states: list[str],
     at: float,
     moved: float,
     width: float,
 ) -> None:
-    top = max(rows.row[k] for k in rows.block if rows.block[k] in rows.recurrent and k in boxes)
-    beside = any(rows.row[k] <= top for k in read_outs)
-    left = min(boxes[k].x - boxes[k].width / 2 - boxes[k].left for k in read_outs)
-    shift = at + width / 2 + 2 * SPACE - left if beside else moved
-    for k in read_outs:
-        boxes[k].x = round(boxes[k].x + shift, 1)
-    for source, trunk in trunks:  # risers between read-outs
-        for r in trunk:
-            if r > top or source in read_outs:
-                trunk[r] = round(trunk[r] + shift, 1)
+    """Read-outs go right of the rim where they stand beside it, those of each storey by themselves."""
+    storeys: dict[int, list[str]] = {}
+    for key, block in _storey(graph, rows).items():
+        if key in boxes:
+            storeys.setdefault(block, []).append(key)
+    for block, keys in sorted(storeys.items()):
+        top = max(rows.row[k] for k in rows.block if rows.block[k] == block and k in boxes and k not in rows.beyond)
+        beside = any(rows.row[k] <= top for k in keys)
+        left = min(boxes[k].x - boxes[k].width / 2 - boxes[k].left for k in keys)
+        mine = [t for t in trunks if t[0] in keys]
+        last = [t for t in trunks if t[0] not in keys] if block == max(storeys) else []
+        if beside:
+            over = [(s, {r: x for r, x in t.items() if x >= left and r > top}, t) for s, t in last]
+            ways = [(s, t, t) for s, t in mine] + [w for w in over if w[1]]
+            _pack(graph, rows, boxes, keys, ways, round(at + width / 2 + 2 * SPACE, 1))
+            continue
+        for k in keys:
+            boxes[k].x = round(boxes[k].x + moved, 1)
+        for source, trunk in [*mine, *last]:
+            for r in trunk:
+                if source in keys or r > top:
+                    trunk[r] = round(trunk[r] + moved, 1)
+
+
+def _pack(
+    graph: Graph,
+    rows: Rows,
+    boxes: Mapping[str, Placed],
+    keys: list[str],
+    ways: list[tuple[str, dict[int, float], dict[int, float]]],
+    left: float,
+) -> None:
+    """Read-outs row by row from the bottom, in Graphviz's order: each above what it reads, none further right than it
+    must be. `ways` are risers: their source, where they pass, and the trunk to write to."""
+    below: dict[str, list[str]] = {}
+    for w in graph.wires:
+        if w.relation == "step" and not w.lag and w.source in keys and w.target in keys:
+            below.setdefault(w.target, []).append(w.source)
+    edge: dict[int, float] = {}
+    items: list[tuple[int, float, str, int]] = [(rows.row[k], boxes[k].x, k, -1) for k in keys]
+    items += [(r, x, source, n) for n, (source, passed, _) in enumerate(ways) for r, x in passed.items()]
+    for row, _, key, way in sorted(items):
+        if way >= 0:
+            x = max(boxes[key].x if key in keys else 0.0, edge.get(row, left) + RISER / 2)
+            ways[way][2][row] = x = round(x, 1)
+            edge[row] = x + RISER / 2 + SPACE
+            continue
+        box, under = boxes[key], [boxes[k].x for k in below.get(key, ())]
+        middle = sum(under) / len(under) if under else 0.0
+        box.x = round(max(middle, edge.get(row, left) + box.width / 2 + box.left), 1)
+        edge[row] = box.x + box.width / 2 + box.right + SPACE
+
+
+def _storey(graph: Graph, rows: Rows) -> dict[str, int]:
+    """For what stands beyond the rim, the last recurrent component that it reads; a chip goes with its reader."""
+    found: dict[str, int] = {}
+    wires = [w for w in graph.wires if w.relation == "step" and not w.lag and w.target in rows.beyond]
+    recurrent = set(rows.recurrent)
+    changed = True
+    while changed:  # as many rounds as read-outs follow one another
+        changed = False
+        for w in wires:
+            block = found.get(w.source, rows.block.get(w.source, -1))
+            if (w.source in found or block in recurrent) and block > found.get(w.target, -1):
+                found[w.target], changed = block, True
+    for w in wires:
+        if w.source in rows.beyond and w.target in found:
+            found.setdefault(w.source, found[w.target])
+    return found
 
 
 def along_spines(graph: Graph, r: Rows, boxes: Iterable[str]) -> list[tuple[str, str]]:

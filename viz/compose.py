@@ -21,6 +21,7 @@ from viz.tiling import Tiles, shown_steps
 DEFAULT_STEPS = 4
 BETWEEN = 56.0  # between lanes above one another
 BESIDE = 84.0  # and side by side
+WAYS = 64.0  # for what runs down between lanes side by side
 
 
 @dataclass
@@ -50,25 +51,13 @@ def compose(
     lanes = [a for a in graph.lanes if not a or picture.lengths[a]]
     for lane in lanes:
         picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
-    x = 0.0
-    for base in [a for a in lanes if above(system, a) is None]:
-        y, right = 0.0, x
-        stack = [base]
-        for lane in lanes:
-            if lane not in stack and above(system, lane) in stack:
-                stack.append(lane)
-        for lane in stack:
-            tiles = _place(picture, lane, (x, y), keep, first)
-            right = max(right, tiles.right)
-            reach = tiles.bottom - tiles.y
-            if lane is not base:
-                shift = -(reach + BETWEEN)
-                tiles.y += shift
-                tiles.bottom += shift
-            picture.tiles[lane] = tiles
-            tiles.run()
-            y = tiles.y
-        x = right + BESIDE
+    bases = [a for a in lanes if above(system, a) is None]
+    beside = [_place(picture, a, keep, first) for a in bases]
+    tallest = max(t.panel_height for t in beside)
+    right = 0.0
+    for n, tiles in enumerate(beside):
+        tiles.move(right + max(BESIDE, tiles.lead + WAYS) if n else 0.0, tallest - tiles.panel_height)
+        right = _stack(picture, tiles, lanes, keep, first)
     Crossing(scene, graph, picture.tiles, picture.lengths).run()
     svg.fit(scene)
     return picture
@@ -86,16 +75,33 @@ def _lengths(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
     return out
 
 
-def _place(picture: Picture, lane: str, origin: tuple[float, float], keep: Sequence[int], first: int) -> Tiles:
+def _stack(picture: Picture, base: Tiles, lanes: Sequence[str], keep: Sequence[int], first: int) -> float:
+    """Draw a lane and, above it, those that are counted from it; returns how far they reach to the right."""
+    stack = [base.lane]
+    picture.tiles[base.lane] = tiles = base
+    tiles.run()
+    right = tiles.right
+    for lane in lanes:
+        if lane not in stack and above(picture.graph.system, lane) in stack:
+            stack.append(lane)
+            y = tiles.y
+            picture.tiles[lane] = tiles = _place(picture, lane, keep, first, base.x[0])
+            tiles.move(0.0, y - BETWEEN - (tiles.bottom - tiles.y))
+            tiles.run()
+            right = max(right, tiles.right)
+    return right
+
+
+def _place(picture: Picture, lane: str, keep: Sequence[int], first: int, x: float = 0.0) -> Tiles:
     step = picture.steps[lane]
     length = picture.lengths[lane] if lane else 1
     steps = shown_steps(length, keep)
-    tiles = Tiles(picture.scene, step, steps, length, origin, first)
+    tiles = Tiles(picture.scene, step, steps, length, (x, 0.0), first)
     base = above(picture.graph.system, lane) if lane else None
     if base is None or base not in picture.tiles:
         return tiles
     columns = _over(picture, tiles, picture.tiles[base])
-    return tiles if columns is None else Tiles(picture.scene, step, steps, length, origin, first, columns)
+    return tiles if columns is None else Tiles(picture.scene, step, steps, length, (x, 0.0), first, columns)
 
 
 def _over(picture: Picture, tiles: Tiles, base: Tiles) -> list[float] | None:

@@ -74,6 +74,7 @@ class Crossing:
         self.floor = max(t.bottom for t in tiles.values())
         self.used = 0
         self.legs: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
 
     def run(self) -> None:
         for lane, tiles in self.tiles.items():
@@ -246,7 +247,8 @@ class Crossing:
         if abs(edge[1] - mark.y) < 1 and edge[0] < mark.x:
             points = [edge, *line(edge, (mark.x - mark.width / 2, mark.y))]
         else:
-            middle = round((source.x[column] + source.panel_width + mark.x - mark.width / 2) / 2, 1)
+            n = self.starts[mark.node.lane] = self.starts.get(mark.node.lane, -1) + 1
+            middle = round(mark.x - mark.width / 2 - 14 - 9 * n, 1)
             points = polyline([edge, (middle, edge[1]), (middle, mark.y), (mark.x - mark.width / 2, mark.y)])
         wire = Wire(key, mark.node.key, 0, "index", 0, read)
         self.scene.pieces.append(

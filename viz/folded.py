@@ -10,7 +10,7 @@ from viz.cross import Crossing, above
 from viz.graph import Graph, Node, Wire
 from viz.route import BEND, lay_out, polyline
 from viz.scene import Mark, Piece, Point, Read, Scene
-from viz.tiling import Tiles
+from viz.tiling import BELOW, Tiles
 
 NOW = 1 << 20  # the step that is drawn: far from either end, so that no read reaches a boundary
 SQUARE = 26.0
@@ -27,6 +27,9 @@ class Folded(Tiles):
         self.bottom = self.y + self.panel_height + (svg.MARGIN if not self.under else 0)
         chips = [b for k, b in step.boxes.items() if step.rows.row[k] == 0]
         self.bottom = max(self.bottom, max((self.at(0, (0, b.bottom))[1] for b in chips), default=0.0))
+
+    def header(self, step: int) -> str:
+        return f"step {self.lane}" if self.lane else "per sequence"
 
     def label(self, index: int) -> str:
         d = index - NOW
@@ -47,7 +50,6 @@ class Folded(Tiles):
 
     def run(self) -> None:
         self._step(0, self.steps[0] or 0)
-        self.scene.panels[-1].label = f"step {self.lane}" if self.lane else "per sequence"
         deep = self.bottom
         for n, (state, lag) in enumerate(self.over):
             self._loop(state, lag, n, self.y - 18 - LOOP * n)
@@ -131,6 +133,7 @@ class Folded(Tiles):
         lag, state, s = wires[0].lag, wires[0].source, self.steps[0] or 0
         n = len(self.over) + len(self.under) + self.legs[key]
         start, out, _ = self._ends(state, -1 if lag < 0 else 1, n)
+        start = (start[0], start[1] + BELOW)
         foot = self.at(0, (self.step.boxes[key].x, self.step.boxes[key].y))
         middle = (out + foot[0]) / 2
         reads = tuple(Read(w, s + lag, s) for w in wires)
@@ -153,14 +156,19 @@ def compose(graph: Graph) -> Picture:
     system = graph.system
     scene = Scene(system.name, f"{system.name} folded")
     picture = Picture(graph, {}, {}, scene, {})
+    bases = [a for a in graph.lanes if above(system, a) is None]
+    for lane in graph.lanes:
+        picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
+    lowest = max(Folded(scene, picture.steps[a]).bottom for a in bases)
     x = 0.0
-    for base in [a for a in graph.lanes if above(system, a) is None]:
+    for base in bases:
         y, right = 0.0, x
         stack = [base, *(a for a in graph.lanes if above(system, a) == base)]
         for lane in stack:
-            step = picture.steps.setdefault(lane, lay_out(graph, lane, stepped=bool(lane)))
-            tiles = Folded(scene, step, (x, y))
-            if lane != base:
+            tiles = Folded(scene, picture.steps[lane], (x, y))
+            if lane == base:
+                tiles.move(0.0, lowest - tiles.bottom)
+            else:
                 reach = tiles.bottom + LOOP * len(tiles.under) - y + BETWEEN
                 tiles.y -= reach
                 tiles.bottom -= reach

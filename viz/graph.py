@@ -135,7 +135,8 @@ def constant_text(root: Symbol) -> Label:
         leaf = node.leaf
         if node.op is None:
             if isinstance(leaf, Read):
-                done[node] = leaf.name.rpartition(".")[2]
+                own = leaf.name.rpartition(".")[2]
+                done[node] = theme.GREEK.get(own, own)
             elif isinstance(leaf, Position):
                 done[node] = leaf.axis
             elif isinstance(leaf, Extent):
@@ -153,13 +154,15 @@ def constant_text(root: Symbol) -> Label:
         elif node.op.name == "neg":
             done[node] = "−" + args[0]
         else:
-            done[node] = f"{node.op.name}({', '.join(args)})"
+            done[node] = f"{GLYPHS.get(node.op.name, node.op.name)}({', '.join(args)})"
     text = done[root]
     if text.endswith("ᵀ") and "(" not in text:
         return (*theme.name(text[:-1]), theme.Span("T", 1))
     plain_name = root.op is None and isinstance(root.leaf, Read)
     return (
-        theme.name(text) if plain_name else theme.label(text.removeprefix("(").removesuffix(")") if root.op else text)
+        theme.name(text)
+        if plain_name
+        else theme.label(text[1:-1] if root.op and root.op.infix and len(root.args) == 2 else text)
     )
 
 

@@ -15,7 +15,7 @@ import graphviz
 
 from viz import theme, worker
 from viz.apart import apart
-from viz.columns import along_spines, falling, is_state, reads_out, settle
+from viz.columns import along_spines, falling, on_rim, settle
 from viz.graph import Graph, Node, Wire
 from viz.rows import Rows, is_near, is_port, port_of, rail_of, rows
 
@@ -112,7 +112,7 @@ def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
     for node in graph.within(lane):
         step.boxes[node.key] = _size(node, step, stepped)
     _nets(step)
-    settled = along_spines(step.graph, step.rows, step.boxes) if len(step.rows.recurrent) > 1 else []
+    settled = along_spines(step.graph, step.rows, step.boxes)
     _graphviz(step, settled)
     alike = _storeys_alike(step)
     if alike:
@@ -127,7 +127,7 @@ def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
 def _fixed(step: Step) -> set[str]:
     """States and highways stay where their column and their line are."""
     on_spine = {k for s in step.rows.spines.values() for k in s.path}
-    return {k for k in step.boxes if k in on_spine or (k in step.graph.nodes and is_state(step.graph, k))}
+    return {k for k in step.boxes if k in on_spine or on_rim(step.graph, step.rows, k)}
 
 
 def title_of(node: Node, at: str = "") -> theme.Label:
@@ -255,9 +255,9 @@ def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
             for key, box in step.boxes.items():
                 if r.row[key] == row:
                     group = (
-                        {"group": f"column{r.block.get(key, 0)}"} if key in r.down or is_state(step.graph, key) else {}
+                        {"group": f"column{r.block.get(key, 0)}"} if key in r.down or on_rim(step.graph, r, key) else {}
                     )
-                    room = NUMBER if key in highways and not is_state(step.graph, key) else 0.0
+                    room = NUMBER if key in highways and not on_rim(step.graph, r, key) else 0.0
                     rank.node(ident(key), width=f"{(box.width + box.left + box.right + room) / 72:.3f}", **group)
             for net in step.nets.values():
                 if row in net.trunk:
@@ -342,7 +342,7 @@ def leaves_up(step: Step, net: Net, row: int) -> bool:
     r = step.rows
     if (
         net.kind != "out"
-        or not is_state(step.graph, net.source)
+        or not on_rim(step.graph, r, net.source)
         or net.source not in r.down
         or row <= r.row[net.source]
     ):
@@ -357,14 +357,14 @@ def _flat(step: Step) -> Iterable[tuple[str, str, bool]]:
         for a, b in pairwise(spine.path):
             yield (a, b, True) if spine.sign < 0 else (b, a, True)
     falls = falling(step.graph, r)
-    states = {k: r.direction.get(k, -1) for k in step.boxes if is_state(step.graph, k)}
+    states = {k: r.direction.get(k, -1) for k in step.boxes if on_rim(step.graph, r, k)}
     late = {k for k, d in (states | falls).items() if d < 0}
     early = {k for k, d in (states | falls).items() if d > 0}
     for row in range(r.count):
         here = [k for k in step.boxes if r.row[k] == row]
         risers = [_dummy(n, row) for n in step.nets.values() if row in n.trunk and leaves_up(step, n, row)]
         dummies = [_dummy(n, row) for n in step.nets.values() if row in n.trunk and n.source not in r.down]
-        read_out = [k for k in here if reads_out(r, k)]
+        read_out = [k for k in here if k in r.beyond]
         own = [k for k in here if k not in late | early and k not in read_out]
         ways = {k for s in r.spines.values() for k in s.path}
         for b in [k for k in here if k in late and k not in ways]:

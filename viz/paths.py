@@ -118,7 +118,7 @@ def gradients(
     `since`, of all its steps from that one to `step` together (cells over one axis)."""
     graph = build(system)
     where = "" if step is None else f"[{step + first}]"
-    title = f"{key}{where}" if is_loss else f"Σ {graph.nodes[key].stream or key}{where}"
+    title = f"{key}{where}" if is_loss else f"Σ{graph.nodes[key].stream or key}{where}"
     if crosses(graph):
         return _on_the_tape(run, system, graph, (key, step), title, is_loss, sequence)
     return _on_the_drawing(run, system, graph, (key, step), title, sequence, since)

@@ -120,7 +120,7 @@ def _root(again: _Unrolling, name: str, steps: Steps | None) -> Tensor:
         start = len(again.log)
         value = REGISTRY["sum"](value, axis=None, keepdims=False)
         again.spans.append((start, len(again.log), name, None, {}))
-        value.name = f"Σ {place(name, steps)}"
+        value.name = f"Σ{place(name, steps)}"
         assert isinstance(value, Tensor)
         return value
     value.name = place(name, steps)

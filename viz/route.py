@@ -11,7 +11,7 @@ from itertools import permutations
 
 from viz.columns import direction_of
 from viz.graph import Graph, Wire
-from viz.layout import TRACK, Box, Net, Path, Port, Step, arrange, leaves_up
+from viz.layout import DUMMY, TRACK, Box, Net, Path, Port, Step, arrange, leaves_up
 from viz.sockets import sockets
 
 Point = tuple[float, float]
@@ -79,6 +79,7 @@ def lay_out(graph: Graph, lane: str, stepped: bool = True) -> Step:
 def run(step: Step) -> None:
     """Fill in `step.paths`, for everything but what comes from other steps."""
     _align(step)
+    step.width = max([step.width, *(x + DUMMY / 2 for n in step.nets.values() for x in n.trunk.values())])
     tracks = _assign(step)
     _along_spines(step)
     for net in step.nets.values():

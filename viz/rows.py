@@ -9,7 +9,7 @@ later. Everything here is difference constraints between rows, solved by longest
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -42,6 +42,7 @@ class Rows:
     direction: dict[str, int] = field(default_factory=dict)  # state -> the lag it is read at, -1 or +1
     block: dict[str, int] = field(default_factory=dict)  # node -> its strongly connected component, in order
     recurrent: list[int] = field(default_factory=list)
+    beyond: set[str] = field(default_factory=set)  # what reads a finished state: right of the states' rim
 
     @property
     def count(self) -> int:
@@ -54,7 +55,8 @@ def rail_of(wire: Wire) -> str:
 
 def port_of(wire: Wire) -> str:
     """Where a wire from another time (farther than one step) or another lane enters a step."""
-    return f"port:{wire.source}:{wire.relation}:{wire.lag:+d}"
+    index = wire.read.index[0] if wire.relation == "index" and wire.read and wire.read.index else ""
+    return f"port:{wire.source}:{wire.relation}:{wire.lag:+d}{index and f':{index}'}"
 
 
 def is_near(wire: Wire) -> bool:
@@ -81,6 +83,7 @@ def rows(graph: Graph, lane: str) -> Rows:
             found.direction.setdefault(node.key, -1)
     _spines(found, nodes, wires)
     _descents(found, nodes, wires)
+    _beyond(found, nodes, wires)
     _solve(found, graph, nodes, wires)
     return found
 
@@ -177,7 +180,7 @@ def _path(
 
 
 def _descents(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
-    """What follows a highway at the same step within its block, short of another highway."""
+    """What follows a highway at the same step within its block, as far as a state or another highway."""
     on = {k for s in found.spines.values() for k in s.path}
     stack = [s.state for s in found.spines.values() if s.linear]
     stack += [k for s in found.spines.values() for k in s.path if k != s.state]
@@ -189,7 +192,44 @@ def _descents(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
             target = wire.target
             if target in nodes and found.block[target] == found.block[key] and target not in on | found.down:
                 found.down.add(target)
-                stack.append(target)
+                if nodes[target].kind != "state":
+                    stack.append(target)
+
+
+def _beyond(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    """What reads a state at the step that computes it: read-outs of a component, attention that follows a decoder's
+    state. Not what a state of the same component still needs at that step."""
+    after: dict[str, list[str]] = {}
+    before: dict[str, list[str]] = {}
+    for wire in wires:
+        if wire.relation == "step" and not wire.lag and wire.source in nodes:
+            after.setdefault(wire.source, []).append(wire.target)
+            before.setdefault(wire.target, []).append(wire.source)
+    on = {k for s in found.spines.values() for k in s.path}
+    recurrent = set(found.recurrent)
+    needed = _closure(on | found.down, before, lambda a, b: found.block[a] == found.block[b])
+    stack = [k for k in on | found.down if found.block[k] in recurrent]
+    follow = _closure(stack, after, lambda a, b: found.block[b] not in recurrent or found.block[a] == found.block[b])
+    found.beyond = {k for k in follow if k not in needed or found.block[k] not in recurrent}
+    found.beyond |= {
+        k
+        for k, n in nodes.items()
+        if n.kind == "chip"
+        and k in after
+        and all(t in found.beyond for t in [w.target for w in wires if w.source == k])
+    }
+
+
+def _closure(start: Iterable[str], graph: dict[str, list[str]], along: Callable[[str, str], bool]) -> set[str]:
+    seen = set(start)
+    stack = list(seen)
+    while stack:
+        key = stack.pop()
+        for other in graph.get(key, ()):
+            if other not in seen and along(key, other):
+                seen.add(other)
+                stack.append(other)
+    return seen
 
 
 def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire]) -> None:
@@ -336,7 +376,7 @@ def _raise(
     level: dict[str, int],
 ) -> None:
     """What comes down stays as high as it can; the cards of a component share a row where they can."""
-    cards = [k for k, n in nodes.items() if n.kind == "card" and group[k] == k]
+    cards = [k for k, n in nodes.items() if n.kind == "card" and group[k] == k and k not in found.beyond]
     top = {b: max(level[k] for k in cards if found.block[k] == b) for b in {found.block[k] for k in cards}}
     falling = [k for k in nodes if k in found.down and nodes[k].kind != "state"]
     for key in sorted(dict.fromkeys([*cards, *falling]), key=lambda k: (-level[k], k)):
@@ -351,22 +391,30 @@ def _clear_highways(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> N
     if not found.recurrent:
         return
     busy = {found.row[s.state] for s in found.spines.values()} | {found.row[r] for r in found.rails}
-    after = [k for k, n in nodes.items() if n.kind != "chip" and found.block[k] > max(found.recurrent)]
+    after = [k for k, n in nodes.items() if k in found.beyond and n.kind != "chip"]
     into: dict[str, list[str]] = {k: [] for k in after}
+    onto: dict[str, list[str]] = {}
     for wire in wires:
-        if wire.target in into and wire.relation == "step" and not wire.lag:
-            into[wire.target].append(wire.source)
+        if wire.relation == "step" and not wire.lag:
+            onto.setdefault(wire.source, []).append(wire.target)
+            if wire.target in into:
+                into[wire.target].append(wire.source)
     for key in sorted(after, key=lambda k: (found.block[k], found.row[k])):
         row = max((found.row[s] + 1 for s in into[key] if nodes[s].kind != "chip"), default=found.row[key])
         while row in busy:
             row += 1
-        found.row[key] = row
+        if row < min((found.row[t] for t in onto.get(key, ()) if t not in after), default=row + 1):
+            found.row[key] = row
 
 
 def _targets_up(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
-    """Data that only a read-out or a loss needs stands right below it, not at the bottom."""
+    """Data that only a read-out or a loss needs stands right below it, not at the bottom and on no state's line."""
     recurrent = set(found.recurrent)
+    busy = {found.row[s.state] for s in found.spines.values()} | {found.row[r] for r in found.rails}
     for key, node in nodes.items():
         readers = [w.target for w in wires if w.source == key]
         if node.kind == "chip" and readers and not any(found.block[r] in recurrent for r in readers):
-            found.row[key] = max(0, min(found.row[r] for r in readers) - 1)
+            row = min(found.row[r] for r in readers) - 1
+            while row in busy:
+                row -= 1
+            found.row[key] = max(0, row)

@@ -32,6 +32,7 @@ class Pill:
     label: Label
     parameter: str | None
     sign: str = "+"
+    chosen: bool = False  # the parameter that a picture is about
 
 
 @dataclass

@@ -159,7 +159,16 @@ def mark(m: Mark) -> str:
     if m.hint:
         out.append(f"<title>{escape(m.hint)}</title>")
     for pill in m.pills:
-        out.append(rect(pill.x - pill.width / 2, pill.y - PILL / 2, pill.width, PILL, "chip", 3))
+        out.append(
+            rect(
+                pill.x - pill.width / 2,
+                pill.y - PILL / 2,
+                pill.width,
+                PILL,
+                "chip chosen" if pill.chosen else "chip",
+                3,
+            )
+        )
         out.append(text(pill.x, pill.y, _signed(pill), SMALL))
     if "many" in m.classes:
         out.append(rect(x + 4, y - 4, w, h, "body", 8))

@@ -7,6 +7,7 @@ as a plain value, for renderers that know no variables. Knows nothing of systems
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,6 +54,16 @@ _ASCII = (
 _OTHER = {"·": 318, "…": 1000, "‖": 500, "∂": 517, "ᵀ": 385, "²": 401, "⁻": 528, "¹": 401, "½": 969, "₀": 401, " ": 318}
 
 
+GREEK = dict(
+    zip(
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi "
+        "chi psi omega".split(),
+        "αβγδεζηθικλμνξοπρστυφχψω",
+        strict=True,
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A piece of a label; `script` is -1 for a subscript, 1 for a superscript."""
@@ -82,7 +93,7 @@ def name(text: str, step: str = "", storey: bool = False) -> Label:
     prefix = f"{head}." if storey and head else ""
     if not base:
         base, sub = last, ""
-    return label(prefix + base, ",".join(p for p in (sub, step) if p))
+    return label(prefix + GREEK.get(base, base), ",".join(p for p in (GREEK.get(sub, sub), step) if p))
 
 
 def plain(text: Label) -> str:
@@ -104,12 +115,15 @@ def label_width(text: Sequence[Span], size: float) -> float:
 
 
 def css() -> str:
-    """The style sheet of every drawing."""
+    """The style sheet of every drawing: plain light colours, and variables for renderers that know them.
+
+    Some converters read `fill:var(--ink)` as black instead of skipping it; they do skip `@supports`.
+    """
     light = "".join(f"--{k}:{v[0]};" for k, v in COLOURS.items())
     dark = "".join(f"--{k}:{v[1]};" for k, v in COLOURS.items())
 
     def paint(prop: str, colour: str) -> str:
-        return f"{prop}:{COLOURS[colour][0]};{prop}:var(--{colour})"
+        return f"{prop}:${colour}$"
 
     rules = [
         f".tg{{{light}font-family:{FONT}}}",
@@ -131,11 +145,13 @@ def css() -> str:
         ".tg .output>.body{stroke-width:2.2}",
         f".tg .faded .wire{{{paint('stroke', 'faint')};stroke-width:1.2}}",
         f".tg .faded .head{{{paint('fill', 'faint')}}}",
-        f".tg text.number{{{paint('stroke', 'panel')};stroke-width:3px;paint-order:stroke;stroke-linejoin:round}}",
+        f"@supports (paint-order:stroke){{.tg text.number{{{paint('stroke', 'panel')};stroke-width:3px;"
+        "paint-order:stroke;stroke-linejoin:round}}",
         ".tg text.code{font-family:'DejaVu Sans Mono',Consolas,Menlo,monospace;white-space:pre}",
         ".tg .equation .mark{fill:none}",
         f".tg .equation:target .mark{{{paint('fill', 'gate-fill')};{paint('stroke', 'gate')}}}",
         ".tg .node.dim,.tg .faded{opacity:.45}",
+        f".tg .chip.chosen{{{paint('fill', 'ramp-0')};{paint('stroke', 'ramp-4')};stroke-width:1.6}}",
         f".tg .chosen>.body{{stroke-width:3.2;{paint('stroke', 'ramp-4')}}}",
     ]
     for role in ("gate", "loss", "skip"):
@@ -153,7 +169,9 @@ def css() -> str:
         )
         rules.append(f".tg .cell.r{k}{{{paint('fill', f'ramp-{k}')};stroke:none;shape-rendering:crispEdges}}")
     rules.append(f".tg text.on.r4,.tg text.on.r5{{{paint('fill', 'surface')}}}")
-    return "\n".join(rules)
+    plain = re.sub(r"\$([\w-]+)\$", lambda m: COLOURS[m[1]][0], "\n".join(rules))
+    variable = [re.sub(r"\$([\w-]+)\$", r"var(--\1)", r) for r in rules if "$" in r]
+    return "\n".join([plain, "@supports (color:var(--ink)){", *variable, "}"])
 
 
 def ramp_position(value: float, low: float, high: float) -> float:

@@ -20,6 +20,7 @@ HEADER = 20.0
 GAP = 40.0
 ELISION = 92.0
 LANE = 13.0
+BELOW = 9.0  # a long lag leaves its state below the line to the next step
 
 
 def shown_steps(length: int, keep: Sequence[int] = (), limit: int = 8) -> list[int | None]:
@@ -56,7 +57,7 @@ class Tiles:
         self.drops = {rail: n for n, rail in enumerate(drops)}
         self.legs = {key: n for n, key in enumerate(sorted(self.far))}
         self.gap = GAP + 10 * len(drops) + 10 * len(self.legs)
-        self.panel_width = step.width + 2 * PAD
+        self.panel_width = max(step.width + 2 * PAD, theme.text_width(self.header(0), 11.5) + 24)
         chips = [b for k, b in step.boxes.items() if step.rows.row[k] == 0]
         self.floor = min([b.y - b.height / 2 for b in chips], default=step.height) - 12
         if any(
@@ -82,10 +83,22 @@ class Tiles:
         self.y = origin[1]
         self.bottom = self.y + HEADER + PAD + step.height
 
+    def move(self, dx: float, dy: float) -> None:
+        self.x = [round(x + dx, 1) for x in self.x]
+        self.right, self.y, self.bottom = self.right + dx, self.y + dy, self.bottom + dy
+
+    @property
+    def lead(self) -> float:
+        """How far the boundary reaches out of the first panel."""
+        return max((self.gap + self.step.boxes[s].width for s, lag, _ in self.near.values() if lag < 0), default=0.0)
+
     # -- coordinates
 
     def at(self, column: int, point: Point) -> Point:
         return (round(self.x[column] + PAD + point[0], 1), round(self.y + HEADER + PAD / 2 + point[1], 1))
+
+    def header(self, step: int) -> str:
+        return f"{self.lane} = {self.label(step)}" if self.lane else "per sequence"
 
     def label(self, index: int) -> str:
         return str(index + self.first).replace("-", "−")
@@ -120,7 +133,19 @@ class Tiles:
         for column, s in enumerate(self.steps):
             if s is not None:
                 self._incoming(column, s)
+        self._storeys()
         self._arcs()
+
+    def _storeys(self) -> None:
+        """Copies of a cell are told apart by their names, above the first boundary node of each."""
+        highest: dict[str, Mark] = {}
+        for m in self.scene.marks:
+            copy = (m.node.stream or "").rpartition(".")[0]
+            outside = "boundary" in m.classes and m.node.kind == "state" and m.node.key in self.step.boxes
+            if copy and outside and m.step in (-1, self.length) and (copy not in highest or m.y < highest[copy].y):
+                highest[copy] = m
+        for copy, m in highest.items():
+            self.scene.texts.append(Text(m.x, m.y - m.height / 2 - 9, (theme.Span(copy),), 10.5, "muted", "middle"))
 
     def _classes(self, wire: Wire, net: str) -> list[str]:
         node = self.step.graph.nodes[wire.source]
@@ -151,7 +176,7 @@ class Tiles:
                 y,
                 self.panel_width,
                 self.panel_height,
-                f"{self.lane} = {self.label(s)}" if self.lane else "per sequence",
+                self.header(s),
             )
         )
         for key, box in self.step.boxes.items():
@@ -163,8 +188,11 @@ class Tiles:
             order = 2.0 if path.net.startswith("spine") else 1.0 if path.net in self.near else 0.0
             reads = tuple(Read(w, s + w.lag if w.relation == "step" else None, s) for w in path.wires)
             points = [self.at(column, p) for p in path.points]
+            tail = path.tail
+            if self._off(path.net, s) and path.points[0][1] == self.step.boxes[path.net].y:  # from the boundary's chip
+                points[0], tail = (points[0][0], points[0][1] - BOX / 2), True
             classes = self._classes(path.wires[0], path.net)
-            piece = Piece(f"{self.lane}{s}-p{n}", path.net, points, reads, path.head, classes, tail=path.tail)
+            piece = Piece(f"{self.lane}{s}-p{n}", path.net, points, reads, path.head, classes, tail=tail)
             piece.order, piece.halo = order, order > 0
             self.scene.pieces.append(piece)
 
@@ -202,12 +230,16 @@ class Tiles:
             )
         )
 
+    def _off(self, key: str, s: int) -> bool:
+        """Whether what enters by this port at step s comes from before the first or behind the last step."""
+        net = self.step.nets.get(key)
+        far = net is not None and net.kind == "port" and net.wires[0].relation == "step"
+        return far and net is not None and not 0 <= s + net.wires[0].lag < self.length
+
     def _port_chip(self, column: int, s: int, key: str) -> None:
         """A read that reaches before the first or behind the last step shows the boundary's chip."""
-        net = self.step.nets[key]
-        wire = net.wires[0]
-        index = s + wire.lag
-        if wire.relation != "step" or 0 <= index < self.length:
+        wire, index = self.step.nets[key].wires[0], s + self.step.nets[key].wires[0].lag
+        if not self._off(key, s):
             return
         box, node = self.step.boxes[key], self.step.graph.nodes[wire.source]
         x, y = self.at(column, (box.x, box.y))
@@ -378,9 +410,8 @@ class Tiles:
         source, target = column_of.get(s + lag), column_of.get(s)
         if source is not None:
             box = self.step.boxes[wires[0].source]
-            edge = self.at(source, (box.x - box.width / 2 * (1 if lag > 0 else -1), box.y))
-            near = any(st == wires[0].source for st, _, _ in self.near.values()) and self._continues(source, lag)
-            points += [(a - 14 * (-1 if lag > 0 else 1), edge[1]) if near else edge, (a, edge[1])]
+            edge = self.at(source, (box.x - box.width / 2 * (1 if lag > 0 else -1), box.y + BELOW))
+            points += [edge, (a, edge[1])]
         points.append((a, deep))
         points.append((b, deep))
         if target is not None:
@@ -398,6 +429,3 @@ class Tiles:
                 tail=True,
             )
         )
-
-    def _continues(self, column: int, lag: int) -> bool:
-        return 0 <= column + (1 if lag < 0 else -1) < len(self.steps)

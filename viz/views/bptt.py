@@ -6,6 +6,7 @@ flows along them, every edge has its number, and everything else fades.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,15 +60,24 @@ def bptt(
     return draw(asked, asked.found.between(asked.target, asked.at, asked.parameter), weight, first)
 
 
-def draw(asked: Question, on: dict[Edge, None], weight: str = "grad", first: int = 0, bars: bool = True) -> Drawing:
+def draw(
+    asked: Question,
+    on: dict[Edge, None],
+    weight: str = "grad",
+    first: int = 0,
+    bars: bool = True,
+    below: Callable[[Scene], None] | None = None,
+) -> Drawing:
     """The unrolled picture with the edges `on` coloured and numbered; `on` may be a part of the paths. `bars` below
-    it are a parameter's shares."""
+    it are a parameter's shares; `below` draws something else there, before the caption."""
     found, picture = asked.found, compose(asked.system, asked.found.lengths, keep=asked.kept, first=first)
     numbers = {edge: _size(found, edge, weight) for edge in on}
     printed = _colour(picture.scene, found, on, numbers, weight, (asked.target, asked.at))
     data = _data(numbers)
     data["printed_on"] = np.array([p for p, _ in printed])
     data["printed"] = np.array([v for _, v in printed], dtype=float)
+    if below is not None:
+        below(picture.scene)
     _caption(picture, asked, data, weight, first, bars)
     place(picture.scene)
     svg.fit(picture.scene)
@@ -156,6 +166,8 @@ def _colour(
             mark.classes.append("dim")
         if mark.point in (found.seed, target):
             mark.classes.append("chosen")
+        for pill in mark.pills:
+            pill.chosen = target[1] is None and pill.parameter == target[0] and mark.point in lit
     return printed
 
 
@@ -195,7 +207,8 @@ def _caption(
         data["norm"] = float(np.linalg.norm(np.ravel(data["gradient"])))
         where = target
         if bars:
-            _bars(picture, {s: float(np.linalg.norm(np.ravel(shares[s]))) for s in steps}, target)
+            sizes = {s: float(np.linalg.norm(np.ravel(shares[s]))) for s in steps}
+            _bars(picture, sizes, target, data["norm"])
     svg.fit(scene)
     x, y, w, h = scene.bounds
     base = y + h + 2
@@ -227,19 +240,27 @@ def _caption(
     )
 
 
-def _bars(picture: Picture, sizes: dict[int, float], name: str) -> None:
-    """One bar a step below the panels: the parameter's share from that step."""
+def _bars(picture: Picture, sizes: dict[int, float], name: str, total: float) -> None:
+    """One bar a step below the panels, the parameter's share from that step, and behind the last the size of their
+    sum."""
     tiles = next(iter(picture.tiles.values()))
-    top = tiles.bottom + 34
-    largest = max(sizes.values(), default=0.0) or 1.0
+    scene, top = picture.scene, tiles.bottom + 34
+    largest = max([*sizes.values(), total]) or 1.0
     said = (*theme.label("‖∂L/∂"), *theme.name(name), theme.Span("‖ by step"))
-    picture.scene.texts.append(Text(tiles.x[0], tiles.bottom + 20, said, 11))
-    for column, step in enumerate(tiles.steps):
-        if step is None or step not in sizes:
-            continue
-        height = max(1.0, 34 * sizes[step] / largest)
-        x = tiles.x[column] + tiles.panel_width / 2
-        bar = svg.rect(x - 16, top + 34 - height, 32, height, "body")
-        picture.scene.extra.append(f'<g class="state-a">{bar}</g>')
-        picture.scene.texts.append(Text(x + 22, top + 27, theme.label(theme.number(sizes[step])), 10.5))
-    picture.scene.texts.append(Text(tiles.x[0], top + 38, theme.label(" "), 8))
+    scene.texts.append(Text(tiles.x[0], tiles.bottom + 20, said, 11))
+    bars = [
+        (tiles.x[column] + tiles.panel_width / 2, sizes[step], "")
+        for column, step in enumerate(tiles.steps)
+        if step is not None and step in sizes
+    ]
+    bars.append((tiles.right + tiles.gap, total, "Σ"))
+    for x, size, sign in bars:
+        height = 34 * size / largest
+        if height:
+            bar = svg.rect(x - 16, top + 34 - max(1.0, height), 32, max(1.0, height), "body")
+            scene.extra.append(f'<g class="{"loss" if sign else "state-a"}">{bar}</g>')
+        scene.extra.append(svg.stroke(f"M{svg.coordinate(x - 20)} {svg.coordinate(top + 34)}h40", 1))
+        if sign:
+            scene.texts.append(Text(x - 26, top + 27, theme.label("‖Σ‖"), 10.5, "muted", "end"))
+        scene.texts.append(Text(x + 22, top + 27, theme.label(theme.number(size)), 10.5))
+    scene.texts.append(Text(tiles.x[0], top + 38, theme.label(" "), 8))

@@ -93,7 +93,7 @@ def _across(
         for k in range(length):
             found = [done.adjoints[j] for j in flow.result(graph.nodes[key], k) if j in done.adjoints]
             norm[n, k] = np.sqrt(sum(float(np.linalg.norm(np.ravel(g))) ** 2 for g in found))
-    return norm, steps, source if is_loss else f"Σ {stream}"
+    return norm, steps, source if is_loss else f"Σ{stream}"
 
 
 def _seeds(backward: Backward, steps: list[int], loss: str | None) -> tuple[dict[Point, Any], str]:
@@ -103,7 +103,7 @@ def _seeds(backward: Backward, steps: list[int], loss: str | None) -> tuple[dict
         key = label = loss_point(graph, loss, 0)[0]
     else:
         output = next((system.aliases.get(o, o) for o in system.outputs), list(system.equations)[-1])
-        key, label = graph.home[output], f"Σ {output}"
+        key, label = graph.home[output], f"Σ{output}"
     for n, t in enumerate(steps):
         one = np.ones(np.shape(backward.node_value(key, t)))
         g = np.zeros((len(steps), *one.shape))

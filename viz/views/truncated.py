@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,7 @@ def truncated(
         raise ValueError(f"{key} has no term at each step: truncation needs a loss that has")
     found = gradients(run, system, key, is_loss, last, sequence, first, since=low)
     found.title = f"{found.title.partition('[')[0]}[{low + first}…{last + first}]" if low < last else found.title
-    drawing = _draw(system, found, back, first)
-    _brackets(drawing.scene, chunks, chunks[update], first)
+    drawing = _draw(system, found, back, first, lambda scene: _brackets(scene, chunks, chunks[update], first))
     drawing.data["cut"] = _cuts(drawing.scene, back, last)
     drawing.data["chunks"] = np.array(chunks, dtype=int)
     drawing.data |= _compare(found, back)
@@ -66,13 +66,13 @@ def truncated(
         f"; least like the full gradient: {worst}, cosine {cosine[worst]:.3f}" if worst else ""
     )
     x, y, _, h = drawing.scene.bounds
-    drawing.scene.texts.append(Text(x + svg.MARGIN, y + h + 6, theme.label(said), 12, "ink"))
+    drawing.scene.texts.append(Text(x + svg.MARGIN, y + h - 2, theme.label(said), 12, "ink"))
     drawing.scene.title = f"{system.name}: truncated {said}"
     svg.fit(drawing.scene)
     return drawing
 
 
-def _draw(system: System, found: Gradients, back: int, first: int) -> Drawing:
+def _draw(system: System, found: Gradients, back: int, first: int, below: Callable[[Scene], None]) -> Drawing:
     """The picture with what this update follows."""
     inside = {e: None for e in found.messages if e[1] is not None and e[2] is not None and e[1] >= back}
     on = {e: None for e in inside if e[2] is not None and e[2] >= back}
@@ -80,7 +80,7 @@ def _draw(system: System, found: Gradients, back: int, first: int) -> Drawing:
     reached = [(k, s) for k, s in found.reached() if k in states and s is not None and s >= back]
     target, at = min(reached, key=lambda p: p[1] if p[1] is not None else 0) if reached else found.seed
     kept = tuple(k for k in (back - 1, back, back + 1, found.seed[1]) if k is not None and k >= 0)
-    return draw(Question(system, found, target, at, False, kept), on, "grad", first)
+    return draw(Question(system, found, target, at, False, kept), on, "grad", first, below=below)
 
 
 def _compare(found: Gradients, back: int) -> dict[str, Any]:
@@ -134,12 +134,12 @@ def _brackets(scene: Scene, chunks: list[tuple[int, int, int]], chosen: tuple[in
         shown = [s for s in columns if low <= s <= high]
         if shown:
             a, b = columns[min(shown)], columns[max(shown)]
-            said = f"steps {low + first}–{high + first}"
+            said = f"steps {low + first}–{high + first}" if low < high else f"step {low + first}"
             _bracket(scene, a.x, b.x + b.width, top, -1, said, (low, high) == chosen[:2])
     shown = [s for s in columns if chosen[2] <= s <= chosen[1]]
     a, b = columns[min(shown)], columns[max(shown)]
-    said = f"the gradient goes back {chosen[1] - chosen[2] + 1} steps"
-    _bracket(scene, a.x, b.x + b.width, y + h - 4, 1, said, True)
+    back = chosen[1] - chosen[2] + 1
+    _bracket(scene, a.x, b.x + b.width, y + h - 4, 1, f"the gradient goes back {back} step{'s'[: back > 1]}", True)
     svg.fit(scene)
 
 
