@@ -1,0 +1,79 @@
+"""Vanishing and exploding gradients, seen: how the gradient of the last step fades on its way back, cell beside cell.
+
+Y. Bengio, P. Simard, P. Frasconi, "Learning long-term dependencies with gradient descent is difficult" (1994);
+R. Pascanu, T. Mikolov, Y. Bengio (2013), section 2. In the scalar case the slope of the logarithm of the norm is
+log|w|. A step's Jacobian of norm below 1 makes gradients vanish; one of norm above 1 does not make them explode:
+[[0, 2], [0, 0]] has norm 2 and square 0.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+import dsl
+import viz
+from examples.experiment import Experiment, leave, main
+from tinygrad_seq.initializers import initialize
+
+Array = np.ndarray[Any, Any]
+TANH, SKIP = "tanh, {} × orthogonal", "the first with a skip of 10"
+
+
+def reach(model: Any, x: Array) -> Array:
+    """‖∂(Σ h_T)/∂h_k‖ for the steps k = 0..T-1."""
+    return np.asarray(viz.gradient_flow(model(x=x)).data["norm"][-1])
+
+
+def scalars(e: Experiment, steps: int) -> None:
+    """Row by row: |w| below, at and above 1."""
+    found: dict[str, Array] = {}
+    for w in (0.8, 1.0, 1.2):
+        model = e.cell("Scalar").build(seed=e.seed, dtype="float64")
+        model.params["w"] = np.array(w)
+        norm = reach(model, np.ones(steps))
+        found[f"w = {w}"] = norm
+        slope = np.polyfit(np.arange(steps), np.log(norm), 1)[0]
+        e.figure(f"slope of log-norm a step back, w = {w}", -slope, np.log(w), "log|w|", "equal", 1e-9)
+    e.draw(viz.lines(found, x="step", y="∂h[T]/∂h[k]", log=True, title="One weight"), "scalar")
+    nilpotent = np.array([[0.0, 2.0], [0.0, 0.0]])
+    e.figure("norm of [[0, 2], [0, 0]]", np.linalg.norm(nilpotent, 2), 1.0, "the bound for vanishing", "more")
+    e.figure("norm of its square", np.linalg.norm(nilpotent @ nilpotent, 2), 0.0, "nothing explodes", "equal", 0.0)
+
+
+def cells(inputs: int, hidden: int, seed: int) -> dict[str, Any]:
+    """Models beside one another; a tanh net whose matrix is an orthogonal one times a gain, and gated ones."""
+    built: dict[str, Any] = {}
+    random = np.random.default_rng(seed)
+    turn = initialize("orthogonal", (hidden, hidden), random, "float64")
+    for gain in (0.5, 1.0, 1.5):
+        model = dsl.load("Elman").build(D=inputs, H=hidden, seed=seed, dtype="float64")
+        model.params["W"] = gain * turn
+        built[TANH.format(gain)] = model
+    skip = dsl.load("Skip").build(D=inputs, H=hidden, k=10, seed=seed, dtype="float64")
+    skip.params["W"] = skip.params["S"] = 0.5 * turn
+    built[SKIP] = skip
+    for name, cell in (("ReLU, identity", "IRNN"), ("LSTM", "LSTM"), ("GRU", "GRU")):
+        built[name] = dsl.load(cell).build(D=inputs, H=hidden, seed=seed, dtype="float64")
+    return built
+
+
+def run(e: Experiment) -> None:
+    steps, inputs, hidden = e.size(30, 100, 400), 8, e.size(12, 48, 100)
+    scalars(e, steps)
+    x = 0.3 * np.random.default_rng(e.seed).standard_normal((steps, inputs))
+    found = {name: reach(model, x) for name, model in cells(inputs, hidden, e.seed).items()}
+    for name, norm in found.items():
+        e.note(f"norm at the first step beside the last, {name}", float(f"{norm[0] / norm[-1]:.3g}"))
+    weak, strong, short = found[TANH.format(0.5)], found["LSTM"], found[SKIP]
+    e.figure("tanh of half gain, first beside last", weak[0] / weak[-1], 0.5 ** (steps - 1), "the bound |W|^(T-1)")
+    e.figure("LSTM, times that", (strong[0] / strong[-1]) / (weak[0] / weak[-1]), 1.0, "the tanh net", "more")
+    gain = (short[0] / short[-1]) / (weak[0] / weak[-1])
+    e.figure("with a skip of 10 that net reaches, times as far", gain, 0.5 ** -(steps / 2), "half the steps", "more")
+    e.draw(viz.lines(found, x="step k", y="‖∂h[T]/∂h[k]‖", log=True, title="How far gradients reach"), "reach")
+
+
+if __name__ == "__main__":
+    sys.exit(leave(main(run, __doc__, __file__)))
