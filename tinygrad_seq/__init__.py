@@ -46,8 +46,12 @@ _NAMES |= {"floor_divide": "floordiv", "remainder": "mod", "real": "re", "imag":
 _NAMES |= {f"a{f}{h}": f"arc{f}{h}" for f in ("sin", "cos", "tan") for h in ("", "h")} | {"atan2": "arctan2"}
 
 
+for _name in (*REGISTRY, *_NAMES):  # `tg.tanh` and every other primitive, under its own name or the array API's
+    globals().setdefault(_name, REGISTRY[_NAMES.get(_name, _name)])
+
+
 def __getattr__(name: str) -> Any:
-    """`tg.tanh` and every other primitive, under its own name or the array API's."""
+    """A primitive that was made since."""
     found = REGISTRY.get(_NAMES.get(name, name))
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

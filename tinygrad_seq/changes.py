@@ -13,6 +13,7 @@ serial = itertools.count(1)  # nodes and changes, in the order of their making
 # id of an array that owns its memory -> when it was last changed, on the clock that numbers nodes; only
 # arrays that were ever changed are here, until they die
 changes: dict[int, int] = {}
+_latest = 0
 
 
 def owner_of(array: Any) -> Any:
@@ -27,9 +28,15 @@ def touch(array: Any) -> None:
     key = id(owner)
     if key not in changes:
         weakref.finalize(owner, changes.pop, key, None).atexit = False
-    changes[key] = next(serial)
+    global _latest
+    _latest = changes[key] = next(serial)
 
 
 def last_change(array: Any) -> int:
     """When `array`'s memory was last changed in place, on the clock that numbers nodes; 0 for never."""
     return changes.get(id(owner_of(array)), 0)
+
+
+def latest_change() -> int:
+    """When any array was last changed in place: nodes made since then cannot be spoilt."""
+    return _latest

@@ -11,17 +11,25 @@ from __future__ import annotations
 import inspect
 import linecache
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.primitive import REGISTRY, Primitive
 from tinygrad_seq.symbol import Symbol, lift, postorder, substitute
 
 _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+_WHOLE = frozenset({*_OPERATORS, "neg", "exp", "sin", "cos", "tanh", "sqrt"})  # keep shape and floating dtype
+# results that share no memory with an argument
+_NEW = _WHOLE | {"where", "matmul", "matvec", "matmul_sum", "outer", "outer_sum", "scatter_add", "scatter_columns"}
+_SHAPE = {"shape": np.shape}
 _CACHE_LIMIT = 4096
 _cache: dict[Any, Derivative] = {}
+known = _cache.get  # by (op, marks as bits behind a leading 1, real, options …), as `Tensor.read` asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class Passed:
     name: str
 
 
-_PLAIN = (bool, int, float, str, tuple, type(None))
+_PLAIN = frozenset({bool, int, float, str, tuple, type(None)})  # options that rules may read
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,11 @@ class Derivative:
     keep         both: positions in (*inputs, result) of what is kept, in this order
     shapes       positions of the inputs of which they read the shape only
     full         every input that asked for a cotangent has one
+    fresh        for each cotangent, whether it is an array that nobody else holds
     scatters     all it does is `scatter_add(g, shape, key)`: the tape may add g in place
-    source       the function's text: `pullback(g, kept, shapes, static)`
+    kept_of      `kept_of(values, y)`: the arrays at `keep`, as a tuple
+    shapes_of    `shapes_of(values)`: the shapes of the inputs at `shapes`, as a tuple
+    source       the pullback's text: `pullback(g, kept, shapes, static)`
     on_values, on_tensors   that function over arrays, and over tensors
     """
 
@@ -68,20 +79,13 @@ class Derivative:
     keep: tuple[int, ...]
     shapes: tuple[int, ...]
     full: bool
+    fresh: tuple[bool, ...]
     scatters: bool
+    kept_of: Callable[[list[Any], Any], tuple[Any, ...]]
+    shapes_of: Callable[[list[Any]], tuple[Any, ...]]
     source: str
     on_values: Callable[..., tuple[Any, ...]]
     on_tensors: Callable[..., tuple[Any, ...]]
-
-
-def _key(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool) -> Any:
-    options = tuple((k, _fixed(v)) for k, v in static.items()) if static else ()
-    return (op, needs, options, constant, type(constant), real)
-
-
-def _fixed(value: Any) -> Any:
-    """An option's part in the cache's key: its value, or its type when rules only pass it through."""
-    return (type(value), value) if isinstance(value, _PLAIN) else type(value)
 
 
 def derivative(
@@ -92,16 +96,24 @@ def derivative(
     `constant` is the plain number at position `op.constant`, if there is one; `real` says that no
     conjugate need be taken.
     """
-    if static or constant is not None:
-        key = _key(op, needs, static, constant, real)
-    else:
-        key = (op, needs, real)  # the way most operations are called, and the quickest
+    options = [(k, v if type(v) in _PLAIN else None, type(v)) for k, v in static.items()]
+    key = (op, needs, real, constant, type(constant), *options)
     found = _cache.get(key)
     if found is None:
         if len(_cache) >= _CACHE_LIMIT:
             _cache.clear()
         found = _cache[key] = _derive(op, needs, static, constant, real)
     return found
+
+
+def remember(key: tuple[Any, ...], found: Derivative) -> None:
+    """Let `known` answer with `found`."""
+    _cache[key] = found
+
+
+def is_plain(value: Any) -> bool:
+    """Whether rules may read an option of this kind; any other they pass on."""
+    return type(value) in _PLAIN
 
 
 def argument_names(op: Primitive, count: int) -> list[str]:
@@ -183,14 +195,15 @@ def _product_summed(node: Symbol, position: int, name: str) -> Symbol:
 
 
 def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool) -> Derivative:
-    readable = {k: v if isinstance(v, _PLAIN) else Passed(k) for k, v in static.items()}
+    readable = {k: v if type(v) in _PLAIN else Passed(k) for k, v in static.items()}
     cotangents = expressions(op, needs, readable, constant, real, tape=True)
     order = postorder([c for c in cotangents if c is not None])
     slots = [n.leaf for n in order if isinstance(n.leaf, Slot)]
     saved = tuple(sorted({s.position for s in slots if s.kind == "input"}))
     saves_y = any(s.kind == "y" for s in slots)
     keep = (*saved, len(needs)) if saves_y else saved
-    source, constants = _write(cotangents, order, keep)
+    shapes = tuple(sorted({s.position for s in slots if s.kind == "shape"}))
+    source, constants = _write(cotangents, order, (keep, shapes))
     filename = f"<derivative of {op.name} {len(_cache)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     code = compile(source, filename, "exec")
@@ -209,13 +222,22 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
         saved,
         saves_y,
         keep,
-        tuple(sorted({s.position for s in slots if s.kind == "shape"})),
+        shapes,
         all(c is not None or not wanted for c, wanted in zip(cotangents, needs, strict=True)),
+        _fresh(cotangents, order),
         _scatters(cotangents),
+        _picker("values, y", ["y" if i == len(needs) else f"values[{i}]" for i in keep]),
+        _picker("values", [f"shape(values[{i}])" for i in shapes]),
         source,
         functions[0],
         functions[1],
     )
+
+
+def _picker(arguments: str, parts: list[str]) -> Callable[..., tuple[Any, ...]]:
+    """A function that gathers: twice as quick as a loop over positions, and called for every node."""
+    found: Callable[..., tuple[Any, ...]] = eval(f"lambda {arguments}: ({''.join(p + ', ' for p in parts)})", _SHAPE)
+    return found
 
 
 def _scatters(cotangents: Sequence[Symbol | None]) -> bool:
@@ -233,36 +255,77 @@ def _size_of_shape(shape: tuple[int, ...], *, axis: Any = None) -> int:
 
 
 def _write(
-    cotangents: Sequence[Symbol | None], order: Sequence[Symbol], keep: Sequence[int]
+    cotangents: Sequence[Symbol | None], order: Sequence[Symbol], places: tuple[Sequence[int], Sequence[int]]
 ) -> tuple[str, dict[str, Any]]:
-    """The expressions as a Python function, one statement a node; and the constants it refers to."""
+    """The expressions as a Python function, one statement a node; and the constants it refers to.
+
+    A temporary of the result's shape and dtype that is read once is overwritten by what reads it (`t1 *= g`:
+    on tensors and 0-d values, which cannot be changed, Python makes a new one).
+    """
     lines = ["def pullback(g, kept, shapes, static):"]
     done: dict[Symbol, str] = {}
     constants: dict[str, Any] = {}
+    readers = _readers(cotangents, order)
+    whole = _whole(order)
     for node in order:
         if node.op is None:
-            done[node] = _leaf(node.leaf, constants, keep)
+            done[node] = _leaf(node.leaf, constants, places)
             continue
         args = [done[a] for a in node.args]
-        options = [f"{k}={_leaf(v, constants, keep)}" for k, v in node.static]
-        name = f"t{len(lines)}"
-        if node.op.name in _OPERATORS:
-            lines.append(f"    {name} = {args[0]} {_OPERATORS[node.op.name]} {args[1]}")
+        sign = _OPERATORS.get(node.op.name)
+        spare = [a in whole and a.op is not None and readers[a] == 1 for a in node.args]
+        if sign and node in whole and spare[0]:
+            done[node] = args[0]
+            lines.append(f"    {args[0]} {sign}= {args[1]}")
+            continue
+        if sign in ("+", "*") and node in whole and spare[1]:
+            done[node] = args[1]
+            lines.append(f"    {args[1]} {sign}= {args[0]}")
+            continue
+        options = [f"{k}={_leaf(v, constants, places)}" for k, v in node.static]
+        done[node] = name = f"t{len(lines)}"
+        if sign:
+            lines.append(f"    {name} = {args[0]} {sign} {args[1]}")
         elif node.op.name == "neg":
             lines.append(f"    {name} = -{args[0]}")
         else:
             lines.append(f"    {name} = op_{node.op.name}({', '.join(args + options)})")
-        done[node] = name
     results = ", ".join("None" if c is None else done[c] for c in cotangents)
     lines.append(f"    return ({results},)")
     return "\n".join(lines) + "\n", constants
 
 
-def _leaf(value: Any, constants: dict[str, Any], keep: Sequence[int]) -> str:
+def _readers(cotangents: Sequence[Symbol | None], order: Sequence[Symbol]) -> Counter[Symbol]:
+    """How often each expression is read, being a result included."""
+    return Counter([a for node in order for a in node.args] + [c for c in cotangents if c is not None])
+
+
+def _whole(order: Sequence[Symbol]) -> set[Symbol]:
+    """Expressions of the result's own shape and dtype whose value is g, y or an array made here."""
+    found: set[Symbol] = set()
+    for node in order:
+        if node.op is None:
+            if isinstance(node.leaf, Slot) and node.leaf.kind in "gy":
+                found.add(node)
+        elif node.op.name in _WHOLE and any(a in found for a in node.args):
+            if all(a in found or (a.is_number and not isinstance(a.leaf, complex)) for a in node.args):
+                found.add(node)
+    return found
+
+
+def _fresh(cotangents: Sequence[Symbol | None], order: Sequence[Symbol]) -> tuple[bool, ...]:
+    readers = _readers(cotangents, order)
+    return tuple(c is not None and c.op is not None and c.op.name in _NEW and readers[c] == 1 for c in cotangents)
+
+
+def _leaf(value: Any, constants: dict[str, Any], places: tuple[Sequence[int], Sequence[int]]) -> str:
+    """How the function refers to a leaf; `places` are the positions of what is kept and of the shapes."""
     if isinstance(value, Slot):
         if value.kind == "input":
-            return f"kept[{keep.index(value.position)}]"
-        return {"g": "g", "y": "kept[-1]", "shape": f"shapes[{value.position}]"}[value.kind]
+            return f"kept[{places[0].index(value.position)}]"
+        if value.kind == "shape":
+            return f"shapes[{places[1].index(value.position)}]"
+        return "g" if value.kind == "g" else "kept[-1]"
     if isinstance(value, Passed):
         return f"static[{value.name!r}]"
     if value is None or isinstance(value, bool | int | float | complex | str):

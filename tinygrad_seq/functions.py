@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 _op = REGISTRY
+_matmul = REGISTRY["matmul"]
 
 
 def is_complex(x: Any) -> bool:
@@ -224,18 +225,17 @@ def where(condition: Any, a: Any, b: Any, /) -> Any:
 def matmul(a: Any, b: Any, /) -> Any:
     """NumPy's matrix product: vectors, matrices, and batches of matrices that broadcast."""
     a, b = as_array(a), as_array(b)
-    ranks = (len(a.shape), len(b.shape))
-    if 0 in ranks:
+    first, second = a.shape, b.shape
+    rank, other = len(first), len(second)
+    if not (rank and other):
         raise ValueError("matmul takes no scalars: use *")
-    if a.shape[-1] != b.shape[-1 if ranks[1] == 1 else -2]:
-        raise ValueError(f"matrix product of shapes {a.shape} and {b.shape}: {a.shape[-1]} columns meet other rows")
-    if ranks == (1, 1):
-        return _op["dot"](a, b)
-    if ranks[1] == 1:
-        return _op["matvec"](a, b)
-    if ranks[0] == 1:
-        return _op["matvec"](_op["transpose"](b), a)
-    return _op["matmul"](a, b)
+    if first[-1] != second[-1 if other == 1 else -2]:
+        raise ValueError(f"matrix product of shapes {first} and {second}: {first[-1]} columns meet other rows")
+    if rank > 1 and other > 1:
+        return _matmul(a, b)
+    if other == 1:
+        return _op["dot"](a, b) if rank == 1 else _op["matvec"](a, b)
+    return _op["matvec"](_op["transpose"](b), a)
 
 
 def dot(u: Any, v: Any, /) -> Any:

@@ -16,6 +16,17 @@ Rule = Callable[..., tuple[Any, ...]]
 REGISTRY: dict[str, Primitive] = {}
 
 
+class _Levels(dict[type, Any]):
+    """The reading level of a type: 0 for arrays and numbers, and the highest among the arguments reads a call."""
+
+    def __missing__(self, kind: type) -> Any:
+        found = self[kind] = getattr(kind, "reading_level", 0)
+        return found
+
+
+_levels = _Levels()
+
+
 class Primitive:
     """One operation.
 
@@ -30,6 +41,7 @@ class Primitive:
               stays 0 there (the branch that a `where` did not take)
     constant  the position of an argument whose value, when a plain number, is worth a derivative of its own
     ordered   it needs the order of the real numbers: complex arguments are a TypeError
+    opaque    rules pass its options on unread: one reading of the rule serves all of them
     partials  `partials(y, *inputs, **static) -> tuple`, for elementwise primitives (None: zero)
     rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
 
@@ -50,6 +62,7 @@ class Primitive:
         singular: bool = False,
         constant: int | None = None,
         ordered: bool = False,
+        opaque: bool = False,
     ) -> None:
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} is registered already")
@@ -63,16 +76,17 @@ class Primitive:
         self.singular = singular
         self.constant = constant
         self.ordered = ordered
+        self.opaque = opaque
         self.partials_rule: Rule | None = None
         self.vjp_rule: Rule | None = None
         REGISTRY[name] = self
 
     def __call__(self, *args: Any, **static: Any) -> Any:
-        reader = None
+        reader, highest = None, 0
         for a in args:
-            level = getattr(type(a), "reading_level", 0)
-            if level and (reader is None or level > reader.reading_level):
-                reader = type(a)
+            level = _levels[type(a)]
+            if level > highest:
+                reader, highest = type(a), level
         if reader is None:
             return self.impl(*args, **static)
         return reader.read(self, args, static)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.ops.index import Key
-from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.primitive import REGISTRY, Arithmetic
 
 __all__ = [
     "broadcast_to",
@@ -49,7 +49,7 @@ def as_axis(axis: Any) -> Any:
 
 def as_array(x: Any) -> Any:
     """Lists and plain numbers as arrays; tensors, symbols and arrays as they are."""
-    if getattr(x, "reading_level", 0) or isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray | Arithmetic):
         return x
     if isinstance(x, list | tuple) and any(getattr(v, "reading_level", 0) for v in x):
         return stack(x)

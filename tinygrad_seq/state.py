@@ -36,23 +36,24 @@ def changed(**fields: Any) -> Iterator[None]:
 
 # ---------------------------------------------------------------- the user's line
 
-_ours: dict[str, bool] = {}  # source files: this package's or not
 _HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-def inside(frame: Any) -> bool:
-    """Whether the frame is this package's code."""
-    name = frame.f_code.co_filename
-    inside = _ours.get(name)
-    if inside is None:
-        inside = _ours[name] = name.startswith((_HOME, "<derivative"))
-    return inside
+class _Ours(dict[str, bool]):
+    """Whether a source file is this package's, found out once for each."""
+
+    def __missing__(self, name: str) -> bool:
+        found = self[name] = name.startswith((_HOME, "<derivative"))
+        return found
 
 
-def caller() -> tuple[Any, int]:
-    """Code and instruction of the innermost frame outside this package."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and inside(frame):
+ours = _Ours()
+
+
+def caller(depth: int = 2) -> tuple[Any, int]:
+    """Code and instruction of the innermost frame outside this package; `depth` frames are skipped unseen."""
+    frame: Any = sys._getframe(depth)
+    while ours[frame.f_code.co_filename] and frame.f_back is not None:
         frame = frame.f_back
     return frame.f_code, frame.f_lasti
 

@@ -1,26 +1,22 @@
-"""The tape: what was computed, and the backward pass over it.
+"""The tape: the backward pass over the nodes, and what clients put on it.
 
-A node holds edges to the nodes of its inputs and the residuals its derivative reads, no tensor: so a
-value dies with its last user, and no cycle keeps it. Nodes are numbered as they are made, hence a
-node's number is above those of its inputs, and descending numbers are an order in which each node is
-finished only after all its consumers. Nothing here recurses, and no derivative is written here; the
-one un-broadcast and cast of every cotangent is `fit`.
+Descending numbers of nodes are an order in which each is finished only after all its consumers. Nothing here
+recurses, and no derivative is written here; the one un-broadcast and cast of every cotangent is `nodes.fit`.
 """
 
 from __future__ import annotations
 
-import sys
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.changes import changes, last_change, owner_of, serial, touch
-from tinygrad_seq.derivative import Derivative
+from tinygrad_seq.changes import last_change, latest_change, touch
 from tinygrad_seq.errors import GradientError
-from tinygrad_seq.primitive import REGISTRY, Primitive
-from tinygrad_seq.state import caller, changed, inside, line_of, state, user_line
+from tinygrad_seq.nodes import Custom, Edge, Leaf, Node, Pullback, Step, fit, freed_error, register_tensor
+from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.state import changed, state, user_line
 
 __all__ = [
     "Custom",
@@ -37,224 +33,21 @@ __all__ = [
     "last_change",
     "nodes",
     "reach",
-    "register_tensor",
     "state",
     "touch",
     "user_line",
+    "use_tensors",
 ]
 
-Edge = tuple["Node", int]  # a node, and which of its outputs
-Meta = tuple[tuple[int, ...], Any]  # shape and dtype
-Pullback = Callable[[list[Any]], Sequence[Any]]
-
-_getframe = sys._getframe
-
-
-# ---------------------------------------------------------------- nodes
-
-
-class Node:
-    """What made one or several arrays."""
-
-    __slots__ = ("serial", "edges", "code", "at", "freed", "__weakref__")
-    count = 1  # outputs
-
-    def __init__(self, edges: tuple[Edge | None, ...]) -> None:
-        self.serial = next(serial)
-        self.edges = edges
-        self.code, self.at = caller()
-        self.freed = False
-
-    @property
-    def name(self) -> str:
-        return "node"
-
-    @property
-    def line(self) -> str:
-        """`file:line` of the user's code that made it."""
-        return line_of(self.code, self.at)
-
-    def meta(self, slot: int) -> Meta:
-        """Shape and dtype of an output."""
-        raise NotImplementedError
-
-    def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
-        """The inputs' cotangents (tensors when `record`), each fitted to its input."""
-        raise NotImplementedError
-
-    def free(self) -> None:
-        """Let go of the residuals; a later backward pass through here is an error."""
-        self.freed = True
-        self.edges = ()
-
-
-class Leaf(Node):
-    """A tensor with `requires_grad`; knows it weakly, to put its gradient there."""
-
-    __slots__ = ("tensor", "shape", "dtype")
-
-    def __init__(self, tensor: Any) -> None:
-        super().__init__(())
-        self.tensor = weakref.ref(tensor)
-        self.shape, self.dtype = tensor.shape, tensor.dtype
-
-    @property
-    def name(self) -> str:
-        return "leaf"
-
-    def meta(self, slot: int) -> Meta:
-        return self.shape, self.dtype
-
-    def free(self) -> None:
-        """A leaf serves every graph that it is part of."""
-
-
-class Step(Node):
-    """A primitive's call. `saved` holds the residuals: the inputs `derivative.saved`, then perhaps y."""
-
-    __slots__ = ("op", "static", "derivative", "saved", "shapes", "shape", "dtype")
-
-    def __init__(
-        self,
-        op: Primitive,
-        static: dict[str, Any],
-        derivative: Derivative,
-        edges: tuple[Edge | None, ...],
-        values: list[Any],
-        out: Any,
-    ) -> None:
-        self.serial = next(serial)
-        self.edges = edges
-        frame = _getframe(3)  # above: this, Tensor.read, and the primitive or the operator that was called
-        back = frame.f_back
-        while back is not None and inside(frame):
-            frame, back = back, back.f_back
-        self.code, self.at = frame.f_code, frame.f_lasti
-        self.freed = False
-        self.op, self.static, self.derivative = op, static, derivative
-        self.shape, self.dtype = out.shape, out.dtype
-        self.shapes: tuple[Any, ...] = ()
-        if derivative.shapes:
-            self.shapes = tuple([v.shape if isinstance(v, np.ndarray) else () for v in values])
-        values.append(out)
-        self.saved: tuple[Any, ...] | None = tuple([values[i] for i in derivative.keep])
-
-    @property
-    def name(self) -> str:
-        return self.op.name
-
-    def meta(self, slot: int) -> Meta:
-        return self.shape, self.dtype
-
-    def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
-        if self.saved is None:
-            raise freed_error(self)
-        if changes:
-            self.check_unchanged(self.saved)
-        rules, kept = self.derivative, self.saved
-        if record:
-            kept = tuple([self._tensor(i, array) for i, array in zip(rules.keep, kept, strict=True)])
-        function = rules.on_tensors if record else rules.on_values
-        results = function(cotangents[0], kept, self.shapes, self.static)
-        return [
-            None if r is None or e is None else fit(r, *e[0].meta(e[1]))
-            for r, e in zip(results, self.edges, strict=True)
-        ]
-
-    def _tensor(self, position: int, array: Any) -> Any:
-        """A residual as the tensor that it was, its place on the tape included."""
-        edge = self.edges[position] if position < len(self.edges) else (self, 0)
-        return array if edge is None else _tensor_type.on_tape(array, edge)
-
-    def check_unchanged(self, saved: tuple[Any, ...]) -> None:
-        for i, array in zip(self.derivative.keep, saved, strict=True):
-            if isinstance(array, np.ndarray) and changes.get(id(owner_of(array)), 0) > self.serial:
-                what = "result" if i == len(self.edges) else f"input {i}"
-                raise GradientError(
-                    f"the {what} of {self.name} (made at {self.line}) was changed in place after the forward pass, "
-                    "and its derivative reads it: change a copy, or change it after backward()"
-                )
-
-    def free(self) -> None:
-        self.saved = None
-        self.freed = True
-        self.edges = ()
-
-
-class Custom(Node):
-    """A client's node: a pullback over arrays (or over tensors, if it is differentiable itself)."""
-
-    __slots__ = ("label", "pullback", "differentiable", "outputs", "count")
-
-    def __init__(
-        self,
-        label: str,
-        edges: tuple[Edge | None, ...],
-        outputs: tuple[Meta, ...],
-        pullback: Pullback,
-        differentiable: bool,
-    ) -> None:
-        super().__init__(edges)
-        self.label = label
-        self.outputs, self.count = outputs, len(outputs)
-        self.pullback: Pullback | None = pullback
-        self.differentiable = differentiable
-
-    @property
-    def name(self) -> str:
-        return self.label
-
-    def meta(self, slot: int) -> Meta:
-        return self.outputs[slot]
-
-    def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
-        if self.pullback is None:
-            raise freed_error(self)
-        if record and not self.differentiable:
-            raise GradientError(f"{self.label} (at {self.line}) has a gradient, but no gradient of its gradient")
-        results = self.pullback(cotangents)
-        if len(results) != len(self.edges):
-            raise GradientError(f"{self.label} gave {len(results)} cotangents for {len(self.edges)} inputs")
-        return [
-            None if r is None or e is None else fit(r, *e[0].meta(e[1]))
-            for r, e in zip(results, self.edges, strict=True)
-        ]
-
-    def free(self) -> None:
-        self.pullback = None
-        super().free()
-
-
-def freed_error(node: Node) -> GradientError:
-    return GradientError(
-        f"the residuals of {node.name} (at {node.line}) were freed by an earlier backward pass: "
-        "pass retain_graph=True to that one, or compute the value again"
-    )
-
-
 _tensor_type: Any = None  # tensor.Tensor, which registers itself: it needs this module whole
+_number = attrgetter("serial")
 
 
-def register_tensor(tensor_type: Any) -> None:
+def use_tensors(tensor_type: Any) -> None:
+    """Called once, by the module of tensors."""
     global _tensor_type
     _tensor_type = tensor_type
-
-
-# ---------------------------------------------------------------- the backward pass
-
-
-def fit(g: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """A cotangent in its input's shape and dtype: the only un-broadcast and cast there is."""
-    if g.shape != shape:
-        smaller = g.ndim < len(shape) or any(a == 1 != b for a, b in zip(g.shape[-len(shape) :], shape, strict=False))
-        if smaller and shape:
-            g = REGISTRY["broadcast_to"](g, np.broadcast_shapes(g.shape, shape))
-        g = REGISTRY["sum_to"](g, shape)
-    if g.dtype != dtype:
-        if g.dtype.kind == "c" and np.dtype(dtype).kind != "c":
-            g = REGISTRY["re"](g)
-        g = REGISTRY["astype"](g, dtype=np.dtype(dtype).name)
-    return g
+    register_tensor(tensor_type)
 
 
 class Sums:
@@ -270,15 +63,21 @@ class Sums:
         self.made: set[Any] = set()
         self.record = record
 
-    def add(self, edge: Edge, value: Any) -> None:
+    def add(self, edge: Edge, value: Any, fresh: bool = False) -> None:
+        """`fresh` says that nobody else holds the value, so that it may be added to in place."""
         key = edge if edge[1] else edge[0]
         present = self.held.get(key)
         if present is None:
             self.held[key] = value
+            if fresh:
+                self.made.add(key)
         elif self.record:
             self.held[key] = REGISTRY["add"](present, value)
         elif key in self.made:
             np.add(present, value, out=present)
+        elif fresh:
+            self.held[key] = np.add(present, value, out=value)
+            self.made.add(key)
         else:
             self.held[key] = np.asarray(np.add(present, value))
             self.made.add(key)
@@ -318,7 +117,7 @@ def reach(
         for edge in node.edges:
             if edge is not None:
                 stack.append(edge[0])
-    return sorted(seen, key=lambda n: n.serial, reverse=True), outside
+    return sorted(seen, key=_number, reverse=True), outside
 
 
 def backward(
@@ -352,6 +151,7 @@ def backward(
     wanted = frozenset(wrt or ())
     results: dict[Edge, Any] = {}
     watches = state().watches
+    changed_at = latest_change()
     with np.errstate(all="ignore"), changed(recording=record):
         plain = not record and not watches
         for node in order:
@@ -359,6 +159,8 @@ def backward(
                 if useful is None or node in useful:
                     g = sums.held.pop(node, None)
                     if g is not None:
+                        if changed_at > node.serial:
+                            node.check_unchanged()
                         _step(node, g, sums, useful)
                 if free:
                     node.free()
@@ -392,31 +194,28 @@ def _leading(order: Sequence[Node], stops: frozenset[Node]) -> set[Node]:
 
 def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
     """`_propagate` for a primitive's call over arrays, without the detours."""
-    kept, rules = node.saved, node.derivative
-    if kept is None:
-        raise freed_error(node)
-    if changes:
-        node.check_unchanged(kept)
-    if sums.made:
-        sums.made.discard(node)
+    kept, rules, held, made = node.saved, node.derivative, sums.held, sums.made
+    if made:
+        made.discard(node)
     try:
         if rules.scatters and _scatter(node, g, sums, useful):
             return
         results = rules.on_values(g, kept, node.shapes, node.static)
-        for value, edge in zip(results, node.edges, strict=True):
+        for value, edge, fresh in zip(results, node.edges, rules.fresh, strict=True):
             if value is None or edge is None or (useful is not None and edge[0] not in useful):
                 continue
             source, slot = edge
-            if type(source) is Step:
-                shape, dtype = source.shape, source.dtype
+            inner = type(source) is Step
+            if inner:
+                shape, dtype = source.shape, source.dtype  # type: ignore[attr-defined]
             else:
                 shape, dtype = source.meta(slot)
             if value.shape != shape or value.dtype is not dtype:
                 value = fit(value, shape, dtype)
-            if slot or source in sums.held:
-                sums.add(edge, value)
+            if inner and source not in held:  # nearly always
+                held[source] = value
             else:
-                sums.held[source] = value
+                sums.add(edge, value, fresh and type(value) is np.ndarray)
     except Exception as error:
         error.add_note(f"in the backward pass, at {node.name} (made at {node.line})")
         raise

@@ -5,19 +5,22 @@ What reads a primitive on tensors is here; the nodes and the backward pass are t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_seq.derivative import derivative
+from tinygrad_seq.derivative import Derivative, derivative, is_plain, known, remember
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.ops.index import Key
 from tinygrad_seq.primitive import REGISTRY, Arithmetic, Primitive
-from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, register_tensor, state, touch, user_line
+from tinygrad_seq.state import ours, state, user_line
+from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tensors
 
 Array = np.ndarray[Any, Any]
+_getframe = sys._getframe
 _UFUNCS: dict[str, str] = {  # names of NumPy's and SciPy's functions that are primitives under another
     "subtract": "sub",
     "multiply": "mul",
@@ -93,49 +96,56 @@ class Tensor(Arithmetic):
         """What calling a primitive with a tensor among its arguments means."""
         values: list[Any] = []
         edges: list[Edge | None] = []
-        tracked = False
+        kinds, needs = "", 1  # of the arrays: "ff"; a leading 1, then a bit for each argument
         for a in args:
             if isinstance(a, Tensor):
-                values.append(a.data)
                 edge = a.edge
                 edges.append(edge)
-                if edge is not None:
-                    tracked = True
+                needs += needs if edge is None else needs + 1
+                a = a.data
+                kinds += a.dtype.char
             else:
-                if isinstance(a, np.generic):
-                    a = a.item()
-                elif isinstance(a, list):
-                    a = np.asarray(a)
-                values.append(a)
                 edges.append(None)
+                needs += needs
+                if type(a) is not float:
+                    a = _constant(a)
+                    if type(a) is np.ndarray:
+                        kinds += a.dtype.char
+            values.append(a)
         out = op.impl(*values, **static)
         if type(out) is not np.ndarray:
             if isinstance(out, tuple | int):  # a shape or a size
                 return out
             out = np.asarray(out)
         char = out.dtype.char
-        if char in "dD":
-            out = _narrow(op, out, values)
-        if char in "FD" and op.ordered:
+        if char not in kinds and char in "dD" and op.name != "astype":
+            out = _narrow(out, values)
+            char = out.dtype.char
+        real = kinds + char in _REAL or not (char in "FD" or "F" in kinds or "D" in kinds)
+        if op.ordered and not real:
             raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
         result: Tensor = object.__new__(cls)
         result.data = out
         result.edge = result.grad = result.name = None
         current = state()
-        if tracked and char in "fdFDeg" and current.recording:
-            constant = None
-            if op.constant is not None and isinstance(values[op.constant], int | float):
-                constant = values[op.constant]
-            real = char in "fdeg"
-            if real:
-                for v in values:
-                    if isinstance(v, np.ndarray) and v.dtype.kind == "c":
-                        real = False
-            rules = derivative(op, tuple([e is not None for e in edges]), static, constant, real)
+        if needs & needs - 1 and current.recording and char in "fdFDeg":  # more bits than the leading one
+            key: tuple[Any, ...] = (op, needs, real)
+            if static and not op.opaque:
+                key += tuple(static.items())
+            if op.constant is not None:
+                key += (values[op.constant] if isinstance(values[op.constant], int | float) else None,)
+            try:
+                rules = known(key) or _rules(key, values, static)
+            except TypeError:  # an option that cannot be looked up
+                rules = _rules(key, values, static)
             if rules.live:
                 if not rules.full:
                     edges = [e if c is not None else None for e, c in zip(edges, rules.cotangents, strict=True)]
-                result.edge = (Step(op, static, rules, tuple(edges), values, out), 0)
+                frame: Any = _getframe(1)
+                while ours[frame.f_code.co_filename] and frame.f_back is not None:
+                    frame = frame.f_back
+                node = Step(op, static, rules, tuple(edges), values, out, frame)
+                result.edge = (node, 0)
         if current.watches:
             line = user_line()
             for watch in current.watches:
@@ -406,9 +416,29 @@ class Tensor(Arithmetic):
         backward([self.edge], [start], None, record=create_graph, free=not (retain_graph or create_graph))
 
 
-def _narrow(op: Primitive, out: Array, values: list[Any]) -> Array:
+_REAL = frozenset({"ff", "dd", "fff", "ddd"})  # the kinds of most calls
+
+
+def _constant(value: Any) -> Any:
+    """An argument that is no tensor, as primitives take it: an array, or a number that widens nothing."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return np.asarray(value) if isinstance(value, list) else value
+
+
+def _rules(key: tuple[Any, ...], values: list[Any], static: dict[str, Any]) -> Derivative:
+    """The derivative for this call, remembered under its key if that says it all."""
+    op, needs, real = key[:3]
+    constant = key[-1] if op.constant is not None else None
+    found = derivative(op, tuple([mark == "1" for mark in f"{needs:b}"[1:]]), static, constant, real)
+    if op.opaque or all(is_plain(v) for v in static.values()):
+        remember(key, found)
+    return found
+
+
+def _narrow(out: Array, values: list[Any]) -> Array:
     """float32 among integers, booleans and plain numbers stays float32, where NumPy would widen it."""
-    if op.name == "astype" or any(isinstance(v, np.ndarray) and v.dtype.char in "dD" for v in values):
+    if any(isinstance(v, np.ndarray) and v.dtype.char in "dD" for v in values):
         return out
     floats = [v.dtype for v in values if isinstance(v, np.ndarray) and v.dtype.kind in "fc"]
     if not floats:
@@ -445,7 +475,7 @@ def tensor(
     return Tensor(value, requires_grad=requires_grad, name=name, dtype=dtype)
 
 
-register_tensor(Tensor)
+use_tensors(Tensor)
 
 
 def _quick_operators() -> None:

@@ -174,7 +174,7 @@ def none_is_a_category() -> None:
 def tape_overwrites_instead_of_accumulating() -> None:
     from tinygrad_seq.tape import Sums
 
-    Sums.add = lambda self, edge, value: self.held.__setitem__(edge, value)  # type: ignore[method-assign]
+    Sums.add = lambda self, edge, value, fresh=False: self.held.__setitem__(edge, value)  # type: ignore[method-assign]
 
 
 @mutant

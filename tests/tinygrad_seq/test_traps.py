@@ -358,6 +358,18 @@ def test_sigmoid_and_softplus_far_out_in_float32() -> None:
 # ---------------------------------------------------------------- memory
 
 
+def nodes_below(root: Any) -> list[Any]:
+    """As `nodes`, but freed ones too: what a picture of the tape walks."""
+    found: dict[int, Any] = {}
+    stack = [root.node]
+    while stack:
+        node = stack.pop()
+        if node.serial not in found:
+            found[node.serial] = node
+            stack += [e[0] for e in node.edges if e is not None]
+    return [found[k] for k in sorted(found)]
+
+
 def test_residuals_only_and_released_by_backward() -> None:
     gc.disable()
     try:
@@ -373,6 +385,7 @@ def test_residuals_only_and_released_by_backward() -> None:
         assert kept() is not None
         loss.backward()
         assert kept() is None
+        assert [n.name for n in nodes_below(loss)] == ["leaf", "mul", "add", "tanh", "sum"]  # the structure stays
         node = weakref.ref(loss.node)
         del loss
         assert node() is None

@@ -309,10 +309,22 @@ def _softplus(x: Any) -> Any:
 
 
 def _sigmoid(x: Any) -> Any:
-    if np.iscomplexobj(x):
+    """1/(1 + e^-x), with all digits down to where e^-x overflows, and 0 below."""
+    if isinstance(x, np.ndarray) and x.size > 256 and x.dtype.char in "fd":  # NumPy's exponential is vector code
+        with np.errstate(over="ignore"):
+            y = np.exp(-x)
+            y += 1
+            return np.reciprocal(y, out=y)
+    if isinstance(x, complex | np.complexfloating) or (isinstance(x, np.ndarray) and x.dtype.kind == "c"):
         return 0.5 * (1 + np.tanh(0.5 * x))
-    from scipy.special import expit  # right in both tails; a slow import that compiled cells do without
+    return _expit(x)
 
+
+def _expit(x: Any) -> Any:
+    global _expit
+    from scipy.special import expit  # a slow import that compiled cells do without
+
+    _expit = expit
     return expit(x)
 
 

@@ -23,9 +23,10 @@ class Key:
     def __init__(self, value: Any) -> None:
         self.value = value
         self.simple = True  # ints, slices, ... and None address each element once
-        for p in value if type(value) is tuple else (value,):
-            if type(p) not in _ONCE and not isinstance(p, np.integer):
-                self.simple = False
+        if type(value) not in _ONCE:
+            for p in value if type(value) is tuple else (value,):
+                if type(p) not in _ONCE and not isinstance(p, np.integer):
+                    self.simple = False
 
     def __repr__(self) -> str:
         return repr(self.value)
@@ -45,9 +46,14 @@ getitem = Primitive(
     lambda x, *, key: x[key.value],
     shape=lambda s, *, key: np.broadcast_to(np.int8(0), s)[key.value].shape,
     tex=lambda x, *, key: rf"{x}[\mathtt{{{key}}}]",
+    opaque=True,
 )
 scatter_add = Primitive(
-    "scatter_add", _scatter_add, shape=lambda g, s, *, key: s, tex=r"\operatorname{{scatter\_add}}({0})"
+    "scatter_add",
+    _scatter_add,
+    shape=lambda g, s, *, key: s,
+    tex=r"\operatorname{{scatter\_add}}({0})",
+    opaque=True,
 )
 
 

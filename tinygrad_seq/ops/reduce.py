@@ -19,6 +19,9 @@ from tinygrad_seq.ops.shape import Axis, Cotangents, axes_of, broadcast_to, expa
 from tinygrad_seq.primitive import Primitive
 
 COMPILED = 20_000  # elements from which a compiled softmax is worth its call
+_ADD: Any = np.add.reduce  # what np.sum ends in, without the ways there
+_MAXIMUM: Any = np.maximum.reduce
+_MINIMUM: Any = np.minimum.reduce
 
 
 def _reduced(s: tuple[Any, ...], *, axis: Any = None, keepdims: bool = False) -> tuple[Any, ...]:
@@ -35,7 +38,7 @@ def _kept(g: Any, axis: Axis, keepdims: bool) -> Any:
 
 
 def _sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.sum(x, axis=axis, keepdims=keepdims)
+    return _ADD(x, axis=axis, keepdims=keepdims)
 
 
 def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
@@ -89,11 +92,11 @@ def fill_rule(g: Any, y: Any, x: Any, *, dims: tuple[int, ...]) -> Cotangents:
 
 
 def _max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.max(x, axis=axis, keepdims=keepdims)
+    return _MAXIMUM(x, axis=axis, keepdims=keepdims)
 
 
 def _min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.min(x, axis=axis, keepdims=keepdims)
+    return _MINIMUM(x, axis=axis, keepdims=keepdims)
 
 
 max_ = Primitive("max", _max, shape=_reduced, tex=r"\max({0})", ordered=True)

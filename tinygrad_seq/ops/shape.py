@@ -54,9 +54,11 @@ def _sum_to(x: Any, shape: tuple[int, ...]) -> Any:
         return x
     lead = x.ndim - len(shape)
     if lead > 0:
-        x = x.sum(axis=tuple(range(lead)))
-    axes = tuple(i for i, (have, want) in enumerate(zip(x.shape, shape, strict=True)) if want == 1 and have != 1)
-    return x.sum(axis=axes, keepdims=True) if axes else x
+        x = np.add.reduce(x, axis=tuple(range(lead)))
+        if x.shape == tuple(shape):
+            return x
+    axes = tuple([i for i, (have, want) in enumerate(zip(x.shape, shape, strict=True)) if want == 1 and have != 1])
+    return np.add.reduce(x, axis=axes, keepdims=True) if axes else x
 
 
 def _expand_shape(s: tuple[Any, ...], *, axis: Any) -> tuple[Any, ...]:
