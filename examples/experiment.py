@@ -68,6 +68,7 @@ class Experiment:
     seed     of everything random
     folder   where files of this run go: checkpoints, curves, pictures, result.json
     source   the example's own folder, with its cells
+    data     the user's own file, for the examples that take one
     """
 
     name: str
@@ -77,6 +78,7 @@ class Experiment:
     folder: Path
     source: Path
     progress: bool = True
+    data: Path | None = None
     figures: list[Figure] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -134,8 +136,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages, "machine": platform.machine(), "cores": str(cores)}
 
 
-def main(run: Callable[[Experiment], None], doc: str | None, file: str, words: list[str] | None = None) -> Experiment:
-    """Run an example from a prompt: `main(run, __doc__, __file__)`."""
+def main(
+    run: Callable[[Experiment], None],
+    doc: str | None,
+    file: str,
+    words: list[str] | None = None,
+    data: str | None = None,
+) -> Experiment:
+    """Run an example from a prompt: `main(run, __doc__, __file__)`; `data` is the file it takes, in words."""
     source = Path(file).resolve().parent
     title = (doc or source.name).strip().splitlines()[0]
     parser = argparse.ArgumentParser(
@@ -148,13 +156,22 @@ def main(run: Callable[[Experiment], None], doc: str | None, file: str, words: l
     parser.add_argument("--out", type=Path, help=f"folder of this run's files [out/examples/{source.name}]")
     parser.add_argument("--record", action="store_true", help="keep result and pictures beside the example")
     parser.add_argument("--quiet", action="store_true", help="no live progress")
+    if data is not None:
+        parser.add_argument("--data", type=Path, metavar="FILE", help=f"{data}, in place of the example's own data")
     given = parser.parse_args(words)
     folder = given.out or Path("out", "examples", source.name)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(source.name, title, given.mode or "normal", given.seed, folder, source, not given.quiet)
+    own = getattr(given, "data", None)
+    mode = given.mode or "normal"
+    experiment = Experiment(source.name, title, mode, given.seed, folder, source, not given.quiet, own)
     print(f"{title}\n")
     started = time.monotonic()
-    run(experiment)
+    try:
+        run(experiment)
+    except ValueError as error:
+        if own is None:
+            raise
+        raise SystemExit(f"error: {error}") from None  # the user's file: one message
     result = experiment.result(time.monotonic() - started)
     keep(result, folder)
     print(f"\n{result['seconds']:.0f} s, files in {folder}")

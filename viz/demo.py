@@ -14,6 +14,7 @@ import typer
 import dsl
 import viz
 from dsl.commands.shared import write
+from dsl.run import corpora
 from dsl.run.ngrams import ngram_loss
 
 
@@ -47,9 +48,7 @@ def show_cell(name: str, out: Path) -> None:
 
 def learn_english(minutes: float, out: Path) -> None:
     """Train the library's character model on the reference text inside Python; say what it reached."""
-    from pydoc_data.topics import topics
-
-    text = dsl.Text.of("\n".join(topics[name] for name in sorted(topics)))
+    text = corpora.english()
     model = dsl.load("CharRNN").build(K=len(text.symbols), H=128, L=2, seed=0)
     about = f"{len(text):,} characters, {len(text.symbols)} symbols"
     print(f"\nA stack of two such cells learns the reference text inside Python: {about}.")

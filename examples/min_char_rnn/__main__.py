@@ -1,0 +1,81 @@
+"""min-char-rnn: the smallest character model, its hand-written gradient replaced by the derived one.
+
+A. Karpathy, "min-char-rnn.py" (2015): 100 tanh units, 25 steps back, one stream, Adagrad at 0.1, every component of
+the gradient clipped to [-5, 5]. His gradient check asks for relative errors of 1e-7; here every parameter's derived
+gradient is compared with central differences in float64.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+import tinygrad_seq as tg
+import viz
+from dsl.run import corpora
+from dsl.run.ngrams import ngram_loss
+from examples.experiment import Experiment, leave, main
+
+STEPS = 25
+
+
+def checked(e: Experiment, count: int, hidden: int) -> float:
+    """The largest relative error of a gradient among the parameters, over ten random components of each."""
+    model = e.cell("MinCharRNN").build(K=count, H=hidden, seed=e.seed, dtype="float64")
+    random = np.random.default_rng(e.seed)
+    for name in ("W_xh", "W_hh", "W_hy"):  # ten times as large: at 0.01 differences drown in rounding
+        model.params[name] = 10 * model.params[name].numpy()
+    y = random.integers(0, count, STEPS)
+    _, grads = model.value_and_grad(y=y)
+    worst, delta = 0.0, 1e-4
+    for name, tensor in model.params.items():
+        flat = tensor.data.reshape(-1)
+        touched = np.flatnonzero(grads[name])  # a look-up has columns that no character used
+        chosen = random.choice(touched, min(10, len(touched)), replace=False)
+        numeric = []
+        for k in chosen:
+            kept, sides = flat[k], []
+            for sign in (1, -1):
+                flat[k] = kept + sign * delta
+                sides.append(float(model(y=y).nll.data))
+            flat[k] = kept
+            numeric.append((sides[0] - sides[1]) / (2 * delta))
+        derived = grads[name].reshape(-1)[chosen]
+        worst = max(worst, float(np.linalg.norm(derived - numeric) / np.linalg.norm(derived + numeric)))
+    return worst
+
+
+def run(e: Experiment) -> None:
+    text = corpora.english()
+    ids, count, hidden = text.ids[: e.size(20_000, 400_000, 400_000)], len(text.symbols), e.size(24, 100, 100)
+    e.figure("gradient check, largest relative error", checked(e, count, hidden), 1e-7, "his threshold's order")
+    model = e.cell("MinCharRNN").build(K=count, H=hidden, seed=e.seed)
+    optimizer = tg.optim.Adagrad(model.params.trained, lr=0.1)
+    steps, state, smooth, losses = e.size(600, 12_000, 100_000), None, float(np.log(count)), []
+    for step in range(steps):  # his loop, by hand: it shows that nothing is needed but value_and_grad
+        at = step * STEPS % (len(ids) - STEPS)
+        if at < STEPS:
+            state = None
+        (value, run), grads = model.value_and_grad(y=ids[at : at + STEPS], state=state, has_aux=True)
+        state = run.state
+        optimizer.step({name: np.clip(g, -5, 5) for name, g in grads.items()})
+        smooth = 0.999 * smooth + 0.001 * float(value) / STEPS
+        losses.append(smooth)
+    unigram = ngram_loss(ids, ids, count, 1)
+    e.figure(
+        "smoothed loss, nats a character",
+        smooth,
+        e.size(float(np.log(count)), unigram, unigram),
+        e.size("guessing", "how often each character is", "how often each character is"),
+    )
+    e.note("parameters", model.params.count)
+    model.symbols = text.symbols
+    e.note("it writes", model.generate(200, temperature=0.8, seed=e.seed))
+    curve: Any = (np.arange(1, steps + 1), np.array(losses))
+    e.draw(viz.lines({"smoothed loss": curve}, y="nats a character", title="min-char-rnn"), "loss")
+
+
+if __name__ == "__main__":
+    sys.exit(leave(main(run, __doc__, __file__)))
