@@ -63,7 +63,9 @@ class Accumulation:
         uses.update(roots)
         above: dict[Symbol, Symbol] = {a: n for n in order for a in n.args}
         joined = {
-            n for n in order if n.is_op("add", "matvec") and uses[n] == 1 and n in above and above[n].is_op("add")
+            n
+            for n in order
+            if (n.is_op("add") or self._is_product(n)) and uses[n] == 1 and n in above and above[n].is_op("add")
         }
         new: dict[Symbol, Symbol] = {}
         for node in order:
@@ -71,11 +73,15 @@ class Accumulation:
                 continue
             if node.is_op("add"):
                 new[node] = self._chain(node, joined, new)
-            elif node.is_op("matvec"):
+            elif self._is_product(node):
                 new[node] = self._accumulator([node])
             else:
                 new[node] = rebuild(node, tuple(new[a] for a in node.args))
         self._replace(new)
+
+    def _is_product(self, node: Symbol) -> bool:
+        """Whether the product kernel runs it: the matrix is one for all sequences and steps."""
+        return node.is_op("matvec") and self.normal.kinds.of(node.args[0]).shared
 
     def _chain(self, root: Symbol, joined: set[Symbol], new: Mapping[Symbol, Symbol]) -> Symbol:
         products: dict[tuple[str, ...], list[Symbol]] = {}

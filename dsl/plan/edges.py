@@ -67,8 +67,9 @@ class Edges(Writer):
                 self.put(depth, f"{here.store}(A, {here.offset}, {source.load}({source.array}, {source.offset}))")
             else:
                 self.put(depth, f"row, start = {here.offset}, {source.offset}")
-                self.put(depth, f"for j in range({self.size(d.shape[0])}):")
-                self.put(depth + 1, f"{here.store}(A, row + j, {source.load}({source.array}, start + j))")
+                depth, own, _ = self._matrix_rows(depth, d.shape)
+                self.put(depth, f"for j in range({self.size(d.shape[-1])}):")
+                self.put(depth + 1, f"{here.store}(A, row{own} + j, {source.load}({source.array}, start{own} + j))")
         else:
             value = {float("inf"): "infinity", float("-inf"): "-infinity"}.get(
                 d.boundary or 0.0, f"real({d.boundary or 0.0!r})"
@@ -94,10 +95,10 @@ class Edges(Writer):
         elif not d.shape:
             self.put(4, f"{here.store}(A, {here.offset}, k_{ident}[{source}])")
         else:
-            size = self.size(d.shape[0])
-            self.put(4, f"row, start = {here.offset}, ({source}) * {size}")
-            self.put(4, f"for j in range({size}):")
-            self.put(5, f"{here.store}(A, row + j, k_{ident}[start + j])")
+            self.put(4, f"row, start = {here.offset}, ({source}) * {self.elements(d.shape)}")
+            depth, own, dense = self._matrix_rows(4, d.shape)
+            self.put(depth, f"for j in range({self.size(d.shape[-1])}):")
+            self.put(depth + 1, f"{here.store}(A, row{own} + j, k_{ident}[start{dense} + j])")
 
     # ------------------------------------------------------------ to and from the caller's arrays
 
@@ -128,8 +129,8 @@ class Edges(Writer):
             else:
                 self.put(depth, f"{here.store}(A, {here.offset}, {array}[{there}])")
             return
-        size = self.size(d.shape[0])
-        if item.kind == "load":
-            self.put(depth, f"copy(A, {here.offset}, {array}, ({there}) * {size}, {size})")
-        else:
-            self.put(depth, f"copy({array}, ({there}) * {size}, A, {here.offset}, {size})")
+        size = self.size(d.shape[-1])
+        depth, own, dense = self._matrix_rows(depth, d.shape)
+        memory, outside = f"A, {here.offset}{own}", f"{array}, ({there}) * {self.elements(d.shape)}{dense}"
+        first, second = (memory, outside) if item.kind == "load" else (outside, memory)
+        self.put(depth, f"copy({first}, {second}, {size})")

@@ -153,10 +153,6 @@ class Lowering:
         kind = self.kinds.of(x)
         axes = self._order(kind.axes) if axes is None else axes
         definition = Definition(name, "pointwise", axes, kind.shape, "category" if kind.dtype == "category" else "real")
-        if kind.dtype == "complex":
-            self.fail("complex arithmetic")
-        if len(kind.shape) > 1:
-            self.fail("a matrix for each step or sequence")
         if x.is_op("concat"):
             definition.kind, definition.pieces = "pieces", self._pieces(x)
         else:
@@ -231,7 +227,9 @@ class Lowering:
 
     def _op_matvec(self, w: Symbol, x: Symbol) -> Symbol:
         if not self.kinds.of(w).shared:
-            self.fail("a product with a matrix that varies with the step or the sequence")
+            return self._features("matvec", w, x)
+        if self.kinds.of(x).shared:
+            return self._shared(op("matvec", w, x))
         if x.is_op("neg"):
             return op("neg", self._op_matvec(w, x.args[0]))
         if x.is_op("concat"):
@@ -247,8 +245,6 @@ class Lowering:
                 total = total + (self._op_matvec(columns, a) if shape else self._solid(a) * self._column(columns))
                 at = at + size
             return total
-        if not self.kinds.of(x).axes and self.kinds.of(x).shared:
-            self.fail("a product of shared values inside a step")
         inner = w.args[0] if w.is_op("transpose") else w
         weight = self._shared(inner)
         weight = op("transpose", weight) if w.is_op("transpose") else weight
@@ -258,10 +254,29 @@ class Lowering:
         """The single column of an (n, 1) matrix, as a shared vector."""
         return self._shared(op("matvec", w, op("fill", lift(1.0), dims=(Dim.of(1),))))
 
+    def _features(self, name: str, *args: Symbol, **static: object) -> Symbol:
+        """An operation that a loop nest over features computes, on arguments with the same time axes."""
+        solid = [self._solid(a) for a in args]
+        axes = set().union(*[self.kinds.of(a).axes for a in solid])
+        return op(name, *[self._cross(a, axes) for a in solid], **static)
+
+    def _op_outer(self, u: Symbol, v: Symbol) -> Symbol:
+        return self._features("outer", u, v)
+
+    def _op_matmul(self, a: Symbol, b: Symbol) -> Symbol:
+        return self._features("matmul", a, b)
+
+    def _op_transpose(self, x: Symbol) -> Symbol:
+        return self._features("transpose", x)
+
+    def _op_permute(self, order: Symbol, x: Symbol) -> Symbol:
+        return op("permute", self._shared(order), self._read(self.materialise(self._solid(x))))
+
+    def _op_unpermute(self, order: Symbol, x: Symbol) -> Symbol:
+        return self._op_permute(op("argsort", order), x)
+
     def _operand(self, x: Symbol) -> Read:
         """`x` as a plain shifted read of something in memory."""
-        if self.kinds.of(x).shared:
-            self.fail("a shared operand of a product or an outer product")
         if isinstance(x.leaf, Read):
             axes = self.streams[x.leaf.name].axes
             if is_shifted(x.leaf, axes):
@@ -272,14 +287,16 @@ class Lowering:
         return leaf
 
     def _op_lookup(self, w: Symbol, index: Symbol) -> Symbol:
-        if not isinstance(index.leaf, Read) or not self.kinds.of(w).shared:
-            self.fail("a look-up by a computed category")
-        return op("lookup", self._shared(w), index)
+        if not self.kinds.of(w).shared:
+            return self._features("matvec", w, self._op_one_hot(index, size_of(self.kinds.of(w).shape[1])))
+        return op("lookup", self._shared(w), self._category(index))
+
+    def _category(self, index: Symbol) -> Symbol:
+        """A category as a read of memory."""
+        return index if isinstance(index.leaf, Read) else self._read(self.materialise(index))
 
     def _op_one_hot(self, index: Symbol, size: Symbol) -> Symbol:
-        if not isinstance(index.leaf, Read):
-            self.fail("a computed category")
-        return op("one_hot", index, size)
+        return op("one_hot", self._category(index), size)
 
     def _op_concat(self, *args: Symbol, **static: object) -> Symbol:
         return op("concat", *args, **static)
@@ -303,15 +320,17 @@ class Lowering:
         return op("part", v, start=start, size=size)
 
     def _op_dot(self, u: Symbol, v: Symbol) -> Symbol:
-        u, v = self._solid(u), self._solid(v)
-        axes = set(self.kinds.of(u).axes) | set(self.kinds.of(v).axes)
-        return op("sum", self._cross(u, axes) * self._cross(v, axes), axis=-1)
+        return op("sum", self._features("mul", u, v), axis=-1)
 
     def _feature(self, name: str, x: Symbol, axis: object) -> Symbol:
-        if axis not in (None, -1, (-1,)):
-            self.fail(f"`{name}` over more than the last feature axis")
+        """A reduction over features: over `axis` (a number or several), all of them when None."""
         x = self._solid(x)
-        return op(name, x, axis=-1) if self.kinds.of(x).shape else x
+        rank = len(self.kinds.of(x).shape)
+        if not rank:
+            return x
+        gone = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        where = tuple(sorted(k % rank - rank for k in gone))  # type: ignore[operator]
+        return op(name, x, axis=where[0] if len(where) == 1 else where)
 
     def _op_sum(self, x: Symbol, axis: object = -1, keepdims: object = False) -> Symbol:
         return self._feature("sum", x, axis)
@@ -324,21 +343,31 @@ class Lowering:
 
     def _op_mean(self, x: Symbol, axis: object = -1, keepdims: object = False) -> Symbol:
         shape = self.kinds.of(x).shape
-        return op("div", self._feature("sum", x, axis), size_of(shape[0])) if shape else x
+        total = self._feature("sum", x, axis)
+        gone = total.options["axis"] if total.is_op("sum") and shape else ()
+        for k in gone if isinstance(gone, tuple) else (gone,):
+            total = op("div", total, size_of(shape[k]))
+        return total
 
     def _op_logsumexp(self, x: Symbol, axis: object = -1, keepdims: object = False) -> Symbol:
         x = self._solid(x)
         top = finite(self._feature("max", x, axis))
-        return op("add", op("log", op("sum", op("exp", x - top), axis=-1)), top)
+        return op("add", op("log", self._feature("sum", op("exp", x - self._spread(top, x)), axis)), top)
 
     def _op_log_softmax(self, x: Symbol, axis: object = -1) -> Symbol:
         x = self._solid(x)
-        return op("sub", x, self._op_logsumexp(x, axis))
+        return op("sub", x, self._spread(self._op_logsumexp(x, axis), x))
 
     def _op_softmax(self, x: Symbol, axis: object = -1) -> Symbol:
         x = self._solid(x)
-        e = op("exp", x - finite(self._feature("max", x, axis)))
-        return op("div", e, op("sum", e, axis=-1))
+        e = op("exp", x - self._spread(finite(self._feature("max", x, axis)), x))
+        return op("div", e, self._spread(self._feature("sum", e, axis), x))
+
+    def _spread(self, reduced: Symbol, x: Symbol) -> Symbol:
+        """A number for each row of the matrix `x`, along its rows; a single number needs no help."""
+        if not self.kinds.of(reduced).shape:
+            return reduced
+        return op("outer", reduced, op("fill", lift(1.0), dims=self.kinds.of(x).shape[1:]))
 
     def _op_cross_entropy(self, logits: Symbol, target: Symbol) -> Symbol:
         logits = self._solid(logits)

@@ -40,8 +40,6 @@ class Normaliser(Totals):
             if stream.shared:
                 self.out.before[name] = expression
                 continue
-            if len(stream.shape) > 1:
-                continue  # a matrix for each step: totals look into it, nothing else may
             value = self.values[name] = self.lower(expression)
             if value.op is not None:
                 self.named.setdefault(value, name)

@@ -185,7 +185,7 @@ class Factors(Writer):
         self.outer_groups.append(names)
         head = self.places[names[0]]
         for n, h in zip(names, heights, strict=True):
-            self.totals[n] = ("outer", h, width)
+            self.totals[n] = ("outer", (h, width))
             self.size(h)
         m = " + ".join([self.padded(h) for h in heights[:-1]] + [self.size(heights[-1])])
         n = self.size(width)

@@ -1,19 +1,23 @@
 """Row programs: the code for one point of a loop, from expressions to lines of text.
 
-A row program computes several outputs for one sequence at one step. Vectors are computed in loops over
-features, scalars between them; a reduction over features (sum, maximum) ends a phase, and what depends on
-it starts in the next. Everything that shares a size shares a loop. A vector needed again in a later phase
-is computed again when that is cheap and kept in a scratch row when not.
+A row program computes several outputs for one sequence at one step. Vectors and matrices are computed in loop
+nests over their features, scalars between them; a reduction over features (a sum, a maximum, a product of matrices)
+ends a phase, and what depends on it starts in the next. Everything of one shape shares a loop nest. A value needed
+again in a later phase is computed again when that is cheap and kept in scratch memory when not.
+
+Within a nest a value is an *instance*: a node together with the loops that run over its features. A transpose
+swaps them, an outer product gives each factor one, so neither costs anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsl.plan.arrange import COSTLY
 from dsl.plan.definitions import Normal
 from dsl.system.dims import Dim
+from dsl.system.kinds import named_axis
 from dsl.system.system import Extent, Position, Read, Size
 from tinygrad_seq.symbol import Symbol
 
@@ -24,6 +28,7 @@ REDUCTIONS = {
 }
 INTEGER = ("add", "sub", "mul", "neg", "floordiv", "mod")
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+GATHERS = ("part", "lookup", "one_hot", "permute")  # read memory at an index of their own
 SINGULAR = (
     "div",
     "log",
@@ -37,10 +42,15 @@ SINGULAR = (
     "min",
     "one_hot",
     "part",
+    "permute",
     "logaddexp",
     "mod",
     "floordiv",
 )
+
+Shape = tuple[Dim, ...]
+Loops = tuple[int, ...]  # for each dim of a value, the loop of the nest that runs over it
+Instance = tuple[Symbol, Loops]
 
 
 @dataclass(slots=True)
@@ -61,7 +71,22 @@ class Output:
     address: Address
     mode: str = "set"
     start: str = "0"
-    size: Dim | None = None  # None: a scalar
+    shape: Shape = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A reduction as a loop nest over `space`: the result's dims among its loops, and what is multiplied."""
+
+    space: Shape
+    kept: Loops
+    factors: tuple[Instance, ...]
+    how: str  # sum, max or min
+
+    @property
+    def running(self) -> bool:
+        """Whether one variable can hold the result of the inner loops."""
+        return self.kept == tuple(range(len(self.kept)))
 
 
 @dataclass
@@ -77,7 +102,7 @@ class Context:
     padded: Callable[[Dim], str]
     position: Callable[[str], str]
     extent: Callable[[str], str]
-    scratch: Callable[[Dim], Address]
+    scratch: Callable[[Shape], Address]
     fail: Callable[[str], None]
 
 
@@ -94,8 +119,8 @@ class RowProgram:
         self._plan_loops()
         for phase in range(self.phases):
             self._scalars(phase)
-            for size in self.sizes:
-                self._loop(phase, size)
+            for space in self.spaces:
+                self._loop(phase, space)
         self._scalars(self.phases)
         return self.lines
 
@@ -105,6 +130,8 @@ class RowProgram:
         """All nodes below the outputs, stopping at what is in memory."""
         self.loads: dict[Symbol, Read] = {}
         self.nodes: list[Symbol] = []
+        self.contractions: dict[Symbol, Contraction] = {}
+        self._shapes: dict[Symbol, Shape] = {}
         seen: set[Symbol] = set()
         stack = [(o.value, False) for o in reversed(self.outputs) if o.value is not None]
         while stack:
@@ -122,83 +149,157 @@ class RowProgram:
             elif isinstance(node.leaf, Read):
                 self.loads[node] = node.leaf
             stack.append((node, True))
-            if node not in self.loads and not node.is_op("part", "lookup", "one_hot"):
-                stack.extend((a, False) for a in reversed(node.args))
+            stack.extend((a, False) for a in reversed(self._below(node)))
 
-    def shape(self, node: Symbol) -> Dim | None:
-        """The size of a vector, None for a scalar (a category is one)."""
-        if isinstance(node.leaf, Read) and self.context.normal.kinds.streams[node.leaf.name].dtype == "category":
-            return None
-        shape = self.context.normal.kinds.of(node).shape
-        return shape[0] if shape else None
+    def shape(self, node: Symbol) -> Shape:
+        """The feature shape; a category is a scalar."""
+        found = self._shapes.get(node)
+        if found is None:
+            category = (
+                isinstance(node.leaf, Read) and self.context.normal.kinds.streams[node.leaf.name].dtype == "category"
+            )
+            found = self._shapes[node] = () if category else self.context.normal.kinds.of(node).shape
+        return found
 
-    def _row_reduction(self, node: Symbol) -> bool:
-        return node not in self.loads and node.is_op("sum", "max", "min")
+    def _below(self, node: Symbol) -> Sequence[Symbol]:
+        """What a node is computed from."""
+        if node in self.loads or node.op is None or node.op.name in GATHERS:
+            return ()
+        contraction = self._contraction(node)
+        return node.args if contraction is None else [a for a, _ in contraction.factors]
+
+    def _contraction(self, node: Symbol) -> Contraction | None:
+        if node in self.contractions:
+            return self.contractions[node]
+        made = None
+        if node.is_op("sum", "max", "min") and named_axis(node) is None:
+            made = self._reduction(node)
+        elif node.is_op("matvec", "matmul"):
+            made = self._matrix_product(node)
+        if made is not None:
+            self.contractions[node] = made
+        return made
+
+    def _reduction(self, node: Symbol) -> Contraction:
+        assert node.op is not None
+        space, axis = self.shape(node.args[0]), node.options.get("axis")
+        axes = range(len(space)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        gone = {a % len(space) for a in axes}
+        kept = tuple(k for k in range(len(space)) if k not in gone)
+        return Contraction(space, kept, ((node.args[0], tuple(range(len(space)))),), node.op.name)
+
+    def _matrix_product(self, node: Symbol) -> Contraction:
+        """The order of loops that reads a left factor as it lies in memory, transposed or not."""
+        left, right = node.args
+        turned = left.is_op("transpose") and left not in self.loads
+        if turned:
+            left = left.args[0]
+        a, b = self.shape(left)[-2:], self.shape(right)
+        if node.is_op("matvec"):
+            return Contraction(a, (1,) if turned else (0,), ((left, (0, 1)), (right, (0,) if turned else (1,))), "sum")
+        if turned:  # k, i, j
+            return Contraction((*a, b[-1]), (1, 2), ((left, (0, 1)), (right, (0, 2))), "sum")
+        if right.is_op("transpose") and right not in self.loads:  # i, j, k
+            return Contraction((a[0], b[1], a[1]), (0, 1), ((left, (0, 2)), (right.args[0], (1, 2))), "sum")
+        return Contraction((*a, b[-1]), (0, 2), ((left, (0, 1)), (right, (1, 2))), "sum")
+
+    def _is_contraction(self, node: Symbol) -> bool:
+        return node not in self.loads and node in self.contractions
+
+    def _operands(self, node: Symbol, loops: Loops) -> list[Instance]:
+        """The instances that an instance of an elementwise operation is computed from."""
+        if node in self.loads or node.op is None or node.op.name in GATHERS or self._is_contraction(node):
+            return []
+        if node.is_op("transpose"):
+            return [(node.args[0], loops[::-1])]
+        if node.is_op("outer"):
+            return [(node.args[0], loops[:1]), (node.args[1], loops[1:])]
+        return [(a, loops[len(loops) - len(self.shape(a)) :]) for a in node.args]
+
+    def _repeated(self, node: Symbol) -> list[Symbol]:
+        """Vectors and matrices that a node's loops would compute over and over."""
+        if self._is_contraction(node):
+            found = list(self.contractions[node].factors)
+        else:
+            found = self._operands(node, tuple(range(len(self.shape(node)))))
+        rank = max((max(at, default=-1) for _, at in found), default=-1) + 1
+        return [a for a, at in found if at and at != tuple(range(len(at))) and len(at) < rank and self._weight(a)]
 
     def _place_phases(self) -> None:
         self.phase: dict[Symbol, int] = {}
+        self.pinned: set[Symbol] = set()
         for node in self.nodes:
-            inner = () if node in self.loads or node.is_op("part", "lookup", "one_hot") else node.args
-            at = max([self.phase[a] for a in inner], default=0)
-            self.phase[node] = at + 1 if self._row_reduction(node) else at
-        vectors = [self.phase[n] for n in self.nodes if self.shape(n) is not None]
-        reductions = [self.phase[n] for n in self.nodes if self._row_reduction(n)]
-        self.phases = max([*reductions, *(v + 1 for v in vectors)], default=0) if vectors else 0
+            repeated = self._repeated(node)
+            self.pinned.update(repeated)
+            at = max([self.phase[a] + (a in repeated) for a in self._below(node)], default=0)
+            self.phase[node] = at + 1 if self._is_contraction(node) else at
+        features = [self.phase[n] for n in self.nodes if self.shape(n)]
+        reductions = [self.phase[n] for n in self.nodes if self._is_contraction(n)]
+        self.phases = max([*reductions, *(v + 1 for v in features)], default=0) if features else 0
         for o in self.outputs:
-            if o.size is not None:
+            if o.shape:
                 self.phases = max(self.phases, 1 + (self.phase[o.value] if o.value is not None else 0))
-        sizes = [self.shape(n) for n in self.nodes] + [o.size for o in self.outputs]
-        self.sizes = list(dict.fromkeys(s for s in sizes if s is not None))
+        spaces = [self.shape(n) for n in self.nodes] + [o.shape for o in self.outputs]
+        spaces += [c.space for n, c in self.contractions.items() if n not in self.loads]
+        self.spaces = list(dict.fromkeys(s for s in spaces if s))
+
+    def _reduced(self, phase: int, space: Shape) -> list[Symbol]:
+        """The contractions that a nest computes."""
+        found = [n for n in self.nodes if self._is_contraction(n) and self.phase[n] == phase + 1]
+        return [n for n in found if self.contractions[n].space == space]
 
     def _plan_loops(self) -> None:
-        """For each phase and size, the nodes its loop evaluates; costly ones of earlier phases get scratch rows."""
-        self.bodies: dict[tuple[int, Dim], list[Symbol]] = {}
+        """For each phase and shape, the instances its nest evaluates; costly ones of earlier phases get scratch."""
+        self.bodies: dict[tuple[int, Shape], list[Instance]] = {}
         self.scratch: dict[Symbol, Address] = {}
-        kept: dict[tuple[int, Dim], list[Symbol]] = {}
+        kept: dict[tuple[int, Shape], list[Symbol]] = {}
+        for n in self.nodes:
+            if self._is_contraction(n) and self.shape(n):
+                self.scratch[n] = self.context.scratch(self.shape(n))
+        order = {n: i for i, n in enumerate(self.nodes)}
         for phase in reversed(range(self.phases)):
-            for size in self.sizes:
-                targets = [
-                    o.value
+            for space in self.spaces:
+                whole = tuple(range(len(space)))
+                stack = [
+                    (o.value, whole)
                     for o in self.outputs
-                    if o.value is not None and o.size == size and self._store_phase(o) == phase
+                    if o.value is not None and o.shape == space and self._store_phase(o) == phase
                 ]
-                targets += [
-                    n.args[0]
-                    for n in self.nodes
-                    if self._row_reduction(n) and self.phase[n] == phase + 1 and self.shape(n.args[0]) == size
-                ]
-                targets += kept.get((phase, size), [])
-                body: dict[Symbol, None] = {}
-                stack = list(targets)
+                for n in self._reduced(phase, space):
+                    stack += self.contractions[n].factors
+                stack += [(n, whole) for n in kept.get((phase, space), [])]
+                body: dict[Instance, None] = {}
                 while stack:
-                    node = stack.pop()
-                    if node in body or self.shape(node) is None:
+                    instance = stack.pop()
+                    node, loops = instance
+                    if instance in body or not self.shape(node):
                         continue
-                    body[node] = None
-                    if self.phase[node] < phase and node not in self.loads and self._costly(node):
+                    body[instance] = None
+                    if self.phase[node] < phase and node not in self.loads and self._kept(node):
                         if node not in self.scratch:
-                            self.scratch[node] = self.context.scratch(size)
-                            kept.setdefault((self.phase[node], size), []).append(node)
+                            self.scratch[node] = self.context.scratch(self.shape(node))
+                            kept.setdefault((self.phase[node], self.shape(node)), []).append(node)
                         continue
-                    if node not in self.loads and not node.is_op("part", "lookup", "one_hot"):
-                        stack += node.args
-                self.bodies[phase, size] = [n for n in self.nodes if n in body]
+                    stack += self._operands(node, loops)
+                self.bodies[phase, space] = sorted(body, key=lambda i: (order[i[0]], i[1]))
+
+    def _kept(self, node: Symbol) -> bool:
+        return node in self.pinned or self._is_contraction(node) or self._weight(node) > 3
 
     def _store_phase(self, output: Output) -> int:
         assert output.value is not None
-        return min(self.phase[output.value], self.phases - 1) if self.shape(output.value) is not None else 0
+        return min(self.phase[output.value], self.phases - 1) if self.shape(output.value) else 0
 
-    def _costly(self, node: Symbol) -> bool:
+    def _weight(self, node: Symbol) -> int:
+        """About how many operations an element takes, down to what is in memory; counted up to four."""
         stack, weight = [node], 0
-        while stack:
+        while stack and weight <= 3:
             n = stack.pop()
-            if n in self.loads or n.op is None or self.shape(n) is None:
+            if n in self.loads or n.op is None or not self.shape(n):
                 continue
-            weight += 4 if n.op.name in COSTLY else 1
-            if weight > 3:
-                return True
+            weight += 4 if n.op.name in COSTLY or self._is_contraction(n) else 1
             stack += n.args
-        return False
+        return weight
 
     # ------------------------------------------------------------ text
 
@@ -212,116 +313,174 @@ class RowProgram:
     def _scalars(self, phase: int) -> None:
         """Scalars that are known before the loops of this phase."""
         if phase == 0:
-            self.values: dict[Symbol, str] = {}  # a scalar's text, then in each loop the vectors' too
+            self.values: dict[Instance, str] = {}  # scalars' text, then in each nest that of all instances
             self.kinds: dict[Symbol, str] = {}  # real, int or bool
         for node in self.nodes:
-            if self.shape(node) is None and self.phase[node] == phase and node not in self.values:
+            if not self.shape(node) and self.phase[node] == phase and (node, ()) not in self.values:
                 self._scalar(node)
         for o in self.outputs:
-            if o.size is None and o.value is not None and self.phase[o.value] == phase:
-                value = self._real(o.value, self.values) if o.address.store else self.values[o.value]
-                self.line(0, self._store_text(o, value, "", None))
+            if not o.shape and o.value is not None and self.phase[o.value] == phase:
+                value = self._real((o.value, ()), self.values) if o.address.store else self.values[o.value, ()]
+                self.line(0, self._store_text(o, value, (), None))
 
     def _scalar(self, node: Symbol) -> None:
-        if self._row_reduction(node):
+        if self._is_contraction(node):
             return  # already a variable, summed up in the loop
-        text, kind = self._text(node, self.values, "")
+        text, kind = self._text((node, ()), self.values)
+        self.kinds[node] = kind
         if node.op is None and not isinstance(node.leaf, Read):
-            self.values[node], self.kinds[node] = text, kind
+            self.values[node, ()] = text
             return
         name = self.fresh()
         self.line(0, f"{name} = {text}")
-        self.values[node], self.kinds[node] = name, kind
+        self.values[node, ()] = name
 
-    def _loop(self, phase: int, size: Dim) -> None:
-        body = self.bodies[phase, size]
-        stores = [o for o in self.outputs if o.size == size and self._due(o) == phase]
-        reductions = [
-            n
-            for n in self.nodes
-            if self._row_reduction(n) and self.phase[n] == phase + 1 and self.shape(n.args[0]) == size
-        ]
-        spills = [n for n in body if n in self.scratch and self.phase[n] == phase]
+    def _loop(self, phase: int, space: Shape) -> None:
+        body = self.bodies[phase, space]
+        stores = [o for o in self.outputs if o.shape == space and self._due(o) == phase]
+        reductions = self._reduced(phase, space)
+        whole = tuple(range(len(space)))
+        spills = [n for n, at in body if at == whole and n in self.scratch and self._spilled(n, phase)]
         if not stores and not reductions and not spills:
             return
-        for n in reductions:
-            assert n.op is not None
-            name = self.values[n] = self.fresh()
-            self.kinds[n] = "real"
-            self.line(0, f"{name} = {REDUCTIONS[n.op.name][0]}")
-        rows: dict[str, str] = {}
-        exact = (
-            bool(reductions)
-            or any(o.start != "0" for o in stores)
-            or any(n.op is not None and n.op.name in SINGULAR for n in body)
-        )
-        exact = exact or any(o.size is not None and o.value is None for o in stores)
-        inner: list[str] = []
+        nest = _Nest(len(space))
         values = dict(self.values)
-        for node in body:
-            if node in self.scratch and self.phase[node] < phase:
-                values[node], self.kinds[node] = (
-                    f"{self.scratch[node].load}({self.scratch[node].array}, {self._row(rows, self.scratch[node])} + j)",
+        for n in reductions:
+            self._start(n, nest, values)
+        for instance in body:
+            node, loops = instance
+            if node in self.scratch and not self._spilled(node, phase):
+                at = self._element(self.scratch[node], self.shape(node), loops, nest)
+                values[instance], self.kinds[node] = (
+                    f"{self.scratch[node].load}({self.scratch[node].array}, {at})",
                     "real",
                 )
                 continue
-            text, kind = self._text(node, values, "j", rows)
-            name = self.fresh()
-            inner.append(f"{name} = {text}")
-            values[node], self.kinds[node] = name, kind
+            text, self.kinds[node] = self._text(instance, values, nest)
+            name = values[instance] = self.fresh()
+            nest.inside[max(loops) + 1].append(f"{name} = {text}")
         for n in reductions:
-            assert n.op is not None
-            inner.append(
-                f"{self.values[n]} = " + REDUCTIONS[n.op.name][1].format(self.values[n], self._real(n.args[0], values))
-            )
-        for node in spills:
-            a = self.scratch[node]
-            inner.append(f"{a.store}({a.array}, {self._row(rows, a)} + j, {values[node]})")
+            self._step(n, nest, values)
+        for n in spills:
+            nest.inside[-1].append(self._spill_text(n, self._real((n, whole), values), whole, nest))
         for o in stores:
-            inner.append(
-                self._store_text(o, self._real(o.value, values) if o.value is not None else "real(0.0)", "j", rows)
-            )
-        for text, name in rows.items():
+            value = "real(0.0)" if o.value is None else self._real((o.value, self._own(o.value, whole)), values)
+            nest.inside[-1].append(self._store_text(o, value, whole, nest))
+        self._write(nest, space, self._exact(body, stores, reductions))
+
+    def _spilled(self, node: Symbol, phase: int) -> bool:
+        """Whether this phase computes a value with scratch memory, rather than loading it."""
+        return self.phase[node] == phase and not self._is_contraction(node)
+
+    def _own(self, node: Symbol, loops: Loops) -> Loops:
+        return loops if self.shape(node) else ()
+
+    @staticmethod
+    def _exact(body: Sequence[Instance], stores: Sequence[Output], reductions: Sequence[Symbol]) -> bool:
+        """Whether the innermost loop must not run over padding."""
+        return (
+            bool(reductions)
+            or any(o.start != "0" or o.value is None for o in stores)
+            or any(n.op is not None and n.op.name in SINGULAR for n, _ in body)
+        )
+
+    def _write(self, nest: _Nest, space: Shape, exact: bool) -> None:
+        for text, name in nest.rows.items():
             self.line(0, f"{name} = {text}")
-        self.line(0, f"for j in range({self.context.size(size) if exact else self.context.padded(size)}):")
-        for text in inner:
-            self.line(1, text)
+        for depth in range(nest.rank + 1):
+            for text in nest.inside[depth]:
+                self.line(depth, text)
+            if depth < nest.rank:
+                last = depth == nest.rank - 1 and not exact
+                bound = self.context.padded(space[depth]) if last else self.context.size(space[depth])
+                self.line(depth, f"for {nest.loop(depth)} in range({bound}):")
+        for depth in reversed(range(nest.rank + 1)):
+            for text in nest.behind[depth]:
+                self.line(depth, text)
+
+    # ------------------------------------------------------------ contractions
+
+    def _start(self, node: Symbol, nest: _Nest, values: dict[Instance, str]) -> None:
+        c = self.contractions[node]
+        start = REDUCTIONS[c.how][0]
+        if c.running:
+            name = self.fresh()
+            values[node, c.kept] = name
+            if not c.kept:
+                self.values[node, ()], self.kinds[node] = name, "real"
+                self.line(0, f"{name} = {start}")
+            else:
+                nest.inside[len(c.kept)].append(f"{name} = {start}")
+            return
+        zeros = _Nest(len(c.kept))
+        whole = tuple(range(len(c.kept)))
+        zeros.inside[-1].append(self._spill_text(node, start, whole, zeros))
+        self._write(zeros, self.shape(node), exact=True)
+
+    def _step(self, node: Symbol, nest: _Nest, values: Mapping[Instance, str]) -> None:
+        c = self.contractions[node]
+        term = " * ".join(self._real((a, self._own(a, at)), values) for a, at in c.factors)
+        if c.running:
+            name = values[node, c.kept]
+            nest.inside[-1].append(f"{name} = " + REDUCTIONS[c.how][1].format(name, term))
+            if c.kept:
+                nest.behind[len(c.kept)].append(self._spill_text(node, name, c.kept, nest))
+            return
+        a = self.scratch[node]
+        so_far = f"{a.load}({a.array}, {self._element(a, self.shape(node), c.kept, nest)})"
+        nest.inside[-1].append(self._spill_text(node, REDUCTIONS[c.how][1].format(so_far, term), c.kept, nest))
+
+    def _spill_text(self, node: Symbol, value: str, loops: Loops, nest: _Nest) -> str:
+        a = self.scratch[node]
+        return f"{a.store}({a.array}, {self._element(a, self.shape(node), loops, nest)}, {value})"
+
+    # ------------------------------------------------------------ stores and addresses
 
     def _due(self, o: Output) -> int:
         """The phase whose loop stores an output."""
-        if o.value is None or self.shape(o.value) is None:
+        if o.value is None or not self.shape(o.value):
             phase = 0 if o.value is None else self.phase[o.value]
             return min(phase, self.phases - 1)
         return self._store_phase(o)
 
-    def _row(self, rows: dict[str, str], address: Address) -> str:
-        if address.offset not in rows:
+    def _row(self, address: Address, nest: _Nest | None) -> str:
+        if nest is None:
+            return address.offset
+        if address.offset not in nest.rows:
             self._count += 1
-            rows[address.offset] = f"r{self._count}"
-        return rows[address.offset]
+            nest.rows[address.offset] = f"r{self._count}"
+        return nest.rows[address.offset]
 
-    def _store_text(self, o: Output, value: str, j: str, rows: dict[str, str] | None) -> str:
+    def _element(self, address: Address, shape: Shape, loops: Loops, nest: _Nest | None, start: str = "0") -> str:
+        """The offset of the element at the nest's loops; rows of a matrix are padded."""
+        at = self._row(address, nest) + ("" if start == "0" else f" + {start}")
+        if not loops:
+            return at
+        assert nest is not None
+        inner = nest.loop(loops[0])
+        for k in range(1, len(loops)):
+            width = self.context.padded(shape[k]) if k == len(loops) - 1 else self.context.size(shape[k])
+            inner = f"{inner} * {width} + {nest.loop(loops[k])}"
+            inner = f"({inner})" if k < len(loops) - 1 else inner
+        return f"{at} + {inner}"
+
+    def _store_text(self, o: Output, value: str, loops: Loops, nest: _Nest | None) -> str:
         a = o.address
-        at = f"{self._row(rows, a)}" if rows is not None else a.offset
-        at += "" if o.start == "0" else f" + {o.start}"
-        at += f" + {j}" if j else ""
+        at = self._element(a, o.shape, loops, nest, o.start)
         if not a.store:
             return f"{a.array}[{at}] = {value}"
         if o.mode != "set":
             value = REDUCTIONS[o.mode][1].format(f"{a.load}({a.array}, {at})", value)
         return f"{a.store}({a.array}, {at}, {value})"
 
-    # ------------------------------------------------------------ one node
+    # ------------------------------------------------------------ one instance
 
-    def _text(
-        self, node: Symbol, values: Mapping[Symbol, str], j: str, rows: dict[str, str] | None = None
-    ) -> tuple[str, str]:
+    def _text(self, instance: Instance, values: Mapping[Instance, str], nest: _Nest | None = None) -> tuple[str, str]:
         context = self.context
-        index = f" + {j}" if j else ""
+        node, loops = instance
 
-        def load(address: Address, extra: str = "") -> str:
-            at = self._row(rows, address) if rows is not None else address.offset
-            return f"{address.load}({address.array}, {at}{extra}{index})"
+        def load(address: Address, start: str = "0") -> str:
+            return f"{address.load}({address.array}, {self._element(address, self.shape(node), loops, nest, start)})"
 
         if node in self.loads:
             read = self.loads[node]
@@ -335,18 +494,29 @@ class RowProgram:
             inner = node.args[0].leaf
             assert isinstance(inner, Read)
             start = Dim.of(options["start"])
-            return load(context.address(inner), "" if start == 0 else f" + {context.size(start)}"), "real"
+            return load(context.address(inner), "0" if start == 0 else context.size(start)), "real"
+        if name == "permute":
+            order, inner = (a.leaf for a in node.args)
+            assert isinstance(order, Read) and isinstance(inner, Read) and nest is not None
+            address = context.address(inner)
+            return (
+                f"{address.load}({address.array}, {self._row(address, nest)} + int({load(context.address(order))}))",
+                "real",
+            )
         if name == "lookup":
             matrix, which = node.args[0].leaf, node.args[1].leaf
             assert isinstance(matrix, Read) and isinstance(which, Read)
             return load(context.table(matrix.name, context.category(which))), "real"
         if name == "one_hot":
             which = node.args[0].leaf
-            assert isinstance(which, Read)
-            return f"(real(1.0) if {j} == {context.category(which)} else real(0.0))", "real"
-        if name == "fill":
-            return self._real(node.args[0], values), "real"
-        return self._operation(node, values)
+            assert isinstance(which, Read) and nest is not None
+            return f"(real(1.0) if {nest.loop(loops[0])} == {context.category(which)} else real(0.0))", "real"
+        operands = [(a, self._own(a, at)) for a, at in self._operands(node, loops)]
+        if name in ("fill", "transpose"):
+            return self._real(operands[0], values), "real"
+        if name == "outer":
+            return f"({self._real(operands[0], values)} * {self._real(operands[1], values)})", "real"
+        return self._operation(node, operands, values)
 
     def _leaf(self, node: Symbol) -> tuple[str, str]:
         leaf = node.leaf
@@ -365,7 +535,7 @@ class RowProgram:
         self.context.fail(f"`{leaf}`")
         raise AssertionError
 
-    def _operation(self, node: Symbol, values: Mapping[Symbol, str]) -> tuple[str, str]:
+    def _operation(self, node: Symbol, operands: Sequence[Instance], values: Mapping[Instance, str]) -> tuple[str, str]:
         assert node.op is not None
         name = node.op.name
         kinds = [self.kinds[a] for a in node.args]
@@ -375,22 +545,35 @@ class RowProgram:
             raise AssertionError
         if name in INTEGER and all(k == "int" for k in kinds):
             plain = {"floordiv": "({0} // {1})", "mod": "({0} % {1})"}.get(name, template)
-            return plain.format(*[values[a] for a in node.args]), "int"
+            return plain.format(*[values[a] for a in operands]), "int"
         if name in COMPARISONS:
             if all(k == "int" for k in kinds):
-                return template.format(*[values[a] for a in node.args]), "bool"
-            return template.format(*[self._real(a, values) for a in node.args]), "bool"
+                return template.format(*[values[a] for a in operands]), "bool"
+            return template.format(*[self._real(a, values) for a in operands]), "bool"
         if name == "where":
-            c, a, b = node.args
-            condition = values[c] if self.kinds[c] == "bool" else f"({values[c]} != 0)"
+            c, a, b = operands
+            condition = values[c] if kinds[0] == "bool" else f"({values[c]} != 0)"
             return f"({self._real(a, values)} if {condition} else {self._real(b, values)})", "real"
         options = {**(getattr(node.op.impl, "__kwdefaults__", None) or {}), **node.options}
-        return template.format(*[self._real(a, values) for a in node.args], **options), "real"
+        return template.format(*[self._real(a, values) for a in operands], **options), "real"
 
-    def _real(self, node: Symbol, values: Mapping[Symbol, str]) -> str:
-        text, kind = values[node], self.kinds[node]
+    def _real(self, instance: Instance, values: Mapping[Instance, str]) -> str:
+        text, kind = values[instance], self.kinds[instance[0]]
         if kind == "real":
             return text
         if kind == "bool":
             return f"(real(1.0) if {text} else real(0.0))"
         return f"real({text})" if not text.lstrip("-").isdigit() else f"real({float(text)!r})"
+
+
+class _Nest:
+    """The loops over one shape: lines in front of each inner loop and behind it, and the rows they address."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self.rows: dict[str, str] = {}
+        self.inside: list[list[str]] = [[] for _ in range(rank + 1)]  # inside[d] stands within d loops
+        self.behind: list[list[str]] = [[] for _ in range(rank + 1)]
+
+    def loop(self, depth: int) -> str:
+        return "j" if depth == self.rank - 1 else f"i_{depth}"

@@ -6,7 +6,8 @@ cache line of float32). Knows the plan's names, numbers of dims and lengths of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,10 @@ class Sizer:
     def padded(self, dim: Dim) -> int:
         return padded(self.number(dim), self.dtype)
 
+    def block(self, shape: Sequence[Dim]) -> int:
+        """Elements of a value in memory: rows of a matrix one after another, each padded."""
+        return math.prod(map(self.number, shape[:-1])) * self.padded(shape[-1]) if shape else 1
+
     def fill(self, shape: Shape, kept: Mapping[str, int] | None = None) -> Sizes:
         at: dict[str, int] = {"nb": shape.rows, "batch": shape.batch, "chunk": shape.chunk, "ragged": int(shape.ragged)}
         steps = dict(shape.steps)
@@ -110,7 +115,7 @@ class Sizer:
             rows = shape.rows
             for axis in head.axes:
                 rows *= steps[axis] + sum(head.pads[axis])
-            widths = [1 if not p.shape or p.array == "I" else self.padded(p.shape[0]) for p in places]
+            widths = [1 if p.array == "I" else self.block(p.shape) for p in places]
             column = 0
             for place, width in zip(places, widths, strict=True):
                 at[f"o_{place.ident}"] = offset[head.array] + column
@@ -127,24 +132,21 @@ class Sizer:
             ident = self.layout.places[member].ident
             if f"o_{ident}" in at:
                 continue
-            kind, height, width = self.source.totals[member]
-            h = 1 if height is None else self.padded(height)
+            kind, form = self.source.totals[member]
             if kind == "total":
-                rows, columns = 1, h
+                rows, columns = 1, self.block(form)
             elif kind == "scatter":
-                assert width is not None
-                rows, columns = self.number(width) + 1, h
+                rows, columns = self.number(form[1]) + 1, self.padded(form[0])
             else:
-                assert width is not None
-                rows, columns = h, self.padded(width)
+                rows, columns = self.padded(form[0]), self.padded(form[1])
             at[f"o_{ident}"], at[f"w_{ident}"], at[f"q_{ident}"] = offset["A"], columns, rows * columns
             offset["A"] += _round(rows * columns)
 
     def _work(self, at: dict[str, int], shape: Shape, steps: Mapping[str, int], offset: int) -> int:
         """Scratch rows, and the packed operands of weight gradients."""
-        for name, dim in self.source.scratch.items():
+        for name, form in self.source.scratch.items():
             at[f"o_{name}"] = offset
-            offset += _round(self.padded(dim))
+            offset += _round(self.block(form))
         deepest = (
             max([shape.chunk, 1, *steps.values()]) * shape.rows
             if any(self._inner(g) for g in self.source.groups)
@@ -152,10 +154,9 @@ class Sizer:
         )
         left = right = 0
         for group in self.source.groups:
-            heights = [self.source.totals[n][1] for n in group]
-            width = self.source.totals[group[0]][2]
-            assert width is not None
-            left = max(left, rows_size(sum(self.padded(h) for h in heights if h is not None), deepest, self.dtype))
+            heights = [self.source.totals[n][1][0] for n in group]
+            width = self.source.totals[group[0]][1][1]
+            left = max(left, rows_size(sum(map(self.padded, heights)), deepest, self.dtype))
             right = max(right, packed_size(self.number(width), deepest, self.dtype))
         at["o_rows"], at["o_panels"] = offset, offset + _round(left)
         return offset + _round(left) + _round(right)
@@ -171,7 +172,7 @@ class Sizer:
         for name in self.source.vectors:
             at[f"o_P_{self.source.idents[name]}"] = offset
             shape = self.shapes[name]
-            offset += _round(padded(shape[0], self.dtype) if shape else 1)
+            offset += _round(self.block(tuple(map(Dim.of, shape))))
         for name in self.source.tables:
             ident = f"{self.source.idents[name]}_columns"
             h, k = self.shapes[name]

@@ -57,8 +57,8 @@ class Source:
     inputs: list[str]
     results: list[str]
     carried: list[str]
-    totals: dict[str, tuple[str, Dim | None, Dim | None]]  # definition -> kind, rows, columns
-    scratch: dict[str, Dim]
+    totals: dict[str, tuple[str, tuple[Dim, ...]]]  # definition -> kind, shape
+    scratch: dict[str, tuple[Dim, ...]]
     groups: list[list[str]]  # totals of outer products that share one product
     idents: dict[str, str]  # shared names -> their Python names
 
@@ -256,38 +256,39 @@ class _File(Edges, Factors):
             self.padded,
             lambda a: f"({self.var(a)} + L[S_{a} + b])",
             self.extent,
-            lambda dim: self._scratch(dim, next(scratch)),
+            lambda shape: self._scratch(shape, next(scratch)),
             self.fail,
         )
         outputs = [o for name in group.outputs for o in self._outputs(name)]
         for deeper, text in RowProgram(context, outputs).emit():
             self.put(depth + deeper, text)
 
-    def _scratch(self, dim: Dim, k: int) -> Address:
-        key = f"scratch_{self._dim(dim)}_{k}"
-        self.scratch[key] = dim
+    def _scratch(self, shape: tuple[Dim, ...], k: int) -> Address:
+        key = f"scratch_{'_'.join(map(self._dim, shape))}_{k}"
+        self.scratch[key] = shape
         scope = self.scope(key)
         return Address("A", f"o_{key}", f"load_{scope}", f"store_{scope}")
 
     def _outputs(self, name: str) -> list[Output]:
         d, place = self.definitions[name], self.places[name]
-        size = d.shape[0] if d.shape else None
         if d.kind == "total":
-            self.totals[name] = ("total", size, None)
-            return [Output(d.value, self._at(place, f"o_{place.ident}"), "sum", "0", size)]
+            self.totals[name] = ("total", d.shape)
+            return [Output(d.value, self._at(place, f"o_{place.ident}"), "sum", "0", d.shape)]
         if d.kind == "scatter":
             leaf = d.operands[0].leaf
             assert isinstance(leaf, Read)
-            self.totals[name] = ("scatter", d.shape[0], d.shape[1])
+            self.totals[name] = ("scatter", d.shape)
             self.size(d.shape[1])
             row = f"o_{place.ident} + ({self.category(leaf)} + 1) * w_{place.ident}"
-            return [Output(d.value, self._at(place, row), "sum", "0", d.shape[0])]
+            return [Output(d.value, self._at(place, row), "sum", "0", d.shape[:1])]
         here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
         if d.kind == "pieces":
-            return [Output(p.value, here, "set", "0" if p.start == 0 else self.size(p.start), p.size) for p in d.pieces]
+            return [
+                Output(p.value, here, "set", "0" if p.start == 0 else self.size(p.start), (p.size,)) for p in d.pieces
+            ]
         if d.dtype == "category":
-            return [Output(d.value, here, "set", "0", None)]
-        return [Output(d.value, here, d.reduction if d.kind == "reduce" else "set", "0", size)]
+            return [Output(d.value, here)]
+        return [Output(d.value, here, d.reduction if d.kind == "reduce" else "set", "0", d.shape)]
 
     def _start_reduction(self, depth: int, name: str, axis: str | None) -> None:
         d, place = self.definitions[name], self.places[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dsl.plan.definitions import Definition, op
+from dsl.plan.definitions import Definition, is_home, op
 from dsl.plan.lower import Lowering
 from dsl.plan.schedule import named_axes
 from dsl.system.dims import Dim
@@ -79,9 +79,11 @@ class Totals(Lowering):
             elif node.is_op("neg"):
                 work.append(Summand(node.args[0], s.over, s.times(lift(-1)), s.turned))
             elif node.is_op("sum") and axes:
-                if s.factor is not None and set(axes) & set(self.kinds.of(s.factor).axes):
-                    self.fail("a sum inside a sum over the same axis")
-                work.append(Summand(node.args[0], s.over + axes, s.factor, s.turned))
+                outer = () if s.factor is None else self.kinds.of(s.factor).axes
+                if set(axes) & {*outer, *s.over}:  # a sum inside a sum over the same axis
+                    parts.accumulated.append((self._values(name, s), "T" if s.turned else ""))
+                else:
+                    work.append(Summand(node.args[0], s.over + axes, s.factor, s.turned))
             elif node.is_op("transpose"):
                 work.append(Summand(node.args[0], s.over, s.factor, not s.turned))
             elif matrix:
@@ -104,18 +106,29 @@ class Totals(Lowering):
         elif node.is_op("mul") and any(not self.kinds.of(a).shape for a in node.args):
             scalar, matrix = sorted(node.args, key=lambda a: len(self.kinds.of(a).shape))
             work.append(Summand(matrix, s.over, s.times(scalar), s.turned))
-        elif isinstance(leaf, Read) and leaf.name in self.system.equations and not self.streams[leaf.name].total:
-            if any(not i.is_identity for i in leaf.index):
-                self.fail("a matrix read at another step")
+        elif isinstance(leaf, Read) and self._transparent(leaf):
             work.append(Summand(self.system.equations[leaf.name], s.over, s.factor, s.turned))
         elif node.is_op("outer") and any(self.kinds.of(a).shared for a in node.args):
             parts.derived.append(self._turned(self._behind(name, s), s.turned))
         elif node.is_op("outer", "scatter_columns"):
             parts.accumulated.append((self._outer(name, s), turn))
-        elif node.is_op(*LINEAR):
+        elif node.is_op(*LINEAR) and self._varying(node) is not None:
             parts.derived.append(self._turned(self._behind(name, s), s.turned))
         else:
-            self.fail("a total of matrices that are not outer products")
+            parts.accumulated.append((self._values(name, s), turn))
+
+    def _transparent(self, read: Read) -> bool:
+        """Whether a total may look into the equation of a matrix: at home, where it is not kept for itself."""
+        stream = self.streams[read.name]
+        inside = read.name in self.system.equations and not stream.total and read.name not in self.kept
+        return inside and is_home(read, stream.axes)
+
+    def _varying(self, node: Symbol) -> int | None:
+        """The argument of a linear operation that is not shared, when there is one only."""
+        varying = [i for i, a in enumerate(node.args) if not self.kinds.of(a).shared]
+        if len(varying) != 1 or (node.is_op("div") and varying != [0]):
+            return None
+        return varying[0]
 
     @staticmethod
     def _turned(x: Symbol, turned: bool) -> Symbol:
@@ -124,10 +137,8 @@ class Totals(Lowering):
     def _behind(self, name: str, s: Summand) -> Symbol:
         """A linear operation of one varying and otherwise shared arguments, applied to the varying one's total."""
         node = s.node
-        varying = [i for i, a in enumerate(node.args) if not self.kinds.of(a).shared]
-        if len(varying) != 1 or (node.is_op("div") and varying != [0]):
-            self.fail("a total of matrices that are not outer products")
-        (k,) = varying
+        k = self._varying(node)
+        assert k is not None
         inner = node.args[k]
         parts = self._take_apart(name, [Summand(inner, s.over, s.factor)])
         terms = list(parts.derived)
@@ -162,12 +173,10 @@ class Totals(Lowering):
         if not category:
             operands = lift(self._operand(left)), lift(self._operand(right))
             return self._contribution(name, "outer", shape, None, operands, over)
-        if not isinstance(index.leaf, Read):
-            self.fail("a scatter by a computed category")
-        return self._contribution(name, "scatter", shape, self._solid(left), (index,), over)
+        return self._contribution(name, "scatter", shape, self._solid(left), (self._category(index),), over)
 
     def _values(self, name: str, s: Summand) -> str:
-        """A sum of vectors or scalars."""
+        """A sum of values of any shape, element by element."""
         value = self._solid(self.lower(s.node if s.factor is None else op("mul", s.node, s.factor)))
         axes = self.kinds.of(value).axes
         for axis in dict.fromkeys(s.over):

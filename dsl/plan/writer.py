@@ -57,8 +57,8 @@ class Writer:
         self.inputs: dict[str, None] = {}
         self.results: dict[str, None] = {}
         self.carried: dict[str, None] = {}
-        self.scratch: dict[str, Dim] = {}
-        self.totals: dict[str, tuple[str, Dim | None, Dim | None]] = {}
+        self.scratch: dict[str, tuple[Dim, ...]] = {}
+        self.totals: dict[str, tuple[str, tuple[Dim, ...]]] = {}
         self.outer_groups: list[list[str]] = []
         self.lines: list[str] = []
         self.nest: Nest | None = None
@@ -108,8 +108,24 @@ class Writer:
             self.put(depth, f"{at.store}({at.array}, {at.offset}, {value})")
             return
         self.put(depth, f"row = {at.offset}")
-        self.put(depth, f"for j in range({self.size(shape[0])}):")
-        self.put(depth + 1, f"{at.store}({at.array}, row + j, {value})")
+        depth, here, _ = self._matrix_rows(depth, shape)
+        self.put(depth, f"for j in range({self.size(shape[-1])}):")
+        self.put(depth + 1, f"{at.store}({at.array}, row{here} + j, {value})")
+
+    def _matrix_rows(self, depth: int, shape: tuple[Dim, ...]) -> tuple[int, str, str]:
+        """Loops over the rows of a matrix: the depth inside, a row's offset in memory and in a dense array."""
+        flat = ""
+        for k, dim in enumerate(shape[:-1]):
+            self.put(depth, f"for i_{k} in range({self.size(dim)}):")
+            depth += 1
+            flat = f"({flat} * {self.size(dim)} + i_{k})" if flat else f"i_{k}"
+        if not flat:
+            return depth, "", ""
+        return depth, f" + {flat} * {self.padded(shape[-1])}", f" + {flat} * {self.size(shape[-1])}"
+
+    def elements(self, shape: tuple[Dim, ...]) -> str:
+        """How many numbers a value of this shape is in a dense array."""
+        return " * ".join(map(self.size, shape))
 
     # ------------------------------------------------------------ addresses
 

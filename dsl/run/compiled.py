@@ -22,6 +22,7 @@ from dsl.run.rows import derived_lengths
 from dsl.system.dims import Dim
 from dsl.system.system import Read, Size, System
 from tinygrad_seq.kernels.cache import load_source
+from tinygrad_seq.kernels.product import padded
 from tinygrad_seq.kernels.threads import parts as parts_of
 from tinygrad_seq.kernels.threads import run_parts
 from tinygrad_seq.symbol import Symbol, postorder
@@ -160,9 +161,11 @@ class Executable:
         """Pack what the loops read of shared values into `room`."""
         at, source = sizes.at, self.source
         for name in source.vectors:
-            value = np.asarray(inputs[name]).reshape(-1)
-            start = at[f"o_P_{source.idents[name]}"]
-            room[start : start + len(value)] = value
+            value = np.atleast_1d(np.asarray(inputs[name]))
+            value = value.reshape(-1, value.shape[-1])
+            start, stride = at[f"o_P_{source.idents[name]}"], padded(value.shape[1], self.dtype)
+            stride = value.size if len(value) == 1 else stride
+            room[start : start + len(value) * stride].reshape(len(value), stride)[:, : value.shape[1]] = value
         for name in source.tables:
             matrix = inputs[name]
             h, k = matrix.shape
@@ -427,18 +430,19 @@ class _Run:
         return values
 
     def _total(self, name: str, part: Part) -> Array:
-        kind, height, width = self.program.source.totals[name]
+        kind, form = self.program.source.totals[name]
+        shape = tuple(map(self.sizer.number, form))
         ident = self.program.layout.places[name].ident
         at = part.sizes.at
         start, stride = at[f"o_{ident}"], at[f"w_{ident}"]
         region = part.reals[start : start + at[f"q_{ident}"]]
-        if kind == "total":
-            return region[: self.sizer.number(height)] if height is not None else region[0]
-        assert height is not None and width is not None
-        h, w = self.sizer.number(height), self.sizer.number(width)
         if kind == "scatter":
-            return region.reshape(-1, stride)[1 : w + 1, :h].T
-        return region.reshape(-1, stride)[:h, :w]
+            return region.reshape(-1, stride)[1 : shape[1] + 1, : shape[0]].T
+        if kind == "outer":
+            return region.reshape(-1, stride)[: shape[0], : shape[1]]
+        if not shape:
+            return region[0]
+        return region.reshape(*shape[:-1], -1)[..., : shape[-1]]
 
 
 def compile_system(system: System, outside: tuple[str, ...] | None, dtype: Any) -> Compiled:

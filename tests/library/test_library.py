@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import dsl
-from dsl.text.diagnostics import CellError
 from dsl.text.format import format as formatted
 from dsl.text.parse import parse
 from tests.library.recurrences import ORACLES
@@ -21,7 +20,7 @@ SIZES = {"D": 3, "H": 4, "K": 5, "K_in": 6, "A": 3, "L": 2}
 FAMILIES = """
     Elman Jordan IRNN LSTM0 LSTM LSTMTwoBias Peephole Coupled GRU GRUResetAfter MGU IndRNN Skip BiRNN BiLSTM Residual
     ResidualStack
-    Pyramid Translate EncoderDecoder CharRNN Classifier ClassifierMean ClassifierMax ClassifierAttention
+    Pyramid Translate EncoderDecoder CharRNN CTC CTCLabeller Classifier ClassifierMean ClassifierMax ClassifierAttention
 """
 PUBLISHED = {*ORACLES, *STACKS}  # held against an oracle in `test_published`
 
@@ -48,7 +47,7 @@ def data(model: Any, lengths: dict[str, Any], seed: int = 0) -> dict[str, np.nda
 
 def lengths_of(model: Any) -> dict[str, np.ndarray]:
     """Ragged lengths of the axes that data gives."""
-    ragged = {"t": np.array([7, 4, 6]), "s": np.array([3, 5, 4])}
+    ragged = {"t": np.array([7, 4, 6]), "s": np.array([3, 5, 4]), "u": np.array([3, 1, 2])}
     return {axis: ragged[axis] for axis, a in model.system.axes.items() if a.length is None}
 
 
@@ -89,14 +88,12 @@ def test_its_adjoint_prints_as_a_cell_that_resolves(name: str) -> None:
 QUICK = {*FAMILIES.split(), "ClockworkRNN", "LayerNormLSTM", "MassLSTM", "RHN", "StopHead", "mLSTM", "sLSTM"}
 
 
-MARKS = {name: [pytest.mark.slow] for name in PUBLISHED - QUICK} | {
-    "mLSTM": [pytest.mark.xfail(raises=CellError, reason="E701: matrix-valued streams run on the tape only")]
-}
+MARKS = {name: [pytest.mark.slow] for name in PUBLISHED - QUICK}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in CELLS])
 def test_both_engines_agree(name: str) -> None:
-    """Values, losses and every parameter's gradient, ragged lengths, float64."""
+    """Values, losses and the gradients of parameters and inputs, ragged lengths, float64."""
     model = dsl.load(name).build(seed=1, dtype="float64", **sized(name))
     for parameter in model.params.values():  # zeros hide transposed and missing terms
         parameter.data[...] += np.random.default_rng(len(parameter.name)).normal(0, 0.3, parameter.shape)
@@ -114,14 +111,16 @@ def results(model: Any, streams: dict[str, np.ndarray], lengths: dict[str, Any],
 
     for parameter in model.params.values():
         parameter.grad = None
-    run = model(**streams, lengths=lengths, engine=engine)
+    fed = {n: v if v.dtype.kind == "i" else tg.tensor(v, requires_grad=True) for n, v in streams.items()}
+    run = model(**fed, lengths=lengths, engine=engine)
     names = [*model.system.outputs, *model.system.losses]
     values = {name: run[name] for name in names}
     weights = {n: np.random.default_rng(i).normal(size=v.shape) for i, (n, v) in enumerate(values.items())}
     total = sum((tg.sum(values[n] * weights[n]) for n in names), start=tg.tensor(0.0, dtype="float64"))
     total.backward()
     found = {name: value.numpy() for name, value in values.items()}
-    return found | {f"{n}_bar": p.grad.numpy() for n, p in model.params.items() if p.requires_grad}
+    leaves = dict(model.params) | {n: v for n, v in fed.items() if isinstance(v, tg.Tensor)}
+    return found | {f"{n}_bar": v.grad.numpy() for n, v in leaves.items() if v.requires_grad and v.grad is not None}
 
 
 # ---------------------------------------------------------------- sizes that the literature states
