@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dsl.system.guards import Finite, Guard, join, split, under, vanishes
 from dsl.system.indices import inside
 from dsl.system.kinds import Kind, Kinds, kind_of, named_axis
 from dsl.system.messages import Collected, Irreversible, add_all, captures, follows, inverse, move, size_value, terms_of
 from dsl.system.messages import outside as misses
 from dsl.system.printing import index_tree
-from dsl.system.rules import cotangents
-from dsl.system.system import Extent, Index, Read, Stream, System, here
+from dsl.system.rules import cotangents, stays_outside
+from dsl.system.system import Extent, Index, Read, Stream, System, at_home, here
 from dsl.text.diagnostics import CellError, Diagnostic
 from dsl.text.format import expression
 from dsl.text.tree import Ref, Source
@@ -58,6 +59,8 @@ class Derivation:
         self.cotangents: dict[str, str] = {}
         self.zero_outside: set[str] = set()
         self.origins: dict[str, Symbol] = {}  # an intermediate's bar -> the forward expression it belongs to
+        self.zero_unless: dict[str, tuple[Guard, ...]] = {}  # an intermediate's bar -> the conditions it was under
+        self.finite = Finite(system.streams, system.equations)
         self.values = {k: v for k, v in system.arguments.items() if isinstance(v, int)}
         self.active = self._active()
         self._name_bars()
@@ -166,7 +169,7 @@ class Derivation:
         for node in reversed(nodes):
             if node not in received or not sinks[node]:
                 continue
-            g = add_all(received[node])
+            g = join(received[node])
             if g is ZERO:
                 continue
             if node.op is None:
@@ -178,8 +181,9 @@ class Derivation:
                 bar = self.define(base + "_bar", kind)
                 if base == f"{name}_{counter + 1}":
                     counter, self.origins[bar] = counter + 1, node
-                self.equations[bar] = g
-                g = self.at_home(bar)
+                self.equations[bar] = self.bare(g)
+                self.zero_unless[bar], _ = split(g)
+                g = under(self.zero_unless[bar], self.at_home(bar))
             self._pass_down(node, g, received, sinks)
 
     def _sinks(self, nodes: list[Symbol]) -> dict[Symbol, int]:
@@ -196,6 +200,7 @@ class Derivation:
 
     def _deserves_name(self, node: Symbol, g: Symbol, value: Symbol, sinks: dict[Symbol, int]) -> bool:
         """Whether a cotangent gets an equation: more than a name, varying in time, used twice or telling."""
+        g = self.bare(g)
         if g.op is None or (g.is_op("neg") and g.args[0].op is None) or not self.kinds.of(g).axes:
             return False
         return node in self.logits or _is_argument(node, value) or sinks[node] > 1
@@ -217,6 +222,8 @@ class Derivation:
     def _pass_down(
         self, node: Symbol, g: Symbol, received: dict[Symbol, list[Symbol]], sinks: dict[Symbol, int]
     ) -> None:
+        if g.is_op("where") and not stays_outside(g.args[0], node, self.kinds):
+            g = self.bare(g)
         y = self.named.get(node, node)
         inputs = tuple(self.named.get(a, a) if a is not node else a for a in node.args)
         results = cotangents(node, g, y, inputs, self.kinds)
@@ -229,8 +236,20 @@ class Derivation:
                 continue
             target = self.kinds.of(argument)
             shape = here_kind.shape if node.op.elementwise else target.shape
-            fitted = self.fit(result, Kind(domain, shape, here_kind.dtype, here_kind.shared), target)
+            from_ = Kind(domain, shape, here_kind.dtype, here_kind.shared)
+            fitted = self.fit(result, from_, target)
+            if fitted is not result:
+                fitted = self.fit(self.bare(result), from_, target)
             received.setdefault(argument, []).append(replace(fitted, self.named))
+
+    def bare(self, g: Symbol) -> Symbol:
+        """A cotangent without the conditions that change nothing: under them is what is 0 elsewhere, times finite."""
+        if g.is_op("neg"):
+            return apply("neg", self.bare(g.args[0]))
+        guards, inner = split(g)
+        if not guards or not self.finite(inner):
+            return g
+        return under([c for c in guards if not vanishes(inner, c, self.zero_unless)], inner)
 
     def fit(self, g: Symbol, domain: Kind, target: Kind) -> Symbol:
         """The only un-broadcast: sum what `domain` has and `target` lacks."""
@@ -260,7 +279,7 @@ class Derivation:
         read = leaf.leaf
         assert isinstance(read, Read)
         message = self.messages.setdefault((read.name, read.index), Message(read.name, read.index))
-        message.parts += terms_of(g)
+        message.parts += [self.bare(term) for term in terms_of(g)]
 
     # ------------------------------------------------------------ boundaries
 
@@ -289,7 +308,7 @@ class Derivation:
         counted: list[Symbol] = []  # a read that misses on two axes is one read
         total: list[Symbol] = []
         for one, axis in zip(index, stream.axes, strict=True):
-            conditions = misses(one, axis, *inside(one, axis, self.system.axes, self.values))
+            conditions = misses(one, axis, *inside(one, axis, self.system.axes, self.values, shortest=0))
             for condition in conditions:
                 missed = apply("where", condition, value, ZERO)
                 for earlier in counted:
@@ -310,7 +329,7 @@ class Derivation:
         for node in reversed(nodes):
             if node not in received or not sinks[node]:
                 continue
-            g = add_all(received[node])
+            g = join(received[node])
             if node.op is None:
                 self._deliver(node, g)
             else:
@@ -330,7 +349,10 @@ class Derivation:
                     seen.setdefault((leaf.leaf.name, leaf.leaf.index), len(seen))
         ordered = sorted(
             self.messages.values(),
-            key=lambda m: (not all(i.is_identity for i in m.index), seen.get((m.source, m.index), len(seen))),
+            key=lambda m: (
+                not at_home(m.index, self.system.streams[m.source].axes),
+                seen.get((m.source, m.index), len(seen)),
+            ),
         )
         for message in ordered:
             if message.source in gathered:
@@ -340,7 +362,7 @@ class Derivation:
 
     def _arrivals(self, message: Message) -> list[Symbol]:
         stream = self.system.streams[message.source]
-        if all(i.is_identity for i in message.index):
+        if at_home(message.index, stream.axes):
             return list(message.parts)
         try:
             ways = inverse(message.index, stream.axes)

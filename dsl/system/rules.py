@@ -27,7 +27,7 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
     """
     assert node.op is not None
     zero = lift(0)
-    if g.is_op("where") and (g.args[1] is zero or g.args[2] is zero) and _stays_outside(g.args[0], node, kinds):
+    if g.is_op("where") and (g.args[1] is zero or g.args[2] is zero) and stays_outside(g.args[0], node, kinds):
         condition, yes, no = g.args
         taken = no if yes is zero else yes
         inner = cotangents(node, taken, y, inputs, kinds)
@@ -41,7 +41,8 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
     return [None if r is zero else r for r in lowered]
 
 
-def _stays_outside(condition: Symbol, node: Symbol, kinds: Kinds) -> bool:
+def stays_outside(condition: Symbol, node: Symbol, kinds: Kinds) -> bool:
+    """Whether a condition around what `node` receives can stand around what its arguments do."""
     assert node.op is not None
     kind = kinds.of(condition)
     apart = kind.shape == () or node.op.elementwise

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dsl
+from dsl.run.unroll import unroll
 from dsl.system.adjoint import Adjoint, adjoint, joined
 from dsl.system.printing import to_tree
 from dsl.system.recurrence import with_residuals
@@ -151,7 +153,14 @@ cell Guarded(D):
   output h
 """
 
-
+MIXED = """
+cell Mixed():
+  input x[t]: scalar
+  param w: scalar
+  z[t] = tanh(w*x[t])
+  h[t] = where(x[t] > 0, z[t]*(w + x[t])*x[t], 0) + where(x[t] > 0, 2*z[t], 0) + where(x[t] > 1, z[t], 0)
+  output h
+"""
 UNITARY = """
 cell URNN(D, N):
   input x[t]: D
@@ -175,6 +184,7 @@ CONSTRUCTS = {
     "shared": SHARED,
     "axes": AXES,
     "guards": GUARDS,
+    "mixed": MIXED,
     "draws": DRAWS,
     "noise": NOISY,
 }
@@ -209,3 +219,23 @@ def test_only_what_is_asked_for() -> None:
 def test_stop_gradient_sends_nothing() -> None:
     text = "cell A(D):\n  input x[t]: D\n  input w: D\n  y[t] = stop_gradient(w*x[t]) + x[t]\n"
     assert list(adjoint(dsl.parse(text).system).gradients) == ["x"]
+
+
+UNTAKEN = """
+cell Untaken():
+  input x[t]: scalar
+  param w: scalar
+  h[t] = where(x[t] > 0, w*log(x[t]) + log(x[t])**2, w*x[t])
+  output h
+"""
+
+
+def test_a_branch_that_is_not_taken_sends_no_nan_back() -> None:
+    """The condition stays around a cotangent that has a name, and around sums of two ways into one operation."""
+    system = resolve(parse(UNTAKEN))[0]
+    derived = reread(adjoint(system))
+    x, w = np.array([0.0, 2.0, -1.0])[:, None], np.array(3.0)
+    with np.errstate(all="ignore"):
+        found = unroll(derived, {"x": x, "w": w, "dh": np.ones((3, 1))}, {"t": 3}, 1, ["x_bar", "w_bar"])
+    np.testing.assert_allclose(found["x_bar"][:, 0], [3.0, (3 + 2 * np.log(2)) / 2, 3.0])
+    assert found["w_bar"] == pytest.approx(np.log(2) - 1)
