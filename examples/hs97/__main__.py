@@ -1,0 +1,147 @@
+"""Long short-term memory, 1997: the embedded Reber grammar, adding, and temporal order, with the published nets.
+
+S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), experiments 1, 4 and 6a: nets of
+264, 93 and 156 weights, one sequence an update. Published, as the mean of their trials: 8,440 sequences to learn the
+grammar, 74,000 to add over 100 steps, 31,390 to tell the order of two symbols 30 steps or more apart. They follow the
+gradient with a fixed rate; here Adam does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tinygrad_seq as tg
+import viz
+from examples.experiment import Experiment, leave, main
+
+Array = np.ndarray[Any, Any]
+SYMBOLS = "BTSXPVE"
+# state -> the symbols that leave it and where to
+REBER: list[dict[str, int]] = [
+    {"T": 1, "P": 2},
+    {"S": 1, "X": 3},
+    {"T": 2, "V": 4},
+    {"X": 2, "S": 5},
+    {"P": 3, "V": 5},
+    {},
+]
+
+
+def embedded_reber(random: np.random.Generator) -> tuple[str, list[set[str]]]:
+    """A string of the embedded grammar, and behind each of its symbols the ones that may come next."""
+    wrap = "TP"[random.integers(2)]
+    text, after = "B" + wrap + "B", [{"T", "P"}, {"B"}, set(REBER[0])]
+    state = 0
+    while REBER[state]:
+        symbol = sorted(REBER[state])[random.integers(len(REBER[state]))]
+        state = REBER[state][symbol]
+        text += symbol
+        after.append(set(REBER[state]) or {"E"})
+    return text + "E" + wrap + "E", [*after, {wrap}, {"E"}]
+
+
+def reber_batch(random: np.random.Generator) -> dict[str, Array]:
+    text, _ = embedded_reber(random)
+    ids = np.array([SYMBOLS.index(s) for s in text])
+    return {"x": ids[:-1], "y": ids[1:]}
+
+
+def reber_share(model: Any, count: int, seed: int) -> float:
+    """The share of strings at whose every step all that may come next is rated above all that may not."""
+    random = np.random.default_rng([seed, 10**6])
+    right = 0
+    for _ in range(count):
+        text, after = embedded_reber(random)
+        rated = model(x=np.array([SYMBOLS.index(s) for s in text[:-1]])).p.numpy()
+        legal = np.array([[s in allowed for s in SYMBOLS] for allowed in after])
+        right += bool((np.where(legal, rated, 2).min(1) > np.where(legal, -1, rated).max(1)).all())
+    return right / count
+
+
+def adding_batch(random: np.random.Generator, steps: int, batch: int = 1) -> dict[str, Any]:
+    """Numbers in [-1, 1] and marks, as published: the second mark is in the first half, the first within ten steps;
+    the ends are marked -1. The answer is 0.5 + (X1 + X2)/4."""
+    lengths = random.integers(steps, steps + steps // 10 + 1, batch)
+    x, y = np.zeros((lengths.max(), batch, 2)), np.zeros((batch, 1))
+    for b, length in enumerate(lengths):
+        x[:length, b, 0] = random.uniform(-1, 1, length)
+        x[0, b, 1] = x[length - 1, b, 1] = -1
+        one = int(random.integers(0, 10))
+        two = int(random.choice([k for k in range(steps // 2) if k != one]))
+        x[[one, two], b, 1] = 1
+        first = 0.0 if one == 0 else x[one, b, 0]
+        y[b] = 0.5 + (first + (0.0 if two == 0 else x[two, b, 0])) / 4
+    return {"x": x, "y": y, "lengths": lengths}
+
+
+def order_batch(random: np.random.Generator, steps: int, batch: int = 1) -> dict[str, Any]:
+    """Random symbols a, b, c, d between a start and an end; X or Y at two places; which came in which order?"""
+    lengths = random.integers(steps, steps + steps // 10 + 1, batch)
+    x, y = np.zeros((lengths.max(), batch, 8)), np.zeros(batch, int)
+    for b, length in enumerate(lengths):
+        ids = random.integers(0, 4, length)
+        first, second = random.integers(steps // 10, steps // 5 + 1), random.integers(steps // 2, 3 * steps // 5 + 1)
+        one, two = random.integers(2, size=2)
+        ids[0], ids[-1], ids[first], ids[second] = 6, 7, 4 + one, 4 + two
+        x[np.arange(length), b, ids] = 1
+        y[b] = 2 * one + two
+    return {"x": x, "y": y, "lengths": lengths}
+
+
+def adding_share(test: dict[str, Any]) -> Callable[[Any], float]:
+    """The share of answers within .04, the published criterion."""
+    return lambda model: float((np.abs(model(**test).p.numpy() - test["y"]) < 0.04).mean())
+
+
+def order_share(test: dict[str, Any]) -> Callable[[Any], float]:
+    """The share of answers whose every unit is within .3 of its target, the published criterion."""
+    target = np.eye(4)[test["y"]]
+    return lambda model: float((np.abs(model(**test).p.numpy() - target).max(1) < 0.3).mean())
+
+
+def solve(e: Experiment, name: str, model: Any, source: Any, share: Any, enough: float, published: int) -> None:
+    """Train on one sequence an update until `share` of a test is right; the figure is how many sequences that took."""
+    done = model.fit(
+        source=source,
+        optimizer=tg.optim.Adam(model.params.trained, lr=1e-2),
+        clip=1.0,
+        steps=e.size(300, 80_000, 200_000),
+        valid_every=e.size(100, 500, 500),
+        evaluate=lambda m: {"right": share(m)},
+        until=lambda found: found["right"] >= enough,
+        seed=e.seed,
+        progress=e.progress,
+    )
+    e.note(f"{name}, right of a test", done.measures["right"])
+    if e.mode == "quick":
+        late, early = np.mean(done.curves.loss[-50:]), np.mean(done.curves.loss[:50])
+        e.figure(f"{name}, loss beside the first", float(late / early), 1.0, "nothing learned")
+    else:
+        used = done.steps if done.reached else np.inf
+        e.figure(f"{name}, sequences until {enough:.0%} of a test are right", used, published, "the paper's mean")
+    e.draw(viz.curves(done.curves, name), name.replace(" ", "_"))
+
+
+def run(e: Experiment) -> None:
+    steps, tests = e.size(20, 100, 100), e.size(20, 256, 256)
+    unseen = np.random.default_rng([e.seed, 10**6])
+
+    reber = e.cell("Reber").build(B=4, K=7, seed=e.seed)
+    e.figure("embedded Reber grammar, weights", reber.params.count, 264, "the paper's table 2", "equal")
+    solve(e, "embedded Reber grammar", reber, reber_batch, lambda m: reber_share(m, tests, e.seed), 1.0, 8_440)
+
+    adding, test = e.cell("Adding").build(B=2, seed=e.seed), adding_batch(unseen, steps, tests)
+    e.figure("adding, weights", adding.params.count, 93, "the paper's section 5.4", "equal")
+    solve(e, "adding", adding, lambda random: adding_batch(random, steps), adding_share(test), 0.99, 74_000)
+
+    order, test = e.cell("Order").build(D=8, K=4, B=2, seed=e.seed), order_batch(unseen, steps, tests)
+    e.figure("temporal order, weights", order.params.count, 156, "the paper's section 5.6", "equal")
+    solve(e, "temporal order", order, lambda random: order_batch(random, steps), order_share(test), 0.99, 31_390)
+
+
+if __name__ == "__main__":
+    sys.exit(leave(main(run, __doc__, __file__)))
