@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from dsl.run.inputs import Arranged
 from dsl.run.rows import derived_lengths
-from dsl.system.dims import Dim
 from dsl.system.system import Read, Stream, System
 from tinygrad_seq.loops import load
 from tinygrad_seq.symbol import Symbol, apply, lift, substitute
@@ -81,7 +80,7 @@ def numbers_of(stream: Stream) -> tuple[Kind, list[float]]:
     rule = stream.initializer
     assert rule is not None
     kind = KINDS[rule.name]
-    numbers = [float(int(a) if isinstance(a, Dim) else a) for a in rule.arguments]
+    numbers = [float(n) for n in rule.numbers]
     if not kind.allows(*numbers):
         given = ", ".join(f"{n:g}" for n in numbers)
         raise ValueError(f"noise {stream.name}: {rule.name} takes {kind.expected}, given {given}")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from dsl.system.dims import Dim
 from dsl.system.system import Stream, System
 from dsl.text.diagnostics import suggest
 from tinygrad_seq.initializers import initialize
@@ -26,10 +25,9 @@ def initial(stream: Stream, seed: int, dtype: np.dtype[Any]) -> np.ndarray[Any, 
     if rule is None:
         return None
     rng = np.random.default_rng([seed, zlib.crc32(stream.name.encode())])
-    arguments = [int(a) if isinstance(a, Dim) else a for a in rule.arguments]
     dtype = number_type(stream, dtype)
     try:
-        return initialize(rule.name, tuple(int(d) for d in stream.shape), rng, dtype, *arguments)
+        return initialize(rule.name, tuple(int(d) for d in stream.shape), rng, dtype, *rule.numbers)
     except ValueError as error:
         raise ValueError(f"param {stream.name}: {error}") from None
 
@@ -42,7 +40,7 @@ def number_type(stream: Stream, dtype: np.dtype[Any]) -> np.dtype[Any]:
 def retraction(stream: Stream) -> Retraction:
     """What brings a kept parameter's new value back onto the set that its initialiser draws from."""
     assert stream.initializer is not None
-    found, gains = RETRACTIONS[stream.initializer.name], stream.initializer.arguments
+    found, gains = RETRACTIONS[stream.initializer.name], stream.initializer.numbers
     return Scaled(found, float(gains[0])) if gains else found
 
 

@@ -70,5 +70,6 @@ def joined(system: System, derived: Adjoint | None = None) -> Adjoint:
         (),
         system.instances,
         system.aliases,
+        fixed=system.fixed,
     )
     return Adjoint(together, derived.cotangents, derived.gradients, derived.residuals)

@@ -11,8 +11,8 @@ from dsl.system.copies import Declared, Flat
 from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Statement
 from dsl.system.kinds import Kinds
-from dsl.system.lower import Drawn, Lowering, evaluate_number
-from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System
+from dsl.system.lower import Drawn, Lowering
+from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System, evaluate_number
 from dsl.text.diagnostics import Diagnostic, suggest
 from dsl.text.tree import Call, Expr, Ref, Source, Span
 from tinygrad_seq.symbol import Symbol, lift
@@ -53,7 +53,8 @@ class Builder:
                 slot = self.inference.slots[name]
                 value = self.lowering.lower(statements[name].value)
                 k = self.lowering.category(value)
-                equations[name] = value if k is None or slot.category else self.lowering.vector(value)
+                value = value if k is None or slot.category else self.lowering.vector(value)
+                equations[name] = self.lowering.number(value)
                 if name not in streams:
                     streams[name] = Stream(
                         name, "equation", e.axes, slot.shape or (), total=e.total, span=e.target_span
@@ -71,7 +72,8 @@ class Builder:
         instances = tuple(
             Instance(c.prefix[:-1], c.cell.name, c.reverse, c.storey) for c in self.flat.copies if c.parent is not None
         )
-        return System(
+        fixed = tuple(n for n in arguments if n in self.elaborator.fixed)
+        system = System(
             root.cell.name,
             arguments,
             self.axes,
@@ -84,7 +86,9 @@ class Builder:
             self._aliases(),
             self.source,
             spans,
+            fixed,
         )
+        return system.put({n: arguments[n] for n in fixed}) if fixed else system
 
     def _aliases(self) -> dict[str, str]:
         """What a user may write besides flat names: `rnn`, `rnn.c` of a stack's top copy."""
@@ -151,23 +155,22 @@ class Builder:
         return Initializer(d.distribution.function, tuple(v for v in values if v is not None))
 
     def _constant(self, expr: Expr, d: Declared) -> Any:
-        """A number in an initialiser: an arithmetic expression of numbers and arguments."""
-        dim = self.elaborator.dim(d.copy, expr)
-        if dim is not None:
-            return int(dim) if dim.is_constant else dim
+        """A number in an initialiser, or the expression of sizes that will be one."""
         reader = Reader(self.flat, self.elaborator, self.axes, self.problems)
-        symbol = self.lowering.lower(reader.read(expr, d.copy)) if reader.read(expr, d.copy).op != "hole" else None
-        if symbol is None:
+        value = reader.read(expr, d.copy)
+        if any(term.op == "hole" for term in reader.made):
             return None
-        value = evaluate_number(symbol)
-        if value is None:
+        if any(term.op not in ("number", "size") and not term.args for term in reader.made):
             self._problem(
                 "E309",
-                "an initialiser takes numbers",
-                d.copy.place(getattr(expr, "span", d.span)),
-                "as in `~ uniform(-0.1, 0.1)` or `= 0`",
+                "an initialiser takes numbers and sizes",
+                d.copy.place(expr.span),
+                "as in `~ uniform(-0.1, 0.1)`, `~ normal(0, 1/sqrt(H))` or `= 0`",
             )
-        return value
+            return None
+        symbol = self.lowering.lower(value)
+        number = evaluate_number(symbol)
+        return symbol if number is None else number
 
     def _dtypes(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:
         """Undeclared streams are complex where their equation is; a declared real one must not be."""

@@ -10,7 +10,7 @@ from dsl.system.copies import Flat
 from dsl.system.indices import inside
 from dsl.system.infer import Statement
 from dsl.system.kinds import Kinds
-from dsl.system.system import Read, Stream, System
+from dsl.system.system import Read, Stream, System, at_home
 from dsl.system.terms import Term
 from dsl.system.unify import show
 from dsl.text.diagnostics import Diagnostic, Label
@@ -134,7 +134,7 @@ class Checks:
         for _, value in self._all_values(system):
             for leaf in leaves(value):
                 if isinstance(leaf.leaf, Read):
-                    away = any(not i.is_identity for i in leaf.leaf.index)
+                    away = not at_home(leaf.leaf.index, system.streams[leaf.leaf.name].axes)
                     read[leaf.leaf.name] = read.get(leaf.leaf.name, False) or away
         for name, stream in system.streams.items():
             d = self.flat.declared.get(name)

@@ -35,6 +35,7 @@ class Copy:
     uses: dict[str, list[Copy]] = field(default_factory=dict)
     parent: Copy | None = None
     use: Use | None = None
+    model: Copy | None = None  # the copy whose parameters this one shares
     outputs: list[str] = field(default_factory=list)  # flat names
     reverse: bool = False
     storey: int | None = None

@@ -9,7 +9,7 @@ from dsl.system.derive import ZERO, Derivation, head_of, names_in
 from dsl.system.kinds import named_axis
 from dsl.system.printing import Printer
 from dsl.system.residuals import Residuals
-from dsl.system.system import Extent, Position, Read, Stream, System, here
+from dsl.system.system import Extent, Position, Read, Stream, System, at_home, here
 from dsl.text.format import expression
 from tinygrad_seq.symbol import Symbol, apply, leaves, lift, postorder, replace, substitute
 
@@ -88,8 +88,9 @@ class Finish:
         for value in equations.values():
             for leaf in leaves(value):
                 if isinstance(leaf.leaf, Read):
-                    away = any(not i.is_identity for i in leaf.leaf.index)
+                    away = not at_home(leaf.leaf.index, self.d.streams[leaf.leaf.name].axes)
                     reads[leaf.leaf.name] = reads.get(leaf.leaf.name, False) or away
+        self._read_by_boundaries(reads)
         streams = self._inputs(reads)
         notes = {True: "a message is 0 outside its steps", False: ""}
         totals = 0
@@ -105,9 +106,10 @@ class Finish:
                 stream, boundary=boundary, state=boundary is not None, comment=comment, note=note
             )
             notes[True] = notes[True] if boundary is None else ""
-        axes = {a: x for a, x in self.d.system.axes.items()}
         ordered = {n: equations[n] for n in self._reading_order(equations)}
-        streams = {**self._axis_holders(streams, ordered), **streams}
+        used = self._used_axes(streams, ordered)
+        axes = {a: x for a, x in self.d.system.axes.items() if x.length is None or a in used}
+        streams = {**self._axis_holders(streams, used), **streams}
         return System(
             f"{self.d.system.name}_adjoint",
             self.d.system.arguments,
@@ -121,15 +123,32 @@ class Finish:
             {},
             None,
             {},
+            self.d.system.fixed,
         )
 
-    def _axis_holders(self, streams: Mapping[str, Stream], equations: Mapping[str, Symbol]) -> dict[str, Stream]:
-        """A forward stream for each axis that the data gives and nothing else that is fed lives on."""
+    def _read_by_boundaries(self, reads: dict[str, bool]) -> None:
+        """Adds what the boundaries of streams read elsewhere read in turn: `last(q)` needs q, and q's own boundary."""
+        todo = [n for n, away in reads.items() if away]
+        while todo:
+            boundary = self.d.streams[todo.pop()].boundary
+            for leaf in [] if boundary is None else leaves(boundary):
+                if isinstance(leaf.leaf, Read):
+                    name, away = leaf.leaf.name, bool(leaf.leaf.index)
+                    if reads.get(name) is not away and not reads.get(name):
+                        reads[name] = away
+                        todo += [name] if away else []
+
+    def _used_axes(self, streams: Mapping[str, Stream], equations: Mapping[str, Symbol]) -> list[str]:
+        """The axes that the streams live on or the equations speak of, and those their lengths are made of."""
         used = [a for s in streams.values() for a in s.axes]
         used += [a for v in equations.values() for a in _named_axes(v)]
         for axis in used:  # grows by what lengths are computed from
             length = self.d.system.axes[axis].length
             used += [] if length is None else [a for a in _named_axes(length) if a not in used]
+        return used
+
+    def _axis_holders(self, streams: Mapping[str, Stream], used: list[str]) -> dict[str, Stream]:
+        """A forward stream for each axis that the data gives and nothing else that is fed lives on."""
         held = {a for s in streams.values() if s.kind == "input" for a in s.axes}
         missing = [a for a in dict.fromkeys(used) if self.d.system.axes[a].length is None and a not in held]
         found: dict[str, Stream] = {}

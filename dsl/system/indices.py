@@ -46,12 +46,9 @@ class Linear:
                 mine[key] = mine.get(key, 0) + sign * value
         return out
 
-    def times(self, factor: Dim) -> Linear:
-        if not self.positions and not self.lengths and self.divisor == 1:
-            return Linear(offset=self.offset * factor)
-        if self.divisor != 1 or not factor.is_constant:
+    def times(self, k: int) -> Linear:
+        if self.divisor != 1:
             raise BadIndex("form")
-        k = int(factor)
         return Linear(
             {a: k * v for a, v in self.positions.items()}, {a: k * v for a, v in self.lengths.items()}, k * self.offset
         )
@@ -69,22 +66,41 @@ class Linear:
         return Index(axis, scale, self.offset, self.divisor, length, extent)
 
 
-def linear(expr: Expr, axis: Callable[[str], str | None], dim: Callable[[str], Dim | None]) -> Linear:
-    """Read an index expression; `axis` maps a name to the axis it means (or None), `dim` to an argument."""
+Value = Callable[[Dim], int | None]
+
+
+def linear(expr: Expr, axis: Callable[[str], str | None], dim: Callable[[str], Dim | None], number: Value) -> Linear:
+    """Read an index expression, or a size.
+
+    axis    a name -> the axis it means, or None
+    dim     a name -> the argument it means, or None
+    number  the value of an expression of arguments, None when one has none: strides and divisors need theirs
+    """
+    spine: list[Binary] = []
+    while isinstance(expr, Binary):  # a long sum leans left: walk it, do not recurse
+        spine.append(expr)
+        expr = expr.left
+    form = _operand(expr, axis, dim, number)
+    for node in reversed(spine):
+        form = _combined(node.op, form, linear(node.right, axis, dim, number), number)
+    return form
+
+
+def _operand(expr: Expr, axis: Callable[[str], str | None], dim: Callable[[str], Dim | None], number: Value) -> Linear:
     if isinstance(expr, Number):
         if not isinstance(expr.value, int):
             raise BadIndex("not an integer", str(expr.value))
         return Linear(offset=Dim.of(expr.value))
     if isinstance(expr, Ref):
-        if expr.index is None:
-            name = axis(expr.name)
-            if name is not None:
-                return Linear({name: 1})
-            value = dim(expr.name)
-            if value is not None:
-                return Linear(offset=value)
-            raise BadIndex("unknown name", expr.name)
-        raise BadIndex("varying offset", expr.name)
+        if expr.index is not None:
+            raise BadIndex("varying offset", expr.name)
+        name = axis(expr.name)
+        if name is not None:
+            return Linear({name: 1})
+        value = dim(expr.name)
+        if value is not None:
+            return Linear(offset=value)
+        raise BadIndex("unknown name", expr.name)
     if isinstance(expr, Call) and expr.function == "len" and len(expr.arguments) == 1:
         inner = expr.arguments[0].value
         name = axis(inner.name) if isinstance(inner, Ref) and inner.index is None else None
@@ -92,22 +108,34 @@ def linear(expr: Expr, axis: Callable[[str], str | None], dim: Callable[[str], D
             raise BadIndex("unknown axis", inner.name if isinstance(inner, Ref) else "")
         return Linear(lengths={name: 1})
     if isinstance(expr, Negative):
-        return linear(expr.operand, axis, dim).times(Dim.of(-1))
-    if isinstance(expr, Binary):
-        left, right = linear(expr.left, axis, dim), linear(expr.right, axis, dim)
-        if expr.op in "+-":
-            return left.plus(right, 1 if expr.op == "+" else -1)
-        if expr.op == "*" and (left.is_constant or right.is_constant):
-            return right.times(left.offset) if left.is_constant else left.times(right.offset)
-        if (
-            expr.op == "//"
-            and right.is_constant
-            and right.offset.is_constant
-            and int(right.offset) > 0
-            and left.divisor == 1
-        ):
-            return Linear(left.positions, left.lengths, left.offset, int(right.offset))
+        return linear(expr.operand, axis, dim, number).times(-1)
     raise BadIndex("form")
+
+
+def _combined(op: str, left: Linear, right: Linear, number: Value) -> Linear:
+    if op in "+-":
+        return left.plus(right, 1 if op == "+" else -1)
+    if op == "*" and left.is_constant and right.is_constant:
+        return Linear(offset=left.offset * right.offset)
+    if op == "*" and (left.is_constant or right.is_constant):
+        form, factor = (right, left.offset) if left.is_constant else (left, right.offset)
+        return form.times(_known(factor, number))
+    if op == "//" and right.is_constant:
+        divisor = _known(right.offset, number)
+        if divisor < 1:
+            raise BadIndex("divisor", str(divisor))
+        if left.is_constant:
+            return Linear(offset=Dim.of(_known(left.offset, number) // divisor))
+        if left.divisor == 1:
+            return Linear(left.positions, left.lengths, left.offset, divisor)
+    raise BadIndex("form")
+
+
+def _known(dim: Dim, number: Value) -> int:
+    value = number(dim)
+    if value is None:
+        raise BadIndex("no number", str(dim))
+    return value
 
 
 # ---------------------------------------------------------------- flips (reverse)
@@ -141,7 +169,8 @@ def length_form(axis: str, axes: Mapping[str, Axis]) -> tuple[str, int, int, int
         form = _affine(length)
         if form is not None:  # (a*((b*n + d)//l) + c)//k
             base, b, d, l = form
-            exact = (a == 1 or l == 1) and b >= 0 and b + d >= 0  # a length below 0 is 0, which no such form tells
+            whole = (a, c, k) == (1, 0, 1)  # of the axis asked for, a length below 0 is 0; within a form it is not
+            exact = (a == 1 or l == 1) and (whole or (b >= 0 and b + d >= 0))
             form = (base, a * b, a * d + c * l, l * k) if exact else None
     return form
 
@@ -168,13 +197,17 @@ def _affine(symbol: Symbol) -> tuple[str, int, int, int] | None:
     return (base, a, c, value) if value > 0 else None
 
 
-def inside(index: Index, target: str, axes: Mapping[str, Axis], values: Mapping[str, int]) -> tuple[bool, bool]:
-    """Whether `0 <= index` and `index < len(target)` hold at every step, for every length >= 1 of the
+def inside(
+    index: Index, target: str, axes: Mapping[str, Axis], values: Mapping[str, int], shortest: int = 1
+) -> tuple[bool, bool]:
+    """Whether `0 <= index` and `index < len(target)` hold at every step, for every length >= `shortest` of the
     axes that the data gives. Arguments in the offset take `values`, or 1 where they have none.
 
     Both bounds are quasi-linear in the base length n: over a period P of n they grow by a constant. So
     checking small n one by one, and the growth over one late period, proves them for all n.
     """
+    if index.is_identity and index.axis == target:
+        return True, True
     offset = int(index.offset.bind({**dict.fromkeys(index.offset.names, 1), **values}))
     goal = length_form(target, axes)
     reader = length_form(index.axis, axes) if index.axis is not None else goal
@@ -195,9 +228,9 @@ def inside(index: Index, target: str, axes: Mapping[str, Axis], values: Mapping[
         return min(values_), max(values_) - _steps(goal, n)
 
     late = 3 * period + 2 * (abs(offset) + abs(goal[2]) + abs(reader[2]) + 2)
-    found = [ends(n) for n in range(1, late + period + 1)]
+    found = [ends(n) for n in range(shortest, late + period + 1)]
     known = [e for e in found if e is not None]
-    first, last = found[late - 1 :], found[late - 1 - period :]
+    first, last = found[late - shortest :], found[late - shortest - period :]
     grow = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(last, first, strict=False) if a is not None and b is not None]
     low = all(e[0] >= 0 for e in known) and all(g[0] >= 0 for g in grow)
     high = all(e[1] < 0 for e in known) and all(g[1] <= 0 for g in grow)

@@ -102,6 +102,14 @@ class Inference:
             if wanted is not None and wanted != ():
                 self._assign(value, wanted)
             return
+        if slot.category and len(value.shape) != 1:
+            raise self._problem(
+                "E302",
+                f"the logits of `{statement.name}` are a vector, one entry a category; this is {self._show(value)}",
+                value.span,
+                (),
+                f"as in `{statement.name}[t] ~ categorical(logits = U@h[t] + a)`",
+            )
         if wanted is None:
             slot.shape, slot.origin = value.shape, statement.span
             self.changed = True

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from dsl.system.dims import Dim
 from dsl.system.distributions import DISTRIBUTIONS
 from dsl.system.infer import Inference, Statement
+from dsl.system.kinds import COMPARISONS
 from dsl.system.system import Read, Size, here
 from dsl.system.terms import Term, constant_leaf
-from tinygrad_seq.symbol import Symbol, apply, lift, postorder
+from tinygrad_seq.symbol import Symbol, apply, lift
 
 WHOLE = ("sum", "mean", "max", "min", "logsumexp")  # reductions that run over all features without an axis
 
@@ -54,6 +54,11 @@ class Lowering:
         k = self.category(symbol)
         return symbol if k is None else apply("one_hot", symbol, lift(Size(k)))
 
+    @staticmethod
+    def number(symbol: Symbol) -> Symbol:
+        """In arithmetic a condition is 1 where it holds and 0 elsewhere."""
+        return apply("where", symbol, lift(1), lift(0)) if is_condition(symbol) else symbol
+
     def _symbol(self, term: Term, args: list[Symbol]) -> Symbol:
         if term.op in ("number", "position", "extent"):
             return lift(constant_leaf(term))
@@ -71,6 +76,10 @@ class Lowering:
         if term.op == "zeros":
             return apply("fill", lift(0), dims=tuple(self.dim(d) for d in term.payload))
         values = [self.vector(a) for a in args]
+        if term.op == "where":
+            return apply("where", values[0], *map(self.number, values[1:]))
+        if term.op != "mul" or all(is_condition(v) for v in values):  # a number times a condition is a number
+            values = [self.number(v) for v in values]
         if term.op == "part":
             start, size = (self.dim(d) for d in term.payload)
             return apply("part", *values, start=start, size=size)
@@ -92,13 +101,17 @@ class Lowering:
         return DISTRIBUTIONS[drawn.distribution].logprob(home, self.parameters(drawn), rank)
 
     def parameters(self, drawn: Drawn) -> dict[str, Symbol]:
-        return {name: self.vector(self.lower(s.value)) for name, s in drawn.parameters.items()}
+        return {name: self.number(self.vector(self.lower(s.value))) for name, s in drawn.parameters.items()}
 
     def _product(self, term: Term, args: list[Symbol]) -> Symbol:
         left, right = (len(t.shape or ()) for t in term.args)
         if left == 2 and right == 1:
             return apply("lookup" if self.category(args[1]) is not None else "matvec", *args)
         return apply("dot" if left == 1 else "matmul", *(self.vector(a) for a in args))
+
+
+def is_condition(symbol: Symbol) -> bool:
+    return symbol.op is not None and symbol.op.name in COMPARISONS
 
 
 @dataclasses.dataclass
@@ -108,17 +121,3 @@ class Drawn:
     distribution: str
     axes: tuple[str, ...]
     parameters: dict[str, Statement]
-
-
-def evaluate_number(symbol: Symbol) -> float | int | None:
-    """The value of an expression of numbers only, None when it reads anything."""
-    done: dict[Symbol, Any] = {}
-    for node in postorder([symbol]):
-        if node.op is None:
-            if not node.is_number:
-                return None
-            done[node] = node.leaf
-        else:
-            done[node] = node.op.impl(*[done[a] for a in node.args], **node.options)
-    value = done[symbol]
-    return value if isinstance(value, int) else float(value)

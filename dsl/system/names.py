@@ -8,7 +8,7 @@ from dsl.system.copies import Copy, Flat, targets
 from dsl.system.dims import Dim
 from dsl.system.indices import BadIndex, linear
 from dsl.text.diagnostics import Diagnostic, Label, suggest
-from dsl.text.tree import Binary, Cell, Declaration, Draw, Equation, Expr, Loss, Number, Output, Ref, Span
+from dsl.text.tree import Cell, Declaration, Draw, Equation, Expr, Loss, Number, Output, Ref, Span
 
 
 class Names:
@@ -17,6 +17,7 @@ class Names:
     def __init__(self, flat: Flat, problems: list[Diagnostic]) -> None:
         self.flat, self.problems = flat, problems
         self.values: dict[str, Any] = {}  # the root's arguments: numbers, cell names, None
+        self.fixed: set[str] = set()  # arguments whose numbers the equations were made with: strides, storeys
 
     # ------------------------------------------------------------ problems
 
@@ -99,22 +100,10 @@ class Names:
     def dim(self, copy: Copy, expr: Expr) -> Dim | None:
         """An integer expression of a copy's arguments."""
         try:
-            form = linear(expr, lambda _: None, copy.dims.get)
+            form = linear(expr, lambda _: None, copy.dims.get, self.number)
         except BadIndex:
-            return self._product(copy, expr)
-        if form.lengths or form.positions:
             return None
-        if form.divisor != 1:
-            whole = self.number(form.offset)
-            return Dim.of(whole // form.divisor) if whole is not None else None
-        return form.offset
-
-    def _product(self, copy: Copy, expr: Expr) -> Dim | None:
-        if isinstance(expr, Binary) and expr.op in "+-*":
-            left, right = self.dim(copy, expr.left), self.dim(copy, expr.right)
-            if left is not None and right is not None:
-                return left * right if expr.op == "*" else left + right if expr.op == "+" else left - right
-        return None
+        return form.offset if form.is_constant else None
 
     @staticmethod
     def real(copy: Copy, expr: Expr) -> float | None:
@@ -124,6 +113,9 @@ class Names:
         return copy.numbers.get(expr.name) if isinstance(expr, Ref) and expr.index is None else None
 
     def number(self, dim: Dim) -> int | None:
-        """A dim's value where the arguments (or their defaults) give one."""
+        """A dim's value where the arguments (or their defaults) give one; those arguments are then `fixed`."""
         bound = dim.bind({k: v for k, v in self.values.items() if isinstance(v, int)})
-        return int(bound) if bound.is_constant else None
+        if not bound.is_constant:
+            return None
+        self.fixed.update(dim.names)
+        return int(bound)

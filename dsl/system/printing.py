@@ -29,7 +29,7 @@ from dsl.text.tree import (
     Transpose,
     Type,
 )
-from tinygrad_seq.symbol import Symbol, postorder
+from tinygrad_seq.symbol import Symbol, lift, postorder
 
 INFIX = {
     "add": "+",
@@ -188,7 +188,9 @@ def to_tree(system: System, sections: dict[str, str] | None = None) -> Cell:
     if system.outputs:
         body.append(Output(tuple(Ref(n) for n in system.outputs)))
     header = tuple(
-        Parameter(n, None if v is None else Number(v)) for n, v in system.arguments.items() if not isinstance(v, str)
+        Parameter(n, None if v is None else Number(v))
+        for n, v in system.arguments.items()
+        if not isinstance(v, str) and n not in system.fixed
     )
     return Cell(system.name, header, tuple(body))
 
@@ -240,7 +242,7 @@ def _declaration(printer: Printer, group: list[Stream]) -> Declaration:
         )
     distribution = None
     if first.initializer is not None:
-        value, distribution = _initializer(first.initializer, first.shape)
+        value, distribution = _initializer(printer, first.initializer, first.shape)
     return Declaration(
         keyword,
         tuple(_target(s) for s in group),
@@ -252,8 +254,8 @@ def _declaration(printer: Printer, group: list[Stream]) -> Declaration:
     )
 
 
-def _initializer(initializer: Initializer, shape: tuple[Dim, ...]) -> tuple[Expr | None, Call | None]:
-    values = [dim_tree(a) if isinstance(a, Dim) else number_tree(a) for a in initializer.arguments]
+def _initializer(printer: Printer, initializer: Initializer, shape: tuple[Dim, ...]) -> tuple[Expr | None, Call | None]:
+    values = [printer.expression(lift(a)) for a in initializer.arguments]
     if initializer.name == "constant":
         return values[0], None
     if initializer.name == "permutation":

@@ -19,12 +19,12 @@ from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.lower import Drawn, Lowering
 from dsl.system.scope import open_scope
-from dsl.system.system import Axis, Extent, System
-from dsl.text.diagnostics import CellError, Diagnostic, Label, suggest
+from dsl.system.system import Axis, Extent, Size, System
+from dsl.text.diagnostics import CellError, Diagnostic, Label, merged, suggest
 from dsl.text.format import expression
 from dsl.text.tree import Call, Expr, File, Ref, Span
 from tinygrad_seq.optim import RETRACTIONS
-from tinygrad_seq.symbol import lift
+from tinygrad_seq.symbol import Symbol, lift, substitute
 
 LENGTHS = ("number", "extent", "size", "add", "sub", "mul", "floordiv", "neg")  # what a derived axis is made of
 
@@ -93,8 +93,7 @@ class Resolver:
 
     def _stop(self) -> None:
         if self.problems:
-            unique = list(dict.fromkeys(self.problems))
-            raise CellError(unique, self.source)
+            raise CellError(merged(self.problems), self.source)
 
     def _problem(
         self, code: str, message: str, span: Span, hint: str = "", related: tuple[Label, ...] = (), label: str = ""
@@ -114,7 +113,8 @@ class Resolver:
             before = len(self.problems)
             term = reader.read(expr, copy)
             whole = all(t.op in LENGTHS for t in reader.made)
-            axes[name] = Axis(name, Lowering().lower(term) if whole else lift(Extent(next(iter(axes), name))))
+            length = Lowering().lower(term) if whole else lift(Extent(next(iter(axes), name)))
+            axes[name] = Axis(name, substitute(length, self._sized))
             if not whole and len(self.problems) == before:
                 self._problem(
                     "E419",
@@ -124,6 +124,11 @@ class Resolver:
                 )
             reader.made = []
         return axes
+
+    def _sized(self, node: Symbol) -> Symbol | None:
+        """A size in an axis's length as a number, where the arguments give one: indices are proved inside with it."""
+        number = self.elaborator.number(node.leaf.dim) if isinstance(node.leaf, Size) else None
+        return None if number is None else lift(number)
 
     # ------------------------------------------------------------ what is drawn
 

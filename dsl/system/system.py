@@ -14,13 +14,15 @@ as a vector; `cross_entropy(logits, read)`. Reads of a category stand under `loo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from dsl.system.dims import Dim
 from dsl.text.tree import NOWHERE, Source, Span
-from tinygrad_seq.symbol import Symbol, lift, substitute
+from tinygrad_seq.symbol import Symbol, leaves, lift, postorder, substitute
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ def here(axis: str) -> Index:
     return Index(axis)
 
 
+def at_home(index: Sequence[Index], axes: Sequence[str]) -> bool:
+    """Whether a read stands at the reader's own steps on the axes of what it reads (`q[u]` of a `q[s]` does not)."""
+    return all(i.is_identity and i.axis == a for i, a in zip(index, axes, strict=True))
+
+
 # ---------------------------------------------------------------- leaves of expressions
 
 
@@ -112,10 +119,47 @@ def read(name: str, *index: Index) -> Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Initializer:
-    """`~ uniform(-1, 1)`: a distribution's name with its arguments, or a constant (name "constant")."""
+    """`~ uniform(-1, 1/sqrt(H))`: a distribution's name and its arguments, or a constant (name "constant").
+
+    An argument is a number, or an expression of sizes (`Size` leaves) until `bind` gives them values.
+    """
 
     name: str
     arguments: tuple[Any, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """The arguments as numbers. Errors: ValueError naming a size that nothing gives."""
+        for argument in self.arguments:
+            for size in (n.leaf.dim for n in leaves(argument) if isinstance(n.leaf, Size)) if _open(argument) else ():
+                raise ValueError(f"{self.name}: the size {size} has no value yet")
+        return self.arguments
+
+    def bind(self, numbers: Mapping[str, int]) -> Initializer:
+        """The same with numbers for these sizes."""
+        bound = (substitute(a, lambda n: _bound(n, numbers)) if _open(a) else a for a in self.arguments)
+        return Initializer(self.name, tuple(a if (n := evaluate_number(lift(a))) is None else n for a in bound))
+
+
+def _open(argument: Any) -> bool:
+    return isinstance(argument, Symbol)
+
+
+def evaluate_number(symbol: Symbol) -> Any:
+    """The value of an expression of numbers only (a size with a value is one), None when it reads anything."""
+    done: dict[Symbol, Any] = {}
+    for node in postorder([symbol]):
+        if node.op is not None:
+            with np.errstate(all="ignore"):
+                done[node] = node.op.impl(*[done[a] for a in node.args], **node.options)
+        elif isinstance(node.leaf, Size) and node.leaf.dim.is_constant:
+            done[node] = int(node.leaf.dim)
+        elif node.is_number:
+            done[node] = node.leaf
+        else:
+            return None
+    value = done[symbol]
+    return value if isinstance(value, int | complex) else float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +240,7 @@ class System:
     aliases: Mapping[str, str] = field(default_factory=dict)  # "rnn" -> "rnn.1.h"
     source: Source | None = None
     spans: Mapping[str, Span] = field(default_factory=dict)  # of each equation's line
+    fixed: tuple[str, ...] = ()  # arguments whose numbers the equations were made with: strides, storeys
 
     def with_(self, **changes: Any) -> System:
         return replace(self, **changes)
@@ -203,14 +248,24 @@ class System:
     def bind(self, values: Mapping[str, Any]) -> System:
         """The same system with numbers for these arguments; others keep their defaults.
 
-        Errors: ValueError for a name that is no argument.
+        Errors: ValueError for a name that is no argument, or for another number than the equations were made with.
         """
         unknown = sorted(set(values) - set(self.arguments))
         if unknown:
             raise ValueError(
                 f"{self.name} has no argument {', '.join(unknown)}; it has {', '.join(self.arguments) or 'none'}"
             )
-        numbers = {n: v for n, v in {**self.arguments, **values}.items() if isinstance(v, int)}
+        for name in self.fixed:
+            if values.get(name, self.arguments[name]) != self.arguments[name]:
+                raise ValueError(
+                    f"{self.name} was made with {name}={self.arguments[name]}, its equations differ for "
+                    f"{name}={values[name]}: give it to `load`, `parse` or the spec"
+                )
+        given = {**self.arguments, **values}
+        return self.put({n: v for n, v in given.items() if isinstance(v, int)}).with_(arguments=given)
+
+    def put(self, numbers: Mapping[str, int]) -> System:
+        """The same system with these arguments' numbers wherever their names stand."""
         done: dict[Symbol, Symbol] = {}
 
         def symbol(root: Symbol) -> Symbol:
@@ -224,12 +279,11 @@ class System:
                 shape=tuple(d.bind(numbers) for d in s.shape),
                 categories=None if s.categories is None else s.categories.bind(numbers),
                 boundary=None if s.boundary is None else symbol(s.boundary),
-                initializer=None if s.initializer is None else _bound_initializer(s.initializer, numbers),
+                initializer=None if s.initializer is None else s.initializer.bind(numbers),
             )
 
         return replace(
             self,
-            arguments={**self.arguments, **values},
             axes={n: Axis(n, None if a.length is None else symbol(a.length)) for n, a in self.axes.items()},
             streams={n: stream(s) for n, s in self.streams.items()},
             equations={n: symbol(e) for n, e in self.equations.items()},
@@ -237,11 +291,6 @@ class System:
                 n: Draw(d.distribution, tuple((k, symbol(e)) for k, e in d.parameters)) for n, d in self.draws.items()
             },
         )
-
-
-def _bound_initializer(initializer: Initializer, numbers: Mapping[str, int]) -> Initializer:
-    arguments = (a.bind(numbers) if isinstance(a, Dim) else a for a in initializer.arguments)
-    return Initializer(initializer.name, tuple(arguments))
 
 
 def _bound_option(value: Any, numbers: Mapping[str, int]) -> Any:

@@ -238,7 +238,7 @@ class Reading(ABC):
     def _index(self, expr: Expr, ref: Ref, target: str, copy: Copy) -> Index | None:
         """The index expression of one axis, in the root's axes and order; None after a problem."""
         try:
-            local = linear(expr, lambda n: n if n in copy.axes else None, copy.dims.get).index()
+            local = linear(expr, lambda n: n if n in copy.axes else None, copy.dims.get, self.elaborator.number).index()
         except BadIndex as bad:
             self._bad_index(bad, expr, ref, target, copy)
             return None
@@ -318,6 +318,10 @@ class Reading(ABC):
                 else f"its axis is `{mine}`; arguments are {', '.join(copy.dims) or 'none'}"
             )
             self.problem("E401", f"unknown axis or argument `{bad.detail}` in an index", expr.span, copy, hint)
+        elif bad.reason == "no number":
+            hint = f"a default, `cell {copy.root.cell.name}(..., {bad.detail}=2)`, or a value: `spec({bad.detail}=2)`"
+            message = f"a stride or divisor is a number: `{bad.detail}` has none yet"
+            self.problem("E411", message, expr.span, copy, hint)
         else:
             forms = f"`{mine}-1`, `2*{mine}+1`, `({mine}+1)//2`, `len({mine})-1-{mine}`, `0`"
             self.problem("E411", f"`{text}` is not an index", expr.span, copy, f"one of {forms}")

@@ -51,7 +51,7 @@ class Uses(Names):
         )
 
     def _use(self, copy: Copy, use: Use, table: dict[str, tuple[str, ...]]) -> None:
-        shared = copy.uses.get(use.cell) or None
+        shared = copy.uses.get(use.cell) or (copy.model.uses.get(use.name) if copy.model else None) or None
         target = (shared[0].cell, shared[0].scope) if shared else copy.cells.get(use.cell) or copy.scope.cell(use.cell)
         if target is None:
             near = suggest(use.cell, [*copy.cells, *copy.scope.names()])
@@ -78,6 +78,7 @@ class Uses(Names):
             child = Copy(
                 prefix, target[0], target[1], parent=copy, use=use, reverse=use.reverse, storey=k if stacked else None
             )
+            child.model = shared[k] if shared else None
             arguments = list(use.arguments)
             if k > 0:
                 arguments = self._chain(children[-1], child, arguments)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsl.text.tree import File, Source, Span
 
 TAB = 4  # columns a tab is shown as
 WIDTH = 160  # longest source line shown whole, in columns
 MAX_SHOWN = 50  # diagnostics rendered in full by one error
+MAX_ALSO = 3  # places of one mistake shown besides the first
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,21 @@ class CellError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in place of a traceback: the mistakes are the user's, not the compiler's."""
         return str(self).splitlines()
+
+
+def merged(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """One diagnostic for what is wrong in the same words at several places: the first, pointing at the others."""
+    alike: dict[tuple[str, str, Source | None], list[Diagnostic]] = {}
+    for diagnostic in sorted(dict.fromkeys(diagnostics), key=lambda d: d.span.start):
+        alike.setdefault((diagnostic.code, diagnostic.message, diagnostic.source), []).append(diagnostic)
+    out = []
+    for first, *rest in alike.values():
+        places = [d.span for d in rest if d.span != first.span]
+        also = [Label(place, "and here", first.source) for place in places[:MAX_ALSO]]
+        if len(places) > MAX_ALSO:
+            also[-1] = replace(also[-1], text=f"and here, and at {len(places) - MAX_ALSO} more places")
+        out.append(replace(first, related=(*first.related, *also)))
+    return out
 
 
 # ---------------------------------------------------------------- rendering
