@@ -447,8 +447,20 @@ class Model:
 
         return to_torch(self)
 
+    def to_jax(self) -> Any:
+        """A pure function over `lax.scan`, of generated, readable source: see `dsl.export.jax`."""
+        from dsl.export.jax import to_jax
+
+        return to_jax(self)
+
+    def to_onnx(self, path: str | Path, **options: Any) -> Path:
+        """Write an ONNX model of the forward pass: see `dsl.export.onnx`."""
+        from dsl.export.onnx import to_onnx
+
+        return to_onnx(self, path, **options)
+
     def load_torch(self, module: Any) -> None:
-        """Take the parameters of a module that `to_torch` made."""
+        """Take the parameters of a module that `to_torch` made, or of a plain recurrent layer of torch."""
         from dsl.export.torch import load_torch
 
         load_torch(self, module)

@@ -1,0 +1,175 @@
+"""Operations that are made of others, written once for all targets.
+
+A target that knows a shorter way names it in its table; in a Python target any other becomes a function of the exported
+file, with this docstring, and in a graph the nodes themselves. They must not depend on how many dims their arguments
+have, other than those of the features at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from dsl.export.arrays import Array, Arrays
+
+Composite = Callable[..., Array]
+COMPOSITES: dict[str, Composite] = {}
+
+
+def composite(function: Composite) -> Composite:
+    COMPOSITES[function.__name__] = function
+    return function
+
+
+# ---------------------------------------------------------------- steps of ragged sequences
+
+
+@composite
+def look(o: Arrays, value: Array, index: Array, length: Array, edge: Array) -> Array:
+    """A stream (steps, B, ...) at one step a sequence, `edge` (1, B, ...) where it has no such step."""
+    inside = o("logical_and", o("greater_equal", index, 0), o("less", index, length))
+    found = o("where", inside, index, o.length(value, 0))
+    return o.gather(o.concat([value, edge], "longer"), found, o.count(value, 1))
+
+
+@composite
+def look_at(o: Arrays, value: Array, index: Array, length: Array, second: Array, other: Array, edge: Array) -> Array:
+    """A stream (steps, steps, B, ...) at one step of each axis, `edge` (1, steps, B, ...) where there is none."""
+    inside = o("logical_and", o("greater_equal", index, 0), o("less", index, length))
+    inside = o("logical_and", inside, o("logical_and", o("greater_equal", second, 0), o("less", second, other)))
+    found, beside = o("where", inside, index, o.length(value, 0)), o("where", inside, second, 0)
+    return o.gather(o.concat([value, edge], "longer"), found, beside, o.count(value, 2))
+
+
+@composite
+def recalled(o: Arrays, values: Array, ran: Array, edge: Array) -> Array:
+    """The last values of a stream (lag, B, ...) in an earlier call; `edge` for steps before its first."""
+    back = o("sub", o.length(values, 0), o.count(values, 0))
+    there = o("greater_equal", ran, o.behind(back, 1))
+    return o("where", o.behind(there, values.rank - 2), values, edge)
+
+
+@composite
+def latest(o: Arrays, before: Array, values: Array, length: Array) -> Array:
+    """The last values of a stream (lag, B, ...) after its steps (steps, B, ...), with those that were before them."""
+    every = o.concat([before, values], "longer")
+    index = o("add", o.behind(o.count(before, 0), 1), length)
+    return o.gather(every, index, o.count(values, 1))
+
+
+# ---------------------------------------------------------------- categories
+
+
+@composite
+def columns(o: Arrays, matrix: Array, index: Array) -> Array:
+    """Columns of a matrix (H, K) by category; none, which is -1, is the zero vector."""
+    found = o.gather(o.transpose(matrix), o("maximum", index, 0))
+    return o("where", o.behind(o("greater_equal", index, 0), 1), found, 0.0)
+
+
+@composite
+def cross_entropy(o: Arrays, logits: Array, target: Array) -> Array:
+    """-log softmax(logits)[target]."""
+    chosen = o.gather_last(logits, o("maximum", target, 0))
+    return o("sub", o.reduce("logsumexp", logits, -1), chosen)
+
+
+# ---------------------------------------------------------------- functions of numbers
+
+
+@composite
+def softplus(o: Arrays, x: Array) -> Array:
+    """log(1 + exp(x)), for large |x| too."""
+    return o("add", o("maximum", x, 0.0), o("log1p", o("exp", o("neg", o("abs", x)))))
+
+
+@composite
+def logaddexp(o: Arrays, a: Array, b: Array) -> Array:
+    """log(exp(a) + exp(b)); what is log 0 adds nothing, and has no gradient."""
+    first, second = o("greater", a, -math.inf), o("greater", b, -math.inf)
+    both = o("logical_and", first, second)
+    x, y = o("where", both, a, 0.0), o("where", both, b, 0.0)
+    gap = o("neg", o("abs", o("sub", x, y)))
+    total = o("add", o("maximum", x, y), o("log1p", o("exp", gap)))
+    one = o("where", first, a, o("where", second, b, -math.inf))
+    return o("where", both, total, one)
+
+
+@composite
+def leaky_relu(o: Arrays, x: Array, slope: Array) -> Array:
+    """x where it is positive, else x times the slope."""
+    return o("where", o("greater", x, 0.0), x, o("mul", slope, x))
+
+
+@composite
+def elu(o: Arrays, x: Array, alpha: Array) -> Array:
+    """x where it is positive, else alpha (exp(x) - 1)."""
+    return o("where", o("greater", x, 0.0), x, o("mul", alpha, o("expm1", o("where", o("greater", x, 0.0), 0.0, x))))
+
+
+@composite
+def sinh(o: Arrays, x: Array) -> Array:
+    """(exp(x) - exp(-x)) / 2."""
+    return o("mul", 0.5, o("sub", o("exp", x), o("exp", o("neg", x))))
+
+
+@composite
+def cosh(o: Arrays, x: Array) -> Array:
+    """(exp(x) + exp(-x)) / 2."""
+    return o("mul", 0.5, o("add", o("exp", x), o("exp", o("neg", x))))
+
+
+@composite
+def expm1(o: Arrays, x: Array) -> Array:
+    """exp(x) - 1 = 2 tanh(x/2) / (1 - tanh(x/2)), without cancellation near 0."""
+    half = o("tanh", o("mul", 0.5, o("minimum", x, 1.0)))
+    small = o("div", o("mul", 2.0, half), o("sub", 1.0, half))
+    return o("where", o("less", x, 0.5), small, o("sub", o("exp", x), 1.0))
+
+
+@composite
+def log1p(o: Arrays, x: Array) -> Array:
+    """log(1 + x), without cancellation near 0 (Kahan): log(u) x / (u - 1) for u = 1 + x."""
+    u = o("add", 1.0, x)
+    rounded = o("equal", u, 1.0)
+    safe = o("where", rounded, 2.0, u)
+    return o("where", rounded, x, o("div", o("mul", o("log", safe), x), o("sub", safe, 1.0)))
+
+
+# ---------------------------------------------------------------- complex numbers
+
+
+@composite
+def cis(o: Arrays, x: Array) -> Array:
+    """The point of the unit circle at an angle: exp(ix)."""
+    return o("exp", o("mul", 1j, x))
+
+
+@composite
+def modrelu(o: Arrays, x: Array, b: Array) -> Array:
+    """relu(|x| + b) x/|x|, and 0 at 0 (Arjovsky, Shah and Bengio 2016)."""
+    alive = o("logical_and", o("greater", o("abs", x), 0.0), o("greater", o("add", o("abs", x), b), 0.0))
+    safe = o("where", alive, x, 1.0)
+    radius = o("abs", safe)
+    return o("where", alive, o("mul", o("add", radius, b), o("div", safe, radius)), 0.0)
+
+
+@composite
+def reflect(o: Arrays, r: Array, x: Array) -> Array:
+    """Householder's reflection x - 2 r (rᴴx)/(rᴴr)."""
+    along = o.reduce("sum", o("mul", o("conj", r), x), -1, keep=True)
+    size = o.reduce("sum", o("re", o("mul", o("conj", r), r)), -1, keep=True)
+    return o("sub", x, o("mul", o("mul", 2.0, r), o("div", along, size)))
+
+
+@composite
+def permute(o: Arrays, places: Array, x: Array) -> Array:
+    """x[..., places], for places that are whole numbers of any type."""
+    return o.make("take_last", (x, o.cast(places, "int")), (), x.sizes, x.kind)
+
+
+@composite
+def unpermute(o: Arrays, places: Array, x: Array) -> Array:
+    """The inverse of permute."""
+    inverse = o.make("argsort", (o.cast(places, "int"),), (), places.sizes, "int")
+    return o.make("take_last", (x, inverse), (), x.sizes, x.kind)
