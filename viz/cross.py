@@ -18,7 +18,7 @@ from tinygrad_seq.symbol import Symbol, leaves
 from viz.graph import Graph, Wire
 from viz.route import line, polyline, swing
 from viz.scene import Mark, Piece, Point, Read, Scene
-from viz.tiling import PAD, Tiles
+from viz.tiling import BELOW, PAD, Tiles
 
 BUS = 13.0
 
@@ -107,7 +107,8 @@ class Crossing:
             reads = tuple(Read(w, k if source.lane else 0, s) for w, k in steps)
             for p in self.scene.pieces:
                 if p.net == key and p.id.startswith(f"{lane}{s}-p"):
-                    p.reads = reads
+                    own = {r.wire for r in p.reads}
+                    p.reads = tuple(r for r in reads if r.wire in own)
             shown = sorted({k for _, k in steps if k in columns})
             if stacked:
                 for k in shown:
@@ -186,6 +187,7 @@ class Crossing:
                 x, top = source.at(column, (box.x, box.top))
                 points = polyline([(x, top), (x, top - 10), (side, top - 10), (side, deep)])
             else:
+                y += BELOW if self.graph.nodes[key].kind == "state" else 0.0  # clear of the line to the next step
                 points = polyline([(edge, y), (side, y), (side, deep)])
             starts.append(side)
             reads = tuple(r for r in everything if r.source_step == source.steps[column] or not source.lane)

@@ -163,6 +163,13 @@ class Flow:
 
     def message(self, done: Pass, links: Iterable[Link]) -> Array | None:
         """What flows along tape edges together: summed where they end in the same value, else one behind the other."""
+        found = list(self.parts(done, links).values())
+        if len(found) < 2:
+            return found[0] if found else None
+        return np.concatenate([np.ravel(p) for p in found])
+
+    def parts(self, done: Pass, links: Iterable[Link]) -> dict[int, Array]:
+        """What flows along tape edges to each operation that they end in."""
         by_end: dict[int, Array] = {}
         for k, n in links:
             g = done.adjoints.get(k) if n < 0 else done.messages.get((k, n))
@@ -171,10 +178,7 @@ class Flow:
             end = k if n < 0 else self.trace.ops[k].inputs[n]
             assert end is not None
             by_end[end] = g if end not in by_end else by_end[end] + g
-        if not by_end:
-            return None
-        parts = list(by_end.values())
-        return parts[0] if len(parts) == 1 else np.concatenate([np.ravel(p) for p in parts])
+        return by_end
 
     def along(self, piece: Piece) -> list[Link]:
         """The tape's edges of all reads that pass along a piece."""

@@ -10,34 +10,40 @@ import numpy as np
 from viz import theme
 from viz.layout import PILL
 from viz.scene import Piece, Point, Scene
+from viz.svg import NUMBER
 
-SIZE = 10.5
+SIZE = NUMBER
 Rect = tuple[float, float, float, float]  # x0, y0, x1, y1
+Array = np.ndarray[Any, Any]
 
 
 def place(scene: Scene) -> None:
-    """Choose `number_at` for every piece with a number; longer pieces choose last, they have more room."""
-    boxes = list(_boxes(scene))
-    taken = np.zeros((len(boxes) + sum(bool(p.number) for p in scene.pieces), 4))
-    taken[: len(boxes)] = np.array(boxes).reshape(-1, 4)
-    used = len(boxes)
+    """Choose `number_at` for every piece with a number; longer pieces choose last, they have more room. Those that
+    still touch one another choose once more."""
+    boxes = np.array(list(_boxes(scene))).reshape(-1, 4)
     wires = np.array([p for piece in scene.pieces for p in samples(piece.points)] or [(0.0, 0.0)])
     wanted = sorted((p for p in scene.pieces if p.number), key=lambda p: (_length(p), p.id))
-    for piece in wanted:
-        width = theme.text_width(piece.number, SIZE) + 2
-        best: tuple[float, int, Point, str, Rect] | None = None
-        for n, (at, anchor, rect) in enumerate(_candidates(piece, width)):
-            cost = 60.0 * _overlap(rect, taken[:used])
-            inside = (
-                (wires[:, 0] > rect[0]) & (wires[:, 0] < rect[2]) & (wires[:, 1] > rect[1]) & (wires[:, 1] < rect[3])
-            )
-            cost += float(inside.sum()) * 3.0 + n * 0.4
-            if best is None or cost < best[0]:
-                best = (cost, n, at, anchor, rect)
-        if best is not None:
-            _, _, piece.number_at, piece.anchor, rect = best
-            taken[used] = rect
-            used += 1
+    taken = np.full((len(wanted), 4), np.nan)
+    for n, piece in enumerate(wanted):
+        taken[n] = _choose(piece, np.concatenate([boxes, taken[:n]]), wires)
+    for n, piece in enumerate(wanted):
+        others = np.concatenate([boxes, np.delete(taken, n, 0)])
+        if _overlap(taken[n], others):
+            taken[n] = _choose(piece, others, wires)
+
+
+def _choose(piece: Piece, taken: Array, wires: Array) -> Rect:
+    """Put a piece's number where it costs least: on no box, on few wires, near the middle of the piece."""
+    width = theme.text_width(piece.number, SIZE) + 2
+    best: tuple[float, int, Point, str, Rect] | None = None
+    for n, (at, anchor, rect) in enumerate(_candidates(piece, width)):
+        inside = (wires[:, 0] > rect[0]) & (wires[:, 0] < rect[2]) & (wires[:, 1] > rect[1]) & (wires[:, 1] < rect[3])
+        cost = 60.0 * _overlap(rect, taken) + float(inside.sum()) * 5.0 + n * 0.4
+        if best is None or cost < best[0]:
+            best = (cost, n, at, anchor, rect)
+    assert best is not None  # every piece has a length
+    _, _, piece.number_at, piece.anchor, rect = best
+    return rect
 
 
 def _boxes(scene: Scene) -> Iterable[Rect]:
@@ -49,7 +55,7 @@ def _boxes(scene: Scene) -> Iterable[Rect]:
         yield (panel.x + 8, panel.y + 4, panel.x + 60, panel.y + 20)
 
 
-def _overlap(rect: Rect, others: np.ndarray[Any, Any]) -> float:
+def _overlap(rect: Any, others: Array) -> float:
     """A tenth of the area that a rectangle shares with each of the others, added up."""
     x = np.minimum(rect[2], others[:, 2]) - np.maximum(rect[0], others[:, 0])
     y = np.minimum(rect[3], others[:, 3]) - np.maximum(rect[1], others[:, 1])
@@ -79,20 +85,29 @@ def _length(piece: Piece) -> float:
 
 
 def _straight(piece: Piece) -> list[tuple[Point, Point]]:
-    """Its axis-parallel stretches, longest first; the whole curve's chord where it has none."""
+    """Its axis-parallel stretches that can bear a number, longest first."""
     found = []
     p = piece.points
     for k in range(0, len(p) - 3, 3):
         a, d = p[k], p[k + 3]
-        if abs(a[0] - d[0]) < 0.6 or abs(a[1] - d[1]) < 0.6:
+        if min(abs(a[0] - d[0]), abs(a[1] - d[1])) < 0.6 and abs(a[0] - d[0]) + abs(a[1] - d[1]) > SIZE:
             found.append((a, d))
     found.sort(key=lambda s: -(abs(s[0][0] - s[1][0]) + abs(s[0][1] - s[1][1])))
-    return found or [(p[0], p[-1])]
+    return found
 
 
 def _candidates(piece: Piece, width: float) -> Iterable[tuple[Point, str, Rect]]:
     half = SIZE / 2 + 1
-    for a, b in _straight(piece)[:3]:
+    straight = _straight(piece)
+    along = [] if straight else samples(piece.points)
+    for x, y in (along[int(t * len(along))] for t in (0.5, 0.35, 0.65, 0.25, 0.75) if along):
+        for away in (6.0, 12.0):
+            yield (round(x + away, 1), round(y, 1)), "start", (x + away, y - half, x + away + width, y + half)
+            yield (round(x - away, 1), round(y, 1)), "end", (x - away - width, y - half, x - away, y + half)
+        for up in (-10.0, 11.0):
+            beside = (x - width / 2, y + up - half, x + width / 2, y + up + half)
+            yield (round(x, 1), round(y + up, 1)), "middle", beside
+    for a, b in straight[:3]:
         for t in (0.5, 0.35, 0.65, 0.2, 0.8):
             x, y = a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t
             if abs(a[1] - b[1]) < 0.6:

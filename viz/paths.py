@@ -7,7 +7,7 @@ target's step, its source's step. Nothing here knows colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,17 +26,30 @@ Spot = tuple[str, int | None]  # a node and its step on its lane
 
 @dataclass
 class Gradients:
-    """What one backward pass sends: `messages` along edges, `cotangents` of nodes, a parameter's `shares` by step."""
+    """What one backward pass sends: `messages` along edges, `cotangents` of nodes, a parameter's `shares` by step.
+
+    `ends` takes the message of an edge between values of several axes apart, by the operation of the tape it goes to.
+    """
 
     graph: Graph
     lengths: dict[str, int]
     seed: Spot
     title: str
     messages: dict[Edge, Array] = field(default_factory=dict)
+    ends: dict[Edge, dict[int, Array]] = field(default_factory=dict)
     cotangents: dict[Spot, Array] = field(default_factory=dict)
     shares: dict[str, dict[int, Array]] = field(default_factory=dict)
     jacobian: Callable[[Edge], float] | None = None
     value: Callable[[str, int], Any] | None = None
+
+    def together(self, edges: Iterable[Edge]) -> float:
+        """The size of what several edges carry: summed where they lead to the same value."""
+        sums: dict[Any, Array] = {}
+        for edge in edges:
+            parts: Iterable[tuple[Any, Array]] = self.ends.get(edge, {}).items()
+            for end, g in parts or [((edge[0].source, edge[2]), self.messages[edge])]:
+                sums[end] = g if end not in sums else sums[end] + g
+        return float(np.sqrt(sum(np.linalg.norm(np.ravel(g)) ** 2 for g in sums.values())))
 
     def reached(self) -> dict[Spot, None]:
         """Every node and step that edges lead to from the seed."""
@@ -147,9 +160,6 @@ def _on_the_tape(
 ) -> Gradients:
     key, step = seed
     stream = graph.nodes[key].stream or key
-    axes = system.streams[stream].axes if not is_loss else ()
-    if not is_loss and len(axes) > 1:
-        raise ValueError(f"{stream} has several time axes; give the cell a loss to start from")
     trace = of_run(run, stream, sequence, None if is_loss or step is None else (step,))
     flow = Flow(graph, trace)
     ops = flow.result(graph.nodes[key], step)
@@ -161,6 +171,7 @@ def _on_the_tape(
         message = flow.message(done, flow.links(*edge))
         if message is not None:
             found.messages[edge] = message
+            found.ends[edge] = flow.parts(done, flow.links(*edge))
     for name, node in graph.nodes.items():
         for at in range(trace.lengths[node.lane]) if node.lane else (None,):
             gs = [done.adjoints[k] for k in flow.result(node, at) if k in done.adjoints]

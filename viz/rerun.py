@@ -6,6 +6,7 @@ noted with its equation, the part of it and the step. One sequence at a time.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -109,11 +110,15 @@ def of_run(run: Any, want: str | None = None, sequence: int = 0, steps: Steps | 
 
 
 def _root(again: _Unrolling, name: str, steps: Steps | None) -> Tensor:
-    """What is differentiated: the value itself when it is one number, else the sum of its last step."""
+    """What is differentiated: the value itself when it is one number, else the sum of its last step; of all values
+    that begin with `steps` where these name only the first axes."""
     points = again.values[name]
     if steps is None:
         steps = max(points) if points else ()
-    value = points.get(steps)
+    start, found = len(again.log), [v for k, v in points.items() if k[: len(steps)] == steps]
+    value = functools.reduce(REGISTRY["add"], found) if found else None
+    if len(found) > 1:
+        again.spans.append((start, len(again.log), name, None, {}))
     if not isinstance(value, Tensor) or value.edge is None:
         raise ValueError(f"{name} depends on no parameter and no data of floating type: nothing to step through")
     if value.size > 1:

@@ -7,9 +7,10 @@ from html import escape
 
 from viz import theme
 from viz.layout import BOX, PILL, SMALL, TITLE
-from viz.scene import Mark, Piece, Pill, Point, Scene
+from viz.scene import Mark, Piece, Pill, Point, Scene, Text
 
 MARGIN = 14.0
+NUMBER = 10.5  # font size of numbers on wires
 
 
 def coordinate(value: float) -> str:
@@ -239,7 +240,7 @@ def _body(scene: Scene, both_ways: bool = False) -> list[str]:
     out += [_linked(scene, m.node.equation, mark(m)) for m in scene.marks]
     for p in scene.pieces:
         if p.number and p.number_at:
-            out.append(text(*p.number_at, (theme.Span(p.number),), 10.5, p.anchor, "number"))
+            out.append(text(*p.number_at, (theme.Span(p.number),), NUMBER, p.anchor, "number"))
     for t in scene.texts:
         out.append(text(t.x, t.y, t.label, t.size, t.anchor, t.classes))
     return out + scene.extra
@@ -252,6 +253,14 @@ def _linked(scene: Scene, equation: str | None, body: str, stop: bool = True) ->
     if not target:
         return body
     return f'<a href="#{escape(target)}" aria-label="equation of {escape(equation or "")}"{skip}>{body}</a>'
+
+
+def _reach(t: Text, xs: list[float], ys: list[float]) -> None:
+    """Add the corners of a text to the coordinates."""
+    width = theme.label_width(t.label, t.size)
+    left = t.x - {"start": 0.0, "middle": width / 2, "end": width}[t.anchor]
+    xs += [left, left + width]
+    ys += [t.y - t.size / 2, t.y + t.size / 2]
 
 
 def fit(scene: Scene) -> None:
@@ -269,11 +278,11 @@ def fit(scene: Scene) -> None:
     for piece_ in scene.pieces:
         xs += [q[0] for q in piece_.points]
         ys += [q[1] for q in piece_.points]
+        if piece_.number and piece_.number_at:
+            number = Text(*piece_.number_at, (theme.Span(piece_.number),), NUMBER, "number", piece_.anchor)
+            _reach(number, xs, ys)
     for t in scene.texts:
-        width = theme.label_width(t.label, t.size)
-        left = t.x - {"start": 0.0, "middle": width / 2, "end": width}[t.anchor]
-        xs += [left, left + width]
-        ys += [t.y - t.size / 2, t.y + t.size / 2]
+        _reach(t, xs, ys)
     if not xs:
         xs, ys = [0.0, BOX], [0.0, BOX]
     x, y = min(xs) - MARGIN, min(ys) - MARGIN

@@ -258,46 +258,53 @@ class Tiles:
         self.scene.texts.append(Text(x, self.y + HEADER - 5, (theme.Span("…"),), 13, "muted", "middle"))
 
     def _incoming(self, column: int, s: int) -> None:
-        """What arrives from the neighbouring step, its boundary, or the steps left out."""
-        done: set[str] = set()
-        for way, (state, lag, wires) in self.near.items():
-            box = self.step.boxes[state]
-            start = self._start(column, s, state, lag)
-            _, y = self.at(column, (0, box.y))
-            reads = tuple(Read(w, s + lag, s) for w in wires)
-            classes = self._classes(wires[0], way)
-            inward = 0.0 if lag < 0 else self.step.width
-            alone = f"spine:{state}" not in self.near
-            if way in self.drops:
-                n = self.drops[way]
-                turn = -PAD - 10 - 10 * n if lag < 0 else self.step.width + PAD + 10 + 10 * n
-                tx, ty = self.at(column, (turn, self.step.rail_y[way]))
-                ex, _ = self.at(column, (inward, 0))
-                bx = start if alone else tx + BEND * lag
-                points = polyline([(bx, y), (tx, y), (tx, ty), (ex, ty)])
-            elif way.startswith("spine:"):
-                port = self.step.ports[wires[0].target, wires[0].socket]
-                end = self.at(column, (port.x, port.y))
-                points = [(start, y), *line((start, y), end)]
-            else:
-                end = self.at(column, (inward, self.step.rail_y[way]))
-                points = [(start, y), *line((start, y), end)]
-            self.scene.pieces.append(
-                Piece(
-                    f"{self.lane}{s}-in-{way}",
-                    way,
-                    points,
-                    reads,
-                    way.startswith("spine:"),
-                    classes,
-                    order=2.0 if way.startswith("spine:") else 2.5 if way in self.drops else 1.0,
-                    halo=way not in self.drops,
-                    tail=way not in self.drops or alone,
-                )
-            )
-            if state not in done:
-                done.add(state)
-                self._outgoing(column, state, lag, classes, way)
+        """What arrives from the neighbouring step, its boundary, or the steps left out: from each state one line,
+        from which its ways down to rails branch off."""
+        of: dict[tuple[str, int], list[str]] = {}
+        for way, (state, lag, _) in self.near.items():
+            of.setdefault((state, lag), []).append(way)
+        for (state, lag), ways in of.items():
+            start = (self._start(column, s, state, lag), self.at(column, (0, self.step.boxes[state].y))[1])
+            ways.sort(key=lambda w: -self.drops.get(w, -1))  # the farthest joint first, the highway last
+            classes = self._classes(self.near[ways[-1]][2][0], ways[-1])
+            tail = True
+            for n, way in enumerate(ways):
+                if len(ways) > n + 1:
+                    joint = (self._turn(column, way)[0] + BEND * lag, start[1])
+                    reads = tuple(Read(w, s + lag, s) for k in ways[n:] for w in self.near[k][2])
+                    name = f"{self.lane}{s}-in-{state}{lag:+d}.{n}"
+                    points = [start, *line(start, joint)]
+                    self.scene.pieces.append(
+                        Piece(name, ways[-1], points, reads, False, classes, order=2.0, halo=True, tail=tail)
+                    )
+                    start, tail = joint, False
+                self._way(column, s, way, start, tail)
+            self._outgoing(column, state, lag, classes, ways[-1])
+
+    def _turn(self, column: int, way: str) -> Point:
+        """Where a way down to a rail turns into it."""
+        n, lag = self.drops[way], self.near[way][1]
+        x = -PAD - 10 - 10 * n if lag < 0 else self.step.width + PAD + 10 + 10 * n
+        return self.at(column, (x, self.step.rail_y[way]))
+
+    def _way(self, column: int, s: int, way: str, start: Point, tail: bool) -> None:
+        """One way from the neighbouring step's line into step s: the highway itself, a rail at its height, or down."""
+        _, lag, wires = self.near[way]
+        spine, drop = way.startswith("spine:"), way in self.drops
+        if spine:
+            port = self.step.ports[wires[0].target, wires[0].socket]
+            end = self.at(column, (port.x, port.y))
+        else:
+            end = self.at(column, (0.0 if lag < 0 else self.step.width, self.step.rail_y[way]))
+        points = [start, *line(start, end)]
+        if drop:
+            turn = self._turn(column, way)
+            points = polyline([start, (turn[0], start[1]), turn, end])
+        reads = tuple(Read(w, s + lag, s) for w in wires)
+        order = 2.0 if spine else 2.5 if drop else 1.0
+        classes = self._classes(wires[0], way)
+        name = f"{self.lane}{s}-in-{way}"
+        self.scene.pieces.append(Piece(name, way, points, reads, spine, classes, order=order, halo=not drop, tail=tail))
 
     def _start(self, column: int, s: int, state: str, lag: int) -> float:
         """x where the neighbour's line begins: its state node, a new boundary node, or the dots."""

@@ -123,11 +123,7 @@ def _together(found: Gradients, edges: list[Edge], numbers: dict[Edge, float], w
         return None
     if weight == "jacobian" or len(edges) == 1:
         return max(numbers[e] for e in edges)
-    sums: dict[tuple[str, int | None], Any] = {}
-    for e in edges:
-        end = (e[0].source, e[2])
-        sums[end] = found.messages[e] if end not in sums else sums[end] + found.messages[e]
-    return float(np.sqrt(sum(np.linalg.norm(np.ravel(g)) ** 2 for g in sums.values())))
+    return found.together(edges)
 
 
 def _colour(

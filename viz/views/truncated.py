@@ -10,7 +10,7 @@ import numpy as np
 from dsl.system.system import System
 from viz import svg, theme
 from viz.drawing import Drawing
-from viz.graph import build
+from viz.graph import Wire, build
 from viz.numbering import samples
 from viz.paths import Gradients, crosses, gradients, start
 from viz.question import Question
@@ -98,6 +98,7 @@ def _compare(found: Gradients, back: int) -> dict[str, Any]:
 def _cuts(scene: Scene, back: int, last: int) -> Any:
     """Put scissors on every piece that leads into the window from before it; returns the steps it joined."""
     seen: dict[tuple[int, int], None] = {}
+    shown: set[tuple[Wire, int | None]] = set()
     done: set[tuple[float, float]] = set()
     for piece in scene.pieces:
         cut = [
@@ -109,6 +110,10 @@ def _cuts(scene: Scene, back: int, last: int) -> Any:
         ]
         if not cut or not ("-in-" in piece.id or "-arc-" in piece.id):
             continue
+        said = {(r.wire, r.target_step) for r in piece.reads}
+        if said <= shown:  # already cut where several ways run together
+            continue
+        shown |= said
         seen.update(dict.fromkeys(cut))
         point = _middle(piece)
         if point not in done:

@@ -1,0 +1,246 @@
+"""Every library cell's picture measured: labels clear of one another and inside, lines straight, nothing moved between
+the forward and the backward picture, and the reads of the SVG those of the equations."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dsl
+import viz
+from dsl.system.system import Extent, Read, System
+from tests.viz.test_pictures import Rect, assert_tidy, overlap
+from tinygrad_seq.symbol import postorder
+from viz import theme
+from viz.compose import compose
+from viz.cross import length_of
+from viz.example import example
+from viz.graph import Graph, build
+from viz.layout import SMALL, TITLE
+from viz.numbering import SIZE
+from viz.scene import Scene
+
+SVG = "{http://www.w3.org/2000/svg}"
+CELLS = dsl.cells()
+STEPS = 3
+
+
+def labels(scene: Scene) -> list[tuple[str, Rect]]:
+    """The box of every text in a picture, by the metrics of its font."""
+    found: list[tuple[str, Rect]] = []
+
+    def put(said: str, x: float, y: float, width: float, size: float, anchor: str = "middle") -> None:
+        left = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+        found.append((said, (left, y - size * 0.4, left + width, y + size * 0.4)))
+
+    for m in scene.marks:
+        size = 16.0 if m.node.kind == "round" else TITLE
+        put(m.id, m.x, m.y, theme.label_width(m.title, size), size)
+        for p in m.pills:
+            put(f"{m.id}/{theme.plain(p.label)}", p.x, p.y, theme.label_width(p.label, SMALL), SMALL)
+    for piece in scene.pieces:
+        if piece.number and piece.number_at:
+            x, y = piece.number_at
+            put(f"{piece.number} on {piece.id}", x, y, theme.text_width(piece.number, SIZE), SIZE, piece.anchor)
+    for t in scene.texts:
+        if theme.plain(t.label).strip():
+            put(theme.plain(t.label), t.x, t.y, theme.label_width(t.label, t.size), t.size, t.anchor)
+    for panel in scene.panels:
+        put(panel.label, panel.x + 12, panel.y + 14, theme.text_width(panel.label, 11.5), 11.5, "start")
+    return found
+
+
+def assert_legible(scene: Scene) -> None:
+    x, y, w, h = scene.bounds
+    found = labels(scene)
+    for n, (one, a) in enumerate(found):
+        assert x <= a[0] and y <= a[1] and a[2] <= x + w and a[3] <= y + h, f"{one} leaves the canvas"
+        for other, b in found[n + 1 :]:
+            assert not overlap(a, b, 1.0), f"{one} lies on {other}"
+    for m in scene.marks:
+        size = 16.0 if m.node.kind == "round" else TITLE
+        assert theme.label_width(m.title, size) <= m.width, f"{m.id} is wider than its box"
+
+
+def run_of(name: str, steps: int = STEPS) -> Any:
+    with np.errstate(all="ignore"):
+        return example(dsl.load(name), steps, size=2)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_labels_are_clear_of_one_another(name: str) -> None:
+    for view in (viz.folded, viz.unrolled, viz.cell):
+        assert_legible(view(name).scene)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_backward_moves_nothing_and_prints_legibly(name: str) -> None:
+    run = run_of(name)
+    try:
+        drawing = viz.bptt(run)
+    except ValueError as error:
+        assert "depends on no" in str(error), error
+        return
+    forward = viz.unrolled(run, lengths={a: int(np.max(n)) for a, n in run.lengths.items()}).scene
+    assert {m.id: (m.x, m.y) for m in forward.marks} == {m.id: (m.x, m.y) for m in drawing.scene.marks}
+    assert {p.id: p.points for p in forward.pieces} == {p.id: p.points for p in drawing.scene.pieces}
+    assert_tidy(drawing.scene)
+    assert_legible(drawing.scene)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_highways_are_horizontal(name: str) -> None:
+    for piece in viz.unrolled(name, T=STEPS).scene.pieces:
+        if piece.net.startswith("spine:") and "arc" not in piece.classes and "-out-" not in piece.id:
+            assert len({y for _, y in piece.points}) == 1, piece.id
+
+
+# ---------------------------------------------------------------- the SVG is the system
+
+
+def drawn_reads(graph: Graph, svg: str) -> set[tuple[str, str, str, str]]:
+    """(stream, its step, equation, its step) of every arrow whose source is a stream."""
+    found = set()
+    for group in ET.fromstring(svg).iter(f"{SVG}g"):
+        for said in (group.get("data-read") or "").split():
+            source, _, rest = said.rpartition("@")[0], None, said.partition(">")
+            (source, _, s), (target, _, t) = rest[0].rpartition("@"), rest[2].rpartition(".")[0].rpartition("@")
+            node, equation = graph.nodes[source], graph.nodes[target].equation
+            wire = next(w for w in graph.wires if w.target == target and w.socket == int(said.rpartition(".")[2]))
+            if wire.read is not None and equation is not None:
+                found.add((wire.read.name, str(int(s) + node.lag) if s else "", equation, t))
+    return found
+
+
+def expected_reads(system: System, lengths: dict[str, int]) -> set[tuple[str, str, str, str]]:
+    """The same from the equations' own trees, without the drawing's graph: first axes only."""
+    found = set()
+    roots = [(n, e) for n, e in system.equations.items() if not system.streams[n].shared]
+    roots += [(n, p) for n, d in system.draws.items() for _, p in d.parameters if not isinstance(p.leaf, Read)]
+    for name, root in roots:
+        axes = system.streams[name].axes
+        reads = [n.leaf for n in postorder([root]) if isinstance(n.leaf, Read)]
+        lane = axes[0] if axes else next((r.index[0].axis for r in reads if r.index and name in system.losses), "")
+        for r in reads:
+            stream = system.streams[r.name]
+            if stream.shared:
+                continue
+            for t in range(lengths[lane]) if lane else [None]:
+                for s in source_steps(r, stream.axes, lane or "", t, lengths, system.arguments):
+                    found.add((r.name, "" if s is None else str(s), name, "" if t is None else str(t)))
+    return found
+
+
+def source_steps(
+    r: Read, axes: tuple[str, ...], lane: str, t: int | None, lengths: dict[str, int], arguments: Mapping[str, Any]
+) -> list[int | None]:
+    if not r.index:
+        return [None] if not lane else [t]
+    known = {k: v for k, v in arguments.items() if isinstance(v, int)}
+    first = replace(r.index[0], offset=r.index[0].offset.bind(known))
+    if first.axis in (lane, None):
+        return [int(first.at(t or 0, lengths))]
+    return list(range(lengths[axes[0]]))
+
+
+ONE_AXIS = [n for n in CELLS if len(dsl.load(n).system.axes) == 1 and build(dsl.load(n).system).lanes != ["", "t"]]
+
+
+@pytest.mark.parametrize("name", [n for n in ONE_AXIS if not dsl.load(n).system.draws])
+def test_svg_reads_are_the_equations(name: str) -> None:
+    system = dsl.load(name).system
+    graph = build(system)
+    if len(graph.lanes) != 1:
+        return
+    steps = max(STEPS, max((abs(w.lag) for w in graph.wires), default=1) + 1)
+    lengths = dict.fromkeys(system.axes, steps)
+    assert drawn_reads(graph, viz.unrolled(system, T=steps).svg) == expected_reads(system, lengths)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_equation_and_every_wire_is_in_the_svg(name: str) -> None:
+    system = dsl.load(name).system
+    picture = compose(system, dict.fromkeys((a for a in system.axes if system.axes[a].length is None), STEPS))
+    graph = picture.graph
+    tree = ET.fromstring(viz.svg.write(picture.scene))
+    drawn = {g.get("data-node") for g in tree.iter(f"{SVG}g")}
+    for equation in system.equations:
+        if not system.streams[equation].shared:
+            assert graph.home[equation] in drawn, equation
+    said = [r for g in tree.iter(f"{SVG}g") for r in (g.get("data-read") or "").split()]
+    assert len(said) == len(set(said))
+    inside = {(w.target, w.socket) for w in graph.wires}
+    ends = {(r.partition(">")[2].rpartition("@")[0], int(r.rpartition(".")[2])) for r in said}
+    assert {e for e in ends if e[0] in graph.nodes} >= inside
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_arcs_are_the_lags(name: str) -> None:
+    """Behind every dashed arc is a read farther than one step, and every such read inside the picture has one."""
+    system = dsl.load(name).system
+    graph = build(system)
+    far = {w for w in graph.wires if w.relation == "step" and abs(w.lag) > 1}
+    steps = min(8, max((abs(w.lag) for w in far), default=1) + 2)
+    scene = viz.unrolled(system, T=steps).scene
+    arcs = {(r.wire, r.target_step) for p in scene.pieces if "arc" in p.classes for r in p.reads}
+    lengths = {a: steps for a in system.axes if system.axes[a].length is None}
+    lengths |= {a: length_of(system, a, lengths) for a, x in system.axes.items() if x.length is not None}
+    wanted = set()
+    for w in far:
+        length = lengths[graph.nodes[w.target].lane]
+        wanted |= {(w, t) for t in range(length) if 0 <= t + w.lag < length}
+    assert arcs == wanted
+
+
+# ---------------------------------------------------------------- scale and sameness
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_thousand_steps_are_elided(name: str) -> None:
+    """Counted, not timed: as many nodes as a handful of steps has."""
+    system = dsl.load(name).system
+    long, short = viz.unrolled(system, T=1000).scene, viz.unrolled(system, T=8).scene
+    assert len(long.marks) <= len(short.marks) and len(long.pieces) <= 2 * len(short.pieces)
+    derived = any(isinstance(n.leaf, Extent) for a in system.axes.values() if a.length for n in postorder([a.length]))
+    if not derived and any(a for a in build(system).lanes):
+        assert any(theme.plain(t.label) == "…" for t in long.texts)
+
+
+SAME = """
+import hashlib, numpy as np, dsl, viz
+from viz.example import example
+np.seterr(all="ignore")
+out = hashlib.sha256()
+for name in ("Skip", "LSTM", "BiRNN", "Translate", "Pyramid", "ResidualStack", "ClockworkRNN"):
+    run = example(dsl.load(name), 3, size=2)
+    for drawing in (viz.folded(name), viz.cell(name), viz.unrolled(name), viz.bptt(run), viz.gradient_flow(run)):
+        out.update((drawing.svg + drawing.dot).encode())
+    out.update(viz.terms(run, to=next(iter(run._model.params))).svg.encode())
+out.update(viz.truncated(example(dsl.load("LSTM"), 4), 2).svg.encode())
+out.update(viz.tape(example(dsl.load("GRU"), 2).h.sum()).svg.encode())
+print(out.hexdigest())
+"""
+
+
+def test_bytes_do_not_depend_on_the_hash_seed() -> None:
+    digests = set()
+    for seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-c", SAME],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        )
+        digests.add(done.stdout.strip())
+    assert len(digests) == 1 and len(digests.pop()) == len(hashlib.sha256().hexdigest())
