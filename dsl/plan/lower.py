@@ -61,8 +61,6 @@ class Lowering:
 
     def _leaf(self, node: Symbol) -> Symbol:
         leaf = node.leaf
-        if isinstance(leaf, complex) or (isinstance(leaf, Read) and self.streams[leaf.name].dtype == "complex"):
-            self.fail("complex arithmetic")
         if not isinstance(leaf, Read):
             return node
         stream = self.streams[leaf.name]
@@ -329,7 +327,7 @@ class Lowering:
         if not rank:
             return x
         gone = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        where = tuple(sorted(k % rank - rank for k in gone))  # type: ignore[operator]
+        where = tuple(sorted(k % rank - rank for k in gone))
         return op(name, x, axis=where[0] if len(where) == 1 else where)
 
     def _op_sum(self, x: Symbol, axis: object = -1, keepdims: object = False) -> Symbol:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from dsl.plan.arrange import Arrangement, Products, arrange
 from dsl.plan.buffers import Layout, Pads, Place, lay_out, paddings
+from dsl.plan.complex import Real, without_complex
 from dsl.plan.definitions import Normal
 from dsl.plan.normal import normalise
 from dsl.plan.source import Source, generate
@@ -30,6 +31,7 @@ class Program:
     arrangement: Arrangement
     layout: Layout
     source: Source
+    parts: Mapping[str, tuple[str, str]]  # a complex stream of the original system -> its real and imaginary part
 
     def place_of(self, stream: str) -> Place:
         """Where a stream's values lie."""
@@ -47,18 +49,19 @@ class Program:
 
 def plan(
     name: str,
-    system: System,
+    real: Real,
     wanted: Sequence[str],
     dtype: str,
     *,
     kept: Mapping[str, Place] | None = None,
     keep: Mapping[str, Pads] | None = None,
 ) -> Program:
-    """Plan a system for some wanted streams.
+    """Plan a system without complex numbers for some wanted streams of the one it stands for.
 
     keep  streams whose memory a backward program will read, and how far past their ends
     kept  for a backward program: where the forward program put the streams it reads
     """
+    system, wanted = real.system, real.names(wanted)
     normal = normalise(system, [*wanted, *(keep or {})], kept or {})
     handed_over = {normal.names[n] for n in wanted if n in normal.names}
     pads: dict[str, Pads] = {}
@@ -72,7 +75,8 @@ def plan(
         }
     arrangement = arrange(normal)
     layout = lay_out(arrangement, kept, pads)
-    return Program(name, system, dtype, normal, arrangement, layout, generate(name, arrangement, layout, dtype))
+    source = generate(name, arrangement, layout, dtype)
+    return Program(name, system, dtype, normal, arrangement, layout, source, real.parts)
 
 
 class Plans:
@@ -93,22 +97,33 @@ class Plans:
         return adjoint(self.recording, self.outside)
 
     @cached_property
+    def plain(self) -> Real:
+        return without_complex(self.system)
+
+    @cached_property
+    def recorded(self) -> Real:
+        return without_complex(self.recording)
+
+    @cached_property
+    def reversed(self) -> Real:
+        return without_complex(self.derived.system)
+
+    @cached_property
     def residuals(self) -> dict[str, Pads]:
         """What the adjoint reads of the forward run, and how far past its ends."""
-        back = self.derived.system
-        made = self.recording.equations
+        back, made = self.reversed.system, self.recorded.system.equations
         names = [n for n, s in back.streams.items() if n in made and n not in back.equations and not s.shared]
-        normal = normalise(back, list(self.derived.gradients.values()), names)
+        normal = normalise(back, self.reversed.names(self.derived.gradients.values()), names)
         pads = paddings(normal.definitions, back)
         return {n: pads[n] for n, d in normal.definitions.items() if d.kind == "kept"}
 
     def forward(self, want: tuple[str, ...], record: bool) -> Program:
         key = (want, record)
         if key not in self._forward:
-            system = self.recording if record else self.system
+            real = self.recorded if record else self.plain
             keep = self.residuals if record else None
-            name = f"{system.name}_{'recorded' if record else 'forward'}"
-            self._forward[key] = plan(name, system, want, self.dtype, keep=keep)
+            name = f"{self.system.name}_{'recorded' if record else 'forward'}"
+            self._forward[key] = plan(name, real, want, self.dtype, keep=keep)
         return self._forward[key]
 
     def backward(self, forward: Program, wrt: tuple[str, ...]) -> Program:
@@ -118,9 +133,7 @@ class Plans:
             gradients = self.derived.gradients
             wanted = [gradients[n] for n in wrt if n in gradients]
             places = {n: forward.place_of(n) for n in self.residuals}
-            self._backward[key] = plan(
-                f"{self.system.name}_backward", self.derived.system, wanted, self.dtype, kept=places
-            )
+            self._backward[key] = plan(f"{self.system.name}_backward", self.reversed, wanted, self.dtype, kept=places)
         return self._backward[key]
 
 

@@ -196,7 +196,22 @@ def evaluate(root: Symbol, values: Mapping[str, Array], dims: Mapping[str, Any],
             done[node] = number(leaf.dim)
         else:
             done[node] = leaf
-    return np.asarray(done[root], dtype)
+    return np.asarray(done[root], precision(np.iscomplexobj(done[root]), dtype))
+
+
+def precision(is_complex: bool, dtype: str) -> np.dtype[Any]:
+    """The engine's dtype for real or complex values."""
+    return np.result_type(dtype, np.complex64) if is_complex else np.dtype(dtype)
+
+
+def split(values: Mapping[str, Array], parts: Mapping[str, tuple[str, str]]) -> dict[str, Array]:
+    """Complex arrays beside their real and imaginary parts, under the parts' names."""
+    out = dict(values)
+    for name, (re, im) in parts.items():
+        if name in values:
+            value = np.asarray(values[name])
+            out[re], out[im] = value.real, value.imag
+    return out
 
 
 @dataclass
@@ -254,7 +269,8 @@ class Compiled:
                 saved.batch,
                 *(int(d.bind(self._dims)) for d in stream.shape),
             )
-            inputs[given] = np.zeros(shape, self.dtype) if value is None else np.asarray(value, self.dtype)
+            dtype = precision(stream.dtype == "complex", self.dtype)
+            inputs[given] = np.zeros(shape, dtype) if value is None else np.asarray(value, dtype)
         run = _Run(self, program, inputs, saved.lengths, saved.steps, saved.batch, saved.start, saved.clock)
         values = run.execute(run.parts(saved), saved)
         out: dict[str, Array] = {}
@@ -262,7 +278,7 @@ class Compiled:
             if name in derived.gradients:
                 out[name] = values[derived.gradients[name]]
             else:
-                out[name] = np.zeros_like(inputs[name], dtype=self.dtype)
+                out[name] = np.zeros_like(inputs[name], dtype=precision(np.iscomplexobj(inputs[name]), self.dtype))
         return out
 
     @cached_property
@@ -296,7 +312,9 @@ class _Run:
         clock: Mapping[str, Array] | None,
     ) -> None:
         self.compiled, self.program, self.arena = compiled, program, compiled.arena
-        self.lengths, self.steps, self.batch, self.start, self.clock = lengths, steps, batch, start, clock
+        self.lengths, self.steps, self.batch, self.clock = lengths, steps, batch, clock
+        parts = program.program.parts
+        inputs, self.start = split(inputs, parts), split(start, parts) if start else start
         shared = program.shared(inputs, program.normal.before)
         self.inputs = {**inputs, **shared}
         self.dtype = program.dtype
@@ -426,6 +444,9 @@ class _Run:
             values[name] = np.asarray(total, self.dtype)
         for name in normal.before:
             values[name] = self.inputs[name]
+        for name, (re, im) in self.program.program.parts.items():
+            if re in values and im in values:
+                values[name] = values[re] + 1j * values[im]
         values.update(self.program.shared({**self.inputs, **values}, normal.after))
         return values
 
@@ -441,7 +462,7 @@ class _Run:
         if kind == "outer":
             return region.reshape(-1, stride)[: shape[0], : shape[1]]
         if not shape:
-            return region[0]
+            return np.asarray(region[0])
         return region.reshape(*shape[:-1], -1)[..., : shape[-1]]
 
 

@@ -11,7 +11,7 @@ from dsl.run.compiled import compile_system
 from dsl.run.rows import derived_lengths
 from dsl.run.unroll import unroll
 from dsl.spec import Spec
-from dsl.system.system import System
+from dsl.system.system import Stream, System
 
 SIZES = {"D": 5, "H": 7, "K": 6, "K_in": 8, "A": 4, "N": 5, "L": 2, "k": 3}
 
@@ -39,13 +39,15 @@ def problem(
     for name, stream in system.streams.items():
         features = [int(d) for d in stream.shape]
         if stream.kind in ("param", "const"):
-            inputs[name] = (0.5 * rng.standard_normal(features)).astype(dtype)
+            inputs[name] = number(0.5 * normal(rng, features, stream), dtype)
+            if stream.initializer is not None and stream.initializer.name == "permutation":
+                inputs[name] = rng.permutation(features[0])
         elif stream.kind in ("input", "draw"):
             shape = (*(int(every[a].max()) for a in stream.axes), batch)
             if stream.dtype == "category":
                 inputs[name] = rng.integers(0, int(stream.categories or 0), shape)
                 continue
-            value = rng.standard_normal((*shape, *features)).astype(dtype)
+            value = number(normal(rng, (*shape, *features), stream), dtype)
             for k, axis in enumerate(stream.axes):
                 for b in range(batch):
                     where: list[Any] = [slice(None)] * len(stream.axes) + [b]
@@ -55,6 +57,16 @@ def problem(
     return inputs, lengths
 
 
+def normal(rng: np.random.Generator, shape: Any, stream: Stream) -> Any:
+    value = rng.standard_normal(shape)
+    return value + 1j * rng.standard_normal(shape) if stream.dtype == "complex" else value
+
+
+def number(value: Any, dtype: str) -> Any:
+    """An array in real or complex numbers of a precision."""
+    return value.astype(np.result_type(dtype, np.complex64) if np.iscomplexobj(value) else dtype)
+
+
 def disagreement(
     system: System, batch: int = 4, steps: int = 6, seed: int = 0, ragged: bool = True, dtype: str = "float64"
 ) -> float:
@@ -62,15 +74,16 @@ def disagreement(
     inputs, lengths = problem(system, batch, steps, seed, ragged, dtype)
     want = (*system.outputs, *system.losses)
     compiled = compile_system(system, want, dtype)
-    clean = {n: np.nan_to_num(v) if v.dtype.kind == "f" else v for n, v in inputs.items()}
-    names = tuple(n for n, s in system.streams.items() if s.kind in ("param", "input") and s.dtype == "real")
-    tensors = {n: tg.tensor(clean[n].astype("float64"), requires_grad=True) for n in names}
+    clean = {n: np.nan_to_num(v) if v.dtype.kind in "fc" else v for n, v in inputs.items()}
+    trained = [n for n, s in system.streams.items() if s.kind in ("param", "input") and s.dtype in ("real", "complex")]
+    names = tuple(trained)
+    tensors = {n: tg.tensor(number(clean[n], "float64"), requires_grad=True) for n in names}
     literal = unroll(system, {**clean, **tensors}, lengths, batch, want)
     rng = np.random.default_rng(seed + 1)
-    cotangents = {n: rng.standard_normal(literal[n].shape).astype(dtype) for n in want}
+    cotangents = {n: number(normal(rng, literal[n].shape, system.streams[n]), dtype) for n in want}
     total: Any = 0.0
     for n in want:
-        total = total + tg.sum(literal[n] * cotangents[n])
+        total = total + tg.sum(tg.re(literal[n] * np.conj(cotangents[n])))
     total.backward()
     worst = 0.0
     values, _ = compiled.forward(inputs, lengths, batch, want, record=False)
@@ -83,7 +96,7 @@ def disagreement(
         for n in names:
             expected = tensors[n].grad
             found = gradients[n]
-            assert found.shape == clean[n].shape and found.dtype == np.dtype(dtype)
+            assert found.shape == clean[n].shape and found.dtype == number(clean[n], dtype).dtype
             worst = max(
                 worst,
                 apart(

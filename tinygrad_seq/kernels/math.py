@@ -46,19 +46,23 @@ def _unary(name: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _library(function: Callable[..., float]) -> Callable[..., Any]:
+def _library(function: Callable[..., float], arguments: int = 1) -> Callable[..., Any]:
     """A function of the C library, by Numba's own lowering: right, but not vector code."""
 
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_function(function, signature)(builder, args)
+
     @intrinsic  # type: ignore[untyped-decorator]
-    def call(typing: Any, x: Any) -> Any:
+    def one(typing: Any, x: Any) -> Any:
         kind = _common(function.__name__, x)
-
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return context.get_function(function, signature)(builder, args)
-
         return kind(kind), generate
 
-    return call  # type: ignore[no-any-return]
+    @intrinsic  # type: ignore[untyped-decorator]
+    def two(typing: Any, a: Any, b: Any) -> Any:
+        kind = _common(function.__name__, a, b)
+        return kind(kind, kind), generate
+
+    return one if arguments == 1 else two  # type: ignore[no-any-return]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -95,6 +99,17 @@ sin = _unary("sin")
 cos = _unary("cos")
 tan = _library(math.tan)
 arctan = _library(math.atan)
+arcsin = _library(math.asin)
+arccos = _library(math.acos)
+arcsinh = _library(math.asinh)
+arccosh = _library(math.acosh)
+arctanh = _library(math.atanh)
+arctan2 = _library(math.atan2, 2)
+hypot = _library(math.hypot, 2)
+log10 = _library(math.log10)
+erfc = _library(math.erfc)
+gamma = _library(math.gamma)
+gammaln = _library(math.lgamma)
 sinh = _library(math.sinh)
 cosh = _library(math.cosh)
 erf = _library(math.erf)
@@ -159,6 +174,7 @@ greater = _comparison("greater", ">")
 greater_equal = _comparison("greater_equal", ">=")
 
 __all__ = [  # what a generated source may import by *
+    *("arccos", "arccosh", "arcsin", "arcsinh", "arctan2", "arctanh", "erfc", "gamma", "gammaln", "hypot", "log10"),
     *("abs", "arctan", "clip", "conj", "cos", "cosh", "elu", "equal", "erf", "exp", "expm1", "floordiv", "greater"),
     *("greater_equal", "leaky_relu", "less", "less_equal", "log", "log1p", "logaddexp", "maximum", "minimum", "mod"),
     *("not_equal", "power", "re", "relu", "sigmoid", "sign", "sin", "sinh", "softplus", "sqrt", "tan", "tanh", "where"),

@@ -32,13 +32,20 @@ def _scipy(name: str) -> Callable[..., Any]:
 
 # ---------------------------------------------------------------- trigonometric, hyperbolic
 
-arcsin = elementwise("arcsin", np.arcsin, tex=r"\arcsin({0})", singular=True)
-arccos = elementwise("arccos", np.arccos, tex=r"\arccos({0})", singular=True)
-arcsinh = elementwise("arcsinh", np.arcsinh, tex=r"\operatorname{{arsinh}}({0})")
-arccosh = elementwise("arccosh", np.arccosh, tex=r"\operatorname{{arcosh}}({0})", singular=True)
-arctanh = elementwise("arctanh", np.arctanh, tex=r"\operatorname{{artanh}}({0})", singular=True)
-arctan2 = elementwise("arctan2", np.arctan2, tex=r"\operatorname{{atan2}}({0}, {1})", singular=True, ordered=True)
-hypot = elementwise("hypot", np.hypot, tex=r"\sqrt{{{0}^2 + {1}^2}}", ordered=True)
+arcsin = elementwise("arcsin", np.arcsin, tex=r"\arcsin({0})", kernel="arcsin({0})", singular=True)
+arccos = elementwise("arccos", np.arccos, tex=r"\arccos({0})", kernel="arccos({0})", singular=True)
+arcsinh = elementwise("arcsinh", np.arcsinh, tex=r"\operatorname{{arsinh}}({0})", kernel="arcsinh({0})")
+arccosh = elementwise("arccosh", np.arccosh, tex=r"\operatorname{{arcosh}}({0})", kernel="arccosh({0})", singular=True)
+arctanh = elementwise("arctanh", np.arctanh, tex=r"\operatorname{{artanh}}({0})", kernel="arctanh({0})", singular=True)
+arctan2 = elementwise(
+    "arctan2",
+    np.arctan2,
+    tex=r"\operatorname{{atan2}}({0}, {1})",
+    kernel="arctan2({0}, {1})",
+    singular=True,
+    ordered=True,
+)
+hypot = elementwise("hypot", np.hypot, tex=r"\sqrt{{{0}^2 + {1}^2}}", kernel="hypot({0}, {1})", ordered=True)
 
 
 @arcsin.partials
@@ -82,12 +89,21 @@ def hypot_partials(y: Any, a: Any, b: Any) -> Partials:
 
 # ---------------------------------------------------------------- powers and logarithms
 
-exp2 = elementwise("exp2", np.exp2, tex="2^{{{0}}}", singular=True)
-log2 = elementwise("log2", np.log2, tex=r"\log_2({0})", singular=True)
-log10 = elementwise("log10", np.log10, tex=r"\log_{{10}}({0})", singular=True)
-cbrt = elementwise("cbrt", np.cbrt, tex=r"\sqrt[3]{{{0}}}", singular=True, ordered=True)
-reciprocal = elementwise("reciprocal", lambda x: 1 / x, tex=r"\frac{{1}}{{{0}}}", singular=True)
-xlogy = elementwise("xlogy", _scipy("xlogy"), tex=r"{0}\log({1})", singular=True)
+exp2 = elementwise("exp2", np.exp2, tex="2^{{{0}}}", kernel="power(2.0, {0})", singular=True)
+log2 = elementwise("log2", np.log2, tex=r"\log_2({0})", kernel="(log({0}) / 0.6931471805599453)", singular=True)
+log10 = elementwise("log10", np.log10, tex=r"\log_{{10}}({0})", kernel="log10({0})", singular=True)
+cbrt = elementwise(
+    "cbrt",
+    np.cbrt,
+    tex=r"\sqrt[3]{{{0}}}",
+    kernel="(sign({0}) * power(abs({0}), 0.3333333333333333))",
+    singular=True,
+    ordered=True,
+)
+reciprocal = elementwise("reciprocal", lambda x: 1 / x, tex=r"\frac{{1}}{{{0}}}", kernel="(1 / {0})", singular=True)
+xlogy = elementwise(
+    "xlogy", _scipy("xlogy"), tex=r"{0}\log({1})", kernel="where(equal({0}, 0), 0 * {0}, {0} * log({1}))", singular=True
+)
 
 
 @exp2.partials
@@ -123,10 +139,12 @@ def xlogy_partials(y: Any, a: Any, b: Any) -> Partials:
 
 # ---------------------------------------------------------------- error and gamma functions
 
-erfc = elementwise("erfc", _scipy("erfc"), tex=r"\operatorname{{erfc}}({0})")
+erfc = elementwise("erfc", _scipy("erfc"), tex=r"\operatorname{{erfc}}({0})", kernel="erfc({0})")
 erfinv = elementwise("erfinv", _scipy("erfinv"), tex=r"\operatorname{{erf}}^{{-1}}({0})", singular=True, ordered=True)
-gamma = elementwise("gamma", _scipy("gamma"), tex=r"\Gamma({0})", singular=True, ordered=True)
-gammaln = elementwise("gammaln", _scipy("gammaln"), tex=r"\log\Gamma({0})", singular=True, ordered=True)
+gamma = elementwise("gamma", _scipy("gamma"), tex=r"\Gamma({0})", kernel="gamma({0})", singular=True, ordered=True)
+gammaln = elementwise(
+    "gammaln", _scipy("gammaln"), tex=r"\log\Gamma({0})", kernel="gammaln({0})", singular=True, ordered=True
+)
 digamma = elementwise("digamma", _scipy("psi"), tex=r"\psi({0})", singular=True, ordered=True)
 polygamma = elementwise(
     "polygamma",
@@ -135,7 +153,14 @@ polygamma = elementwise(
     singular=True,
     ordered=True,
 )
-logit = elementwise("logit", _scipy("logit"), tex=r"\operatorname{{logit}}({0})", singular=True, ordered=True)
+logit = elementwise(
+    "logit",
+    _scipy("logit"),
+    tex=r"\operatorname{{logit}}({0})",
+    kernel="(log({0}) - log1p(-{0}))",
+    singular=True,
+    ordered=True,
+)
 
 
 @erfc.partials
@@ -206,10 +231,13 @@ def sinc_partials(y: Any, x: Any, *, order: int = 0) -> Partials:
 
 # ---------------------------------------------------------------- no derivative
 
+for _name, _tex, _kernel in (
+    ("floor", r"\lfloor {0} \rfloor", "floordiv({0}, 1)"),
+    ("ceil", r"\lceil {0} \rceil", "(-floordiv(-{0}, 1))"),
+    ("trunc", r"\operatorname{{trunc}}({0})", "(sign({0}) * floordiv(abs({0}), 1))"),
+):
+    elementwise(_name, getattr(np, _name), tex=_tex, kernel=_kernel)
 for _name, _tex in {
-    "floor": r"\lfloor {0} \rfloor",
-    "ceil": r"\lceil {0} \rceil",
-    "trunc": r"\operatorname{{trunc}}({0})",
     "round": r"\operatorname{{round}}({0})",
     "isnan": r"\operatorname{{isnan}}({0})",
     "isinf": r"\operatorname{{isinf}}({0})",
