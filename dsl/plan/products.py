@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from dsl.plan.arrange import Entry, Outers, Products
+from dsl.plan.assemble import Piece
 from dsl.plan.definitions import is_home
 from dsl.plan.writer import Pack, Writer
 from dsl.system.system import Read
@@ -138,11 +139,10 @@ class Factors(Writer):
             self._ident(term.weight)
         return pack
 
-    def _prepare(self) -> str:
-        """The function that packs weights; matrices come as flat arrays in the order of their names."""
-        weights = list(dict.fromkeys(t.weight for p in self.packs for t, _, _ in p.parts))
-        self.weights = weights
-        lines = []
+    def _packing(self) -> list[Piece]:
+        """The program that packs weights, matrix by matrix; they come as flat arrays in the order of `weights`."""
+        self.weights = list(dict.fromkeys(t.weight for p in self.packs for t, _, _ in p.parts))
+        pieces = []
         for p in self.packs:
             total_n = " + ".join([self.padded(c) for c in p.columns[:-1]] + [self.size(p.columns[-1])])
             total_k = " + ".join([self.padded(r) for r in p.rows[:-1]] + [self.size(p.rows[-1])])
@@ -152,11 +152,11 @@ class Factors(Writer):
                 n, k = self.size(p.columns[len(before_n)]), self.size(p.rows[len(before_k)])
                 call, first, second = ("pack_transposed", k, n) if term.transposed else ("pack", n, k)
                 w = f"m_{self._ident(term.weight)}"
-                lines.append(
+                line = (
                     f"    {call}({w}, 0, {second}, {first}, {second}, P, o_{p.name}, {n0}, {k0}, {total_n}, {total_k})"
                 )
-        arguments = ", ".join(["P", "O", *(f"m_{self._ident(w)}" for w in weights)])
-        return f"@kernel\ndef prepare({arguments}):\n" + ("\n".join(lines) or "    pass") + "\n\n\n"
+                pieces.append(Piece("pack", f"{term.weight} into its place.", (line,)))
+        return pieces
 
     # ------------------------------------------------------------ sums of outer products
 

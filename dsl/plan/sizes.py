@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dsl.plan.assemble import Entry
 from dsl.plan.program import Program
 from dsl.plan.writer import Pack
 from dsl.system.dims import Dim
@@ -35,9 +36,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sizes:
-    """`table` for the generated code; `at` the same by name; elements of each arena."""
+    """`table` for the generated code, `preparing` for packing; `at` the names' values; elements of each arena."""
 
     table: NDArray[np.int64]
+    preparing: NDArray[np.int64]
     at: Mapping[str, int]
     reals: int
     categories: int
@@ -80,10 +82,11 @@ class Sizer:
         reals = self._work(at, shape, steps, reals)
         parameters = self._parameters(at)
         at.update({k: v for k, v in (kept or {}).items() if k not in at})
-        table = np.array([at[n] for n in self.source.table] or [0], np.int64)
+        table, preparing = (_numbers(entries, at) for entries in (self.source.table, self.source.preparing))
         axes = len(steps)
         return Sizes(
             table,
+            preparing,
             at,
             reals + LINE,
             categories + LINE,
@@ -185,6 +188,12 @@ class Sizer:
 
     def depth(self, pack: Pack) -> int:
         return sum(self.padded(r) for r in pack.rows[:-1]) + self.number(pack.rows[-1])
+
+
+def _numbers(entries: Sequence[Entry], at: Mapping[str, int]) -> NDArray[np.int64]:
+    """A table's entries as numbers."""
+    values = (e if isinstance(e, int) else at[e] if isinstance(e, str) else sum(at[n] for n in e) for e in entries)
+    return np.fromiter(values, np.int64, len(entries))
 
 
 def _round(n: int) -> int:

@@ -1,17 +1,16 @@
 """Generated source: an arrangement and its layout as the text of a Python file for Numba.
 
-One function a loop nest and one, `run`, that calls them in order; plus `prepare`, which packs the weights. All sizes,
-strides and offsets come from one integer table, so a file serves every batch and every size. The text
-depends on nothing but the plan: the same under any hash seed.
+One function a loop nest, those alike shared (`assemble`); `run` calls them as the head of a table says: one table runs
+the cell, another packs its weights. All sizes, strides and offsets come from the table too, so a file serves
+every batch and every size. The text depends on nothing but the plan: the same under any hash seed.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Nest, Outers, Products, Transfer
+from dsl.plan.assemble import Assembly, Entry, Piece
 from dsl.plan.buffers import Layout
 from dsl.plan.edges import Edges
 from dsl.plan.products import Factors
@@ -21,25 +20,24 @@ from dsl.system.dims import Dim
 from dsl.system.system import Index, Read
 from tinygrad_seq.symbol import Symbol, lift
 
-HEADER = '''"""{title}
+HEADER = '''"""{name}
 
 Generated; do not edit. Arrays: A own reals, I own categories, F and J the forward run's, P packed
 parameters, O the table of sizes and offsets, L lengths (axis, row), C active rows (axis, step), R the
-row's place in the batch; x_* inputs, y_* results, k_* carried values.
+row's place in the batch; x_* inputs, y_* results, k_* carried values, m_* matrices.
 """
 
-import numpy as np
-
 from tinygrad_seq.kernels.cache import kernel
-from tinygrad_seq.kernels.math import *  # noqa: F403
-from tinygrad_seq.kernels.memory import copy, slots, zero
-from tinygrad_seq.kernels.product import pack, pack_panels, pack_rows, pack_transposed, require
-from tinygrad_seq.kernels.product import product_add, product_set, weight_gradient
+from tinygrad_seq.kernels.nests import nests
 
-real = np.{dtype}
-infinity = real(np.inf)
-not_a_number = real(np.nan)
-require("{dtype}")
+execute = nests(__file__, "{dtype}")
+
+
+@kernel
+def run(X, O):
+    execute(X, O)
+
+
 '''
 
 
@@ -48,7 +46,8 @@ class Source:
     """What a generated file needs from the host: its text, and what the table's names mean."""
 
     text: str
-    table: list[str]
+    table: list[Entry]
+    preparing: list[Entry]  # the table of the program that packs weights
     dims: dict[str, Dim]  # n_* -> the dim
     packs: list[Pack]
     vectors: list[str]  # shared vectors and scalars kept in P
@@ -73,26 +72,17 @@ class _File(Edges, Factors):
     # ------------------------------------------------------------ the file
 
     def run(self) -> Source:
-        functions = [self._nest(k, nest) for k, nest in enumerate(self.arrangement.nests)]
-        prepare = self._prepare()
-        title = f"{self.name}: {len(functions)} loop nests."
-        head = HEADER.format(title=title, dtype=self.dtype)
-        scopes = ", ".join(f"(load_{s}, store_{s})" for s in self.scopes.values())
-        uid = re.sub(r"\W", "_", self.name)
-        head += (
-            f'{scopes}{"," if len(self.scopes) == 1 else ""} = slots({len(self.scopes)}, "{uid}")\n'
-            if self.scopes
-            else ""
-        )
-        arrays = self._arrays()
-        body = "".join(functions).replace("@ARRAYS@", arrays)
-        calls = "".join(f"    nest_{k}({arrays})\n" for k in range(len(functions)))
-        text = head + "\n\n" + prepare + body + f"@kernel\ndef run({arrays}):\n" + (calls or "    pass\n")
-        table = list(self._entries("".join(re.split(r"(?m)^(?=@kernel$)", text)[1:])))
-        text = self._with_preambles(text, table)
+        pieces = [p for nest in self.arrangement.nests for p in self._nest(nest)]
+        packing = self._packing()
+        outside = [(n, f"{letter}_{self._ident(n)}") for letter, n in self._outside()]
+        arrays = [a for _, a in outside] + [f"m_{self._ident(w)}" for w in self.weights]
+        categories = frozenset(a for n, a in outside if self.definitions[n].dtype == "category")
+        assembly = Assembly(arrays, categories)
+        table, preparing = (assembly.program(p).table() for p in (pieces, packing))
         return Source(
-            text,
+            HEADER.format(name=self.name, dtype=self.dtype) + assembly.text(),
             table,
+            preparing,
             {f"n_{i}": d for d, i in self.dims.items()},
             self.packs,
             list(self.vectors),
@@ -107,39 +97,23 @@ class _File(Edges, Factors):
             self._idents(),
         )
 
-    def _arrays(self) -> str:
-        named = (
-            [f"x_{self._ident(n)}" for n in self.inputs]
-            + [f"y_{self._ident(n)}" for n in self.results]
-            + [f"k_{self._ident(n)}" for n in self.carried]
-        )
-        return ", ".join(["A", "I", "F", "J", "P", "O", "L", "C", "R", *named])
-
-    _ENTRY = re.compile(r"\b(?:[ownpqlcuSTK]_[A-Za-z0-9_]+|nb|batch|chunk|carried|ragged|uneven)\b")
-
-    def _entries(self, text: str) -> dict[str, None]:
-        """The table entries that code names (comments apart), in order of appearance."""
-        code = re.sub(r'(?s)""".*?"""|#[^\n]*', "", text)
-        return dict.fromkeys(self._ENTRY.findall(code))
-
-    def _with_preambles(self, text: str, table: Sequence[str]) -> str:
-        """Each function begins by taking the table entries it names."""
-        number = {n: i for i, n in enumerate(table)}
-        parts = re.split(r"(?m)^(?=@kernel$)", text)
-        out = [parts[0]]
-        for part in parts[1:]:
-            header, _, rest = part.partition(":\n")
-            taken = "".join(f"    {n} = O[{number[n]}]\n" for n in self._entries(rest))
-            title, _, rest = rest.partition('"""\n') if rest.startswith('    """') else ("", "", rest)
-            out.append(f"{header}:\n" + (title + '"""\n' if title else "") + taken + rest)
-        return "".join(out)
+    def _outside(self) -> list[tuple[str, str]]:
+        """The caller's arrays: what begins their names, and whose they are."""
+        groups = (("x", self.inputs), ("y", self.results), ("k", self.carried))
+        return [(letter, n) for letter, names in groups for n in names]
 
     # ------------------------------------------------------------ one nest
 
-    def _nest(self, k: int, nest: Nest) -> str:
-        self.nest, self.lines = nest, []
+    def _nest(self, nest: Nest) -> list[Piece]:
+        """What comes before a nest's loops, stream by stream, and the nest."""
+        self.nest = nest
+        pieces = []
+        for name in nest.members:
+            self.lines = []
+            self._begin(replace(nest, members=[name]))
+            pieces.append(Piece("begin", f"Before the loops: {name}.", tuple(self.lines)))
+        self.lines = []
         axis = nest.axis
-        self._begin(nest)
         if axis is None:
             for _, item in nest.items:
                 self._chunk_item(1, item, None)
@@ -147,8 +121,7 @@ class _File(Edges, Factors):
             self._chunks(nest, axis)
         for item in nest.sections.get("end", []):
             self._chunk_item(1, item, None)
-        body = "\n".join(self.lines) or "    pass"
-        return f'@kernel\ndef nest_{k}(@ARRAYS@):\n    """{self._title(nest)}"""\n{body}\n\n\n'
+        return [*pieces, Piece("nest", self._title(nest), tuple(self.lines))]
 
     def _title(self, nest: Nest) -> str:
         names = [n for n in nest.members if n in self.normal.system.streams][:12]

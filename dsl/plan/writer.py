@@ -22,9 +22,9 @@ from dsl.system.system import Index, Read
 from tinygrad_seq.kernels import math
 
 OWN_NAMES = frozenset(
-    """A B I F J P O L C R b j k row rows start t0 t1 turn active chunk nb batch carried ragged real infinity
-    not_a_number kernel copy slots zero pack pack_panels pack_rows pack_transposed product_add product_set
-    weight_gradient require np run prepare range min max abs""".split()
+    """A B I F J P O L C R X at b j k row rows start t0 t1 turn active chunk nb batch ragged real reals integers
+    infinity not_a_number kernel copy zero pack pack_panels pack_rows pack_transposed product_add product_set
+    weight_gradient nests execute main which run range min max abs""".split()
 ) | frozenset(vars(math))
 OWN_FORMS = re.compile(r"[ivrnpqolcuwSTK](\d+|_.*)|[xykm]_.*|(load|store|nest)_.*")
 

@@ -8,6 +8,7 @@ leases its arenas, so several runs can be alive and each can be differentiated m
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsl.plan.assemble import ARRAYS
 from dsl.plan.program import Plans, Program
 from dsl.plan.sizes import Shape, Sizer, Sizes
 from dsl.run.rows import derived_lengths
@@ -29,6 +31,7 @@ from tinygrad_seq.symbol import Symbol, postorder
 
 Array = NDArray[Any]
 CHUNK_ROWS = 128
+NOTHING = np.zeros(1)  # in place of an array that generated code will not touch
 KEPT_TABLES = 64  # shapes of data whose tables are remembered
 
 
@@ -88,6 +91,26 @@ class Saved:
             self.lessor.give(part.categories)
 
 
+class Addresses:
+    """Where arrays lie, for generated code: they must be contiguous, and outlive the call.
+
+    NumPy takes microseconds to say; most arrays are those of the call before, so its answers are remembered.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, int], tuple[weakref.ref[Array], int, int]] = {}
+
+    def of(self, arrays: Sequence[Array], key: object) -> list[int]:
+        """`key`: what these arrays are to the caller; the next call with it is likely to bring the same ones."""
+        out = []
+        for k, a in enumerate(arrays):
+            found = self._known.get((key, k))
+            if found is None or found[0]() is not a or found[1] != a.nbytes:
+                found = self._known[key, k] = (weakref.ref(a), a.nbytes, a.__array_interface__["data"][0])
+            out.append(found[2])
+        return out
+
+
 class Executable:
     """One system, planned for some wanted streams and compiled on first use."""
 
@@ -95,6 +118,7 @@ class Executable:
         self.program, self.system, self.dtype = program, program.system, program.dtype
         self.normal, self.layout, self.source = program.normal, program.layout, program.source
         self.work = 0  # multiply-adds of one step of one sequence, elementwise operations counted as four
+        self.addresses = Addresses()
         self._sizer: Sizer | None = None
         self._tables: dict[Any, tuple[Sizes, tuple[Executable, Sizes] | None]] = {}
         self._uniform: dict[Shape, tuple[Array, Array]] = {}
@@ -173,8 +197,11 @@ class Executable:
             start, stride = at[f"o_{ident}"], at[f"w_{ident}"]
             room[start : start + (k + 1) * stride].reshape(k + 1, stride)[1:, :h] = matrix.T
         if source.packs:
-            flat = [np.ascontiguousarray(inputs[w], self.dtype).reshape(-1) for w in source.weights]
-            self.module.prepare(room, sizes.table, *flat)
+            matrices = [np.ascontiguousarray(inputs[w], self.dtype) for w in source.weights]
+            given = len(ARRAYS) + len(source.inputs) + len(source.results) + len(source.carried)
+            places = [0] * given + self.addresses.of(matrices, "matrices")
+            places[ARRAYS.index("P")] = self.addresses.of([room], "room")[0]
+            self.module.run(np.array(places, np.int64), sizes.preparing)
 
 
 def evaluate(root: Symbol, values: Mapping[str, Array], dims: Mapping[str, Any], dtype: str) -> Array:
@@ -390,14 +417,15 @@ class _Run:
         for name in source.inputs:
             definition = program.normal.definitions[name]
             dtype = np.int64 if definition.dtype == "category" else self.dtype
-            named.append(np.ascontiguousarray(self.inputs[name], dtype).reshape(-1))
-        named += [results[n].reshape(-1) for n in source.results]
+            named.append(np.ascontiguousarray(self.inputs[name], dtype))
+        named += [results[n] for n in source.results]
         named += [self._carried(n) for n in source.carried]
         if parts and self.batch:
             room = self.arena.take(parts[0].sizes.parameters, self.dtype)
             program.parameters(self.inputs, parts[0].sizes, room)
             old = saved.parts if saved is not None else parts
-            run_parts([self._call(p, q, room, named) for p, q in zip(parts, old, strict=True)])
+            outside = program.addresses.of(named, "named")
+            run_parts([self._call(k, p, old[k], room, outside) for k, p in enumerate(parts)])
             self.arena.give(room)
         values = self._collect(results, parts)
         if saved is not None:
@@ -406,10 +434,10 @@ class _Run:
                 self.arena.give(p.categories)
         return values
 
-    def _call(self, p: Part, old: Part, room: Array, named: list[Array]) -> Callable[[], None]:
-        arrays = (p.reals, p.categories, old.reals, old.categories, room, p.sizes.table, p.lengths, p.counts, p.rows)
-        run = self.program.module.run
-        return lambda: run(*arrays, *named)
+    def _call(self, k: int, p: Part, old: Part, room: Array, outside: list[int]) -> Callable[[], None]:
+        own = (p.reals, p.categories, old.reals, old.categories, room, p.lengths, p.counts, p.rows)
+        run, places = self.program.module.run, np.array(self.program.addresses.of(own, k) + outside, np.int64)
+        return lambda: run(places, p.sizes.table)
 
     def _result(self, name: str) -> Array:
         definition = self.program.normal.definitions[name]
@@ -423,11 +451,11 @@ class _Run:
         dtype = np.int64 if definition.dtype == "category" else self.dtype
         value = self._started(name) if self.start else None
         if value is None:
-            return np.zeros(1, dtype)
+            return NOTHING
         front = place.pads[place.axes[0]][0]
         if len(value) < front:
             raise ValueError(f"state of {name}: expected {front} steps, given {len(value)}")
-        return np.ascontiguousarray(value[len(value) - front :], dtype).reshape(-1)
+        return np.ascontiguousarray(value[len(value) - front :], dtype)
 
     def _collect(self, results: Mapping[str, Array], parts: Sequence[Part]) -> dict[str, Array]:
         normal = self.program.normal

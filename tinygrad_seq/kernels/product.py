@@ -172,23 +172,23 @@ def _register(dtype: str) -> None:
     module = disk.load_source(f"product_{dtype}_{_BACKENDS[dtype]}", text)
     for name in _DRIVERS:
         address = disk.callback(getattr(module, name), getattr(module, name.upper()))
-        llvm.add_symbol(_symbol(name, dtype), address)
+        llvm.add_symbol(symbol(name, dtype), address)
 
 
-def _symbol(name: str, dtype: str) -> str:
+def symbol(name: str, dtype: str) -> str:
     return f"tgseq_{name}_{dtype}_{disk.environment()[:16]}"
 
 
 for _dtype_name in _DTYPES:
     for _driver in _DRIVERS:
-        disk.EXTERNAL[_symbol(_driver, _dtype_name)] = partial(require, _dtype_name)
+        disk.EXTERNAL[symbol(_driver, _dtype_name)] = partial(require, _dtype_name)
 
 
 def _call(builder: Any, name: str, dtype: str, args: list[Any], result: Any = None) -> Any:
     """Call one of the drivers by its process-wide name."""
     kind = ir.FunctionType(result or ir.VoidType(), [a.type for a in args])
-    symbol = _symbol(name, dtype)
-    function = builder.module.globals.get(symbol) or ir.Function(builder.module, kind, symbol)
+    full = symbol(name, dtype)
+    function = builder.module.globals.get(full) or ir.Function(builder.module, kind, full)
     return builder.call(function, args)
 
 
