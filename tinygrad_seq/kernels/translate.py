@@ -15,7 +15,7 @@ The language, all of a file's functions in it:
     reals(e)  integers(e)          the array at an address;  array[i] an element, array[i] = e
     load_s(array, i)  store_s(array, i, e)      elements, too; `s` is an alias scope: within an innermost loop two
                                    scopes never touch the same element, nor do two arrays without one
-    real(e), infinity, not_a_number, min, max   min and max of integers
+    int(e)  real(e), infinity, not_a_number, min, max   min and max of integers
     copy zero product_set product_add multiply weight_gradient pack pack_transposed pack_rows pack_panels
                                    see `tinygrad_seq.kernels`;  and every function of `kernels.formulas`
     another(X, O, e)               a function of the same file
@@ -38,8 +38,11 @@ from llvmlite import ir
 from tinygrad_seq.kernels.formulas import DOUBLE, FORMULAS, SINGLE, formula
 
 FLAGS = "contract nsz reassoc"
-LIBRARY = ("tan", "arctan", "sinh", "cosh", "erf")  # of the C library: right, but not vector code
-NAMES = {"arctan": "atan"}
+# Functions of the C library, which are right but no vector code: our names, theirs.
+LIBRARY = {n: n for n in ("tan", "sinh", "cosh", "erf", "erfc", "hypot", "log10")} | {
+    **{f"arc{n}": f"a{n}" for n in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")},
+    **{"gamma": "tgamma", "gammaln": "lgamma"},
+}
 KINDS = {"int": "i64", "bool": "i1", "reals": "ptr", "integers": "ptr"}
 
 # kernel -> the driver that it calls, with its arguments over the kernel's own: `A+ao` a place in an array, `~N` rounded
@@ -585,8 +588,10 @@ class _Function:
 
     def function(self, e: ast.Call, name: str, values: list[Value]) -> Value:
         if name in LIBRARY:
-            symbol = NAMES.get(name, name) + ("f" if self.setting.dtype == "float32" else "")
-            self.shared.declared[symbol] = f"{self.setting.real} @{symbol}({self.setting.real})"
+            symbol = LIBRARY[name] + ("f" if self.setting.dtype == "float32" else "")
+            self.shared.declared[symbol] = (
+                f"{self.setting.real} @{symbol}({', '.join([self.setting.real] * len(values))})"
+            )
         else:
             self.shared.formulas.setdefault(name)
             symbol = f"tgseq_{name}_f{32 if self.setting.dtype == 'float32' else 64}"
@@ -631,6 +636,10 @@ class _Function:
 
     def call_real(self, e: ast.Call, args: list[ast.expr]) -> Value:
         return self.cast(self.expression(args[0]), "real")
+
+    def call_int(self, e: ast.Call, args: list[ast.expr]) -> Value:
+        value = self.cast(self.expression(args[0]), "real")
+        return self.value("int", f"fptosi {self.setting.real} {value.text} to i64")
 
     def call_conj(self, e: ast.Call, args: list[ast.expr]) -> Value:
         return self.call_real(e, args)
