@@ -177,7 +177,7 @@ def _on_the_tape(
             gs = [done.adjoints[k] for k in flow.result(node, at) if k in done.adjoints]
             if gs:
                 found.cotangents[name, at] = gs[0][0] if len(gs) == 1 else np.stack(gs)[:, 0]
-    for parameter in run._model.params:
+    for parameter in run.model.params:
         by_step = {s: flow.message(done, links) for s, links in flow.shares(parameter).items()}
         found.shares[parameter] = {s: m for s, m in by_step.items() if m is not None}
     found.value = lambda name, at: np.asarray(trace.ops[flow.result(graph.nodes[name], at)[0]].value)[0]

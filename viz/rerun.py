@@ -90,8 +90,8 @@ def of_run(run: Any, want: str | None = None, sequence: int = 0, steps: Steps | 
     literal: Unrolling = run.literal
     if not 0 <= sequence < literal.batch.size:
         raise ValueError(f"sequence={sequence}: the run has sequences 0 to {literal.batch.size - 1}")
-    system: System = run._model.system
-    name = want or next((n for n in system.losses if n in run._values), None) or next(iter(system.outputs), None)
+    system: System = run.system
+    name = want or next((n for n in system.losses if n in run), None) or next(iter(system.outputs), None)
     if name is None:
         raise ValueError(f"{system.name} has neither loss nor output to step through")
     name = system.aliases.get(name, name)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from dsl.run.unroll import Unrolling
+from dsl.run.unroll import executions
 from dsl.system.system import System
 from tinygrad_seq.primitive import Primitive
 from tinygrad_seq.symbol import Symbol
@@ -377,7 +377,7 @@ def _recovered(trace: Trace, root: Node, loss: Any = None) -> Trace:
 def _from_cells(trace: Trace) -> None:
     """Where the tape holds a run of a cell on the literal engine: each operation's equation and step."""
     at = {id(op.node): k for k, op in enumerate(trace.ops)}
-    for run in [o for o in gc.get_objects() if issubclass(type(o), Unrolling)]:  # a dead proxy has a type too
+    for run in executions():
         ends = []
         for name, points in run.values.items():
             for steps, value in points.items():

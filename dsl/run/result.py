@@ -74,7 +74,8 @@ class Run:
     run.state               what the next call needs to carry on
     run.lengths             steps of each sequence, by axis
     run.seed                of its noise, None when there was none: the same call with this seed is the same run
-    run.system, run.before  the system that ran, the state it started from
+    run.model, run.system   what ran; run.before, the state it started from
+    "nll" in run            whether the engine computed it with the call; other streams are computed when read
     """
 
     def __init__(
@@ -93,6 +94,10 @@ class Run:
         self._state: State | None = None
         self.each: Mapping[str, Tensor] = _Lazy(self._one_a_sequence, model.system.losses)
         self.steps: Mapping[str, Tensor] = _Lazy(self._terms, model.system.losses)
+
+    @property
+    def model(self) -> Model:
+        return self._model
 
     @property
     def system(self) -> System:
@@ -114,6 +119,9 @@ class Run:
         return self.literal.batch.lengths
 
     # ------------------------------------------------------------ streams
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
 
     def __getitem__(self, name: str) -> Tensor:
         system = self._model.system

@@ -9,6 +9,7 @@ therefore runs on plain arrays as well. It knows nothing of parameters' initiali
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,15 @@ def float_type(values: Mapping[str, Any]) -> np.dtype[Any]:
     return np.empty(0, widest).real.dtype
 
 
+_executions: weakref.WeakValueDictionary[int, Unrolling] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
+def executions() -> list[Unrolling]:
+    """Those that somebody still holds, oldest first: whose equations a tape's nodes belong to is among their values."""
+    return [run for _, run in sorted(_executions.items())]
+
+
 class Unrolling:
     """One execution of a program: the batch and the values computed so far. More streams may be asked for later."""
 
@@ -77,6 +87,7 @@ class Unrolling:
         start: Mapping[str, Any] | None = None,
         clock: Mapping[str, Any] | None = None,
     ) -> None:
+        _executions[next(_numbers)] = self
         self.program = program
         self.system = program.system
         self.inputs = dict(inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sys
@@ -12,10 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dsl
 import tinygrad_seq as tg
 import viz
+from dsl.run.unroll import executions
 from tests.viz import helpers
 from viz import worker
+from viz.example import example
+from viz.trace import of_loss as trace_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -174,10 +179,26 @@ def test_a_long_tape_is_drawn_as_its_lines_of_code() -> None:
 
 
 def test_tape_mistakes() -> None:
-    a = tg.tensor(2.0, requires_grad=True)
     with pytest.raises(TypeError, match="off the tape"):
         viz.tape(tg.tensor(1.0))
-    loss = a * a
+
+
+def test_a_tape_is_drawn_after_backward_as_before() -> None:
+    a = tg.tensor(2.0, requires_grad=True, name="a")
+    loss = tg.tanh(a * a) + a
+    before = viz.tape(loss).svg
     loss.backward()
-    with pytest.raises(ValueError, match="retain_graph=True"):
-        viz.tape(loss)
+    assert viz.tape(loss).svg == before
+
+
+def test_a_run_is_found_without_a_search_through_memory() -> None:
+    run = example(dsl.load("LSTM"), 2)
+    other = example(dsl.load("GRU"), 2)
+    trace = trace_of(run.h.sum())
+    assert {op.equation for op in trace.ops} >= {"f", "i", "g", "o", "c", "h"}
+    assert trace.system is run.literal.system and trace_of(other.h.sum()).system is other.literal.system
+    held = len(executions())
+    assert run.literal in executions()
+    del run, trace
+    gc.collect()
+    assert len(executions()) == held - 1

@@ -70,12 +70,12 @@ def test_hand_written_systems_are_tidy(name: str, steps: int) -> None:
 
 @pytest.mark.parametrize("name", dsl.cells())
 def test_library_cells_are_tidy_and_quick(name: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for view in (viz.unrolled, viz.folded, viz.cell):
         drawing = view(name)
         assert_tidy(drawing.scene)
         ET.fromstring(drawing.svg)
-    assert time.perf_counter() - began < 6.0
+    assert time.process_time() - began < 6.0
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

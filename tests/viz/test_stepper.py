@@ -161,9 +161,9 @@ def test_large_tapes_are_collapsed_and_quick() -> None:
             h = tg.tanh(w * h + x)
         return h
 
-    began = time.perf_counter()
+    began = time.process_time()
     page = viz.stepper(long, 0.9, 0.1)
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 5.0
     data = _data(page)
     assert len(data["ops"]) > 10_000 and len(data["order"]) < 10
     assert "×3400" in page.html

@@ -18,8 +18,6 @@ def system_of(subject: Any, **arguments: Any) -> System:
     if arguments and callable(subject) and hasattr(subject, "tree"):
         subject = subject(**arguments)
     found = getattr(subject, "system", None)
-    if not isinstance(found, System):
-        found = getattr(getattr(subject, "_model", None), "system", None)
     if isinstance(found, System):
         return found
     raise TypeError(f"cannot draw {type(subject).__name__}: give a cell's name, a spec, a model or a run")

@@ -22,7 +22,8 @@ def tape(loss: Any, most: int = MOST) -> Drawing:
 
     Beyond `most` nodes, operations made by the same line of code are drawn as one, `×N`.
     `.data`: `op`, `shape` (as text) and `count` of every drawn node, `edges` (n, 2) between them.
-    Errors: TypeError for what is not a tensor on the tape, ValueError for a tape already freed.
+    Drawn as well after `backward()`, which lets go of residuals, never of what came from what.
+    Errors: TypeError for what is not a tensor on the tape.
     """
     edge = getattr(loss, "edge", None)
     if edge is None:
@@ -30,8 +31,6 @@ def tape(loss: Any, most: int = MOST) -> Drawing:
             f"viz.tape draws a tensor computed from one with requires_grad; this {type(loss).__name__} is off the tape"
         )
     order, into = _nodes(edge[0])
-    if getattr(edge[0], "freed", False):
-        raise ValueError("this tape was freed by backward: draw it before, or keep it with backward(retain_graph=True)")
     groups = _groups(order, len(order) > most)
     names = [_name(n) for n in order]
     chosen: dict[int, int] = {}  # group -> its first node
