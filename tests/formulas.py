@@ -20,14 +20,15 @@ def agreeing(function: Callable[..., Any]) -> Callable[..., Any]:
     def checked(*values: Any) -> Any:
         if len(shapes := {np.shape(v) for v in values} - {()}) > 1:
             raise ValueError(f"shapes do not agree: {sorted(shapes)}")
-        return function(*values)
+        value = function(*values)
+        return value * 1.0 if np.asarray(value).dtype == bool else value  # a condition is 1 or 0
 
     return checked
 
 
 def matmul(a: Any, b: Any) -> Any:
-    if np.ndim(a) == 2 and np.ndim(b) == 0 and b == 0:  # an empty sum, or a boundary without a type
-        return np.zeros(len(a))
+    if np.ndim(b) == 0:  # an empty sum, or a boundary without a type: that number in every feature
+        b = np.full(np.shape(a)[-1], b)
     if np.ndim(a) == 1 and np.ndim(b) == 2:
         raise ValueError("vector @ matrix")
     return a @ b
