@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ from dsl.system.kinds import Kinds
 from dsl.system.lower import Drawn, Lowering
 from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System, evaluate_number
 from dsl.text.diagnostics import Diagnostic, suggest
-from dsl.text.tree import Call, Expr, Ref, Source, Span
+from dsl.text.tree import Call, Expr, Ref, Source, Span, function_span
+from tinygrad_seq.initializers import INITIALIZERS as STARTS
 from tinygrad_seq.symbol import Symbol, lift
 
 INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary", "norm")
@@ -147,12 +149,23 @@ class Builder:
             self._problem(
                 "E202",
                 f"unknown initialiser `{d.distribution.function}`",
-                d.copy.place(d.distribution.span),
+                d.copy.place(function_span(d.distribution)),
                 f"did you mean `{near}`?" if near else ", ".join(INITIALIZERS),
             )
             return None
+        if d.kind != "noise" and not self._fits(d.distribution, d):
+            return None
         values = [self._constant(a.value, d) for a in d.distribution.arguments]
         return Initializer(d.distribution.function, tuple(v for v in values if v is not None))
+
+    def _fits(self, call: Call, d: Declared) -> bool:
+        """Whether an initialiser is given as many numbers as it takes, by position."""
+        options = list(inspect.signature(STARTS[call.function]).parameters)[3:]  # after shape, generator and dtype
+        if len(call.arguments) <= len(options) and not any(a.keyword for a in call.arguments):
+            return True
+        usual = f"`{call.function}({', '.join(options)})`" if options else f"`{call.function}`"
+        self._problem("E308", f"this is no way to call {usual}", d.copy.place(call.span), "numbers, by position")
+        return False
 
     def _constant(self, expr: Expr, d: Declared) -> Any:
         """A number in an initialiser, or the expression of sizes that will be one."""
@@ -175,7 +188,7 @@ class Builder:
     def _dtypes(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:
         """Undeclared streams are complex where their equation is; a declared real one must not be."""
         declared = {n for n, d in self.flat.declared.items() if d.type is not None}
-        changed = True
+        changed, kinds = True, Kinds(streams)
         while changed:
             changed = False
             kinds = Kinds(streams)
@@ -192,6 +205,13 @@ class Builder:
                     self.flat.defined[name].span,
                     f"declare `{tail}` complex, or take `re(...)`",
                 )
+        for name, stream in streams.items():
+            starts = [] if stream.boundary is None else [stream.boundary]
+            starts += map(lift, stream.initializer.arguments) if stream.initializer is not None else []
+            if stream.dtype != "complex" and any(kinds.of(v).dtype == "complex" for v in starts):
+                tail, what = name.rpartition(".")[2], "starting value" if stream.kind == "param" else "boundary"
+                hint = f"declare `{tail}` complex, or give a real number"
+                self._problem("E307", f"the {what} of `{tail}` is complex, but `{tail}` is real", stream.span, hint)
         return streams
 
     def _sharing(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:

@@ -16,7 +16,7 @@ from dsl.system.indices import flip
 from dsl.system.system import Index, Read
 from dsl.system.terms import CONSTANTS, Reading, Term
 from dsl.text.diagnostics import Diagnostic, suggest
-from dsl.text.tree import Argument, Binary, Call, Expr, Number, Ref, Span
+from dsl.text.tree import Argument, Binary, Call, Expr, Number, Ref, Span, function_span
 from dsl.text.walk import reads
 from tinygrad_seq.primitive import REGISTRY, Primitive
 
@@ -41,7 +41,9 @@ class Reader(Reading):
         if call.axes and name not in (*REDUCTIONS, "last"):
             return self.problem("E308", f"`{name}` does not run over an axis", call.span, copy, f"write `{name}(...)`")
         if any(a.keyword for a in call.arguments):
-            return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, "give them by position")
+            hint = f"over the steps: `{name}[t](...)`; without brackets it runs over the features"
+            hint = hint if name in REDUCTIONS else "give them by position"
+            return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, hint)
         if name in LATER:
             return self.problem(
                 "E701",
@@ -73,7 +75,6 @@ class Reader(Reading):
                 f"`{name}` takes {arity} argument{'s' if arity > 1 else ''}, not {len(args)}",
                 call.span,
                 copy,
-                "check the call",
             )
         return self.term(name, args, call.span)
 
@@ -92,7 +93,7 @@ class Reader(Reading):
         return self.problem(
             "E202",
             f"unknown function `{call.function}`",
-            Span(call.span.start, call.span.start + len(call.function)),
+            function_span(call),
             copy,
             hint,
         )
@@ -100,8 +101,10 @@ class Reader(Reading):
     def _macro(self, call: Call, macro: Any, copy: Copy, env: Mapping[str, Term]) -> Term:
         definition, scope = macro
         if len(call.arguments) != len(definition.parameters):
-            wanted = ", ".join(definition.parameters)
-            return self.problem("E308", f"`{call.function}` takes ({wanted})", call.span, copy, "check the call")
+            wanted = ",".join(definition.parameters)
+            bad = self._counted(call, [a.value for a in call.arguments], wanted, copy)
+            assert bad is not None
+            return bad
         depth = getattr(self, "_depth", 0)
         if depth > 50:
             return self.problem(
@@ -121,11 +124,13 @@ class Reader(Reading):
                 "a macro sees its arguments only",
             )
         body.parent, body.use, body.prefix = None, None, copy.prefix
-        before = len(self.problems)
+        before, made = len(self.problems), len(self.made)
         result = self.read(definition.value, body, inner)
         for k in range(before, len(self.problems)):  # point at the call, not into another file
             d = self.problems[k]
             self.problems[k] = Diagnostic(d.code, d.message, copy.place(call.span), d.label, (), d.help, d.severity)
+        for term in self.made[made:]:
+            term.span, term.foreign = call.span, True
         self._depth = depth
         return result
 
@@ -137,10 +142,10 @@ class Reader(Reading):
             return None
         return self.problem(
             "E308",
-            f"`{call.function}({wanted})` takes {len(names)} arguments, not {len(values)}",
+            f"`{call.function}({', '.join(names)})` takes {len(names)} argument{'s' * (len(names) != 1)}, "
+            f"not {len(values)}",
             call.span,
             copy,
-            "check the call",
         )
 
     def _reduction(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
@@ -174,9 +179,9 @@ class Reader(Reading):
     def _call_len(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         if len(values) == 1 and isinstance(values[0], Ref) and values[0].index is None and values[0].name in copy.axes:
             return self.term("extent", (), call.span, payload=copy.axes[values[0].name].axis, axes=(), shape=())
-        return self.problem(
-            "E401", "`len` takes a time axis", call.span, copy, f"the axes here are {', '.join(copy.axes) or 'none'}"
-        )
+        axes = ", ".join(f"`len({axis})`" for axis in copy.axes)
+        hint = f"as in {axes}; a size is a name of the header, such as `H`"
+        return self.problem("E401", "`len` takes a time axis", call.span, copy, hint)
 
     def _call_last(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         bad = self._counted(call, values, "v", copy)
@@ -218,9 +223,10 @@ class Reader(Reading):
                 if axes
                 else "it has one value already"
             )
-            return self.problem(
-                "E417", f"`last` needs a stream of one axis; `{ref.name}` has {len(axes)}", call.span, copy, hint
-            )
+            message = f"`last` needs a stream of one axis; `{ref.name}` has {len(axes)}"
+            if len(axes) == 1:
+                message = "`last` takes the stream itself, without an index"
+            return self.problem("E417", message, call.span, copy, hint)
         else:
             target = axes[0]
             flipped = next((m.flipped for m in copy.axes.values() if m.axis == target), False)

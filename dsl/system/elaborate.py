@@ -12,7 +12,9 @@ from dsl.system.dims import Dim
 from dsl.system.scope import Scope
 from dsl.system.uses import Uses
 from dsl.text.diagnostics import Diagnostic, Label, suggest
-from dsl.text.tree import Cell, Declaration, Draw, Equation, Loss, Number, Output, Ref, TimeAxis, Use
+from dsl.text.tree import Cell, Declaration, Draw, Equation, Loss, Number, Output, Ref, Span, TimeAxis, Use
+
+CONSTANTS = ("pi", "inf", "none")
 
 
 class Elaborator(Uses):
@@ -56,11 +58,15 @@ class Elaborator(Uses):
                 elif isinstance(statement, Equation | Draw | Loss):
                     self._define(copy, statement)
         self._root_outputs(root)
+        if not root.cell.body:
+            hint = "as in `h[t] = tanh(V@x[t] + W@h[t-1])`"
+            self._problem("E210", f"no equation in `{root.cell.name}`", root.place(root.cell.span), hint)
         return self.flat
 
     # ------------------------------------------------------------ one body
 
     def _body(self, copy: Copy) -> None:
+        self._header(copy)
         self.flat.copies.append(copy)
         self._axes(copy)
         for statement in copy.cell.body:
@@ -83,6 +89,24 @@ class Elaborator(Uses):
             ready = next((u for u in pending if self._inputs_known(copy, u, tables)), pending[0])
             pending.remove(ready)
             self._use(copy, ready, tables)
+
+    def _header(self, copy: Copy) -> None:
+        """Names that mean two things: arguments given twice, or declared or defined in the body as well."""
+        seen: dict[str, Span] = {}
+        for parameter in copy.cell.parameters:
+            if parameter.name in seen:
+                place = copy.place(parameter.span)
+                self._problem("E207", f"argument `{parameter.name}` stands twice in the header", place, "drop one")
+            seen[parameter.name] = parameter.span
+        for statement in copy.cell.body:
+            for ref in targets(statement):
+                if ref.name in seen:
+                    related = (Label(copy.place(seen[ref.name]), "in the header"),)
+                    message = f"`{ref.name}` is an argument of `{copy.cell.name}` already"
+                    self._problem("E207", message, copy.place(ref.span), "choose another name", related=related)
+                elif ref.name in CONSTANTS:
+                    message = f"`{ref.name}` is a constant of the language"
+                    self._problem("E207", message, copy.place(ref.span), "choose another name")
 
     def _axes(self, copy: Copy) -> None:
         """Axes that the data gives: those of inputs, states, noises and drawn streams of the root."""
@@ -162,6 +186,9 @@ class Elaborator(Uses):
                     related=(Label(earlier.span, "first here"),),
                 )
                 continue
+            if ref.name in copy.axes:
+                self._problem("E207", f"`{ref.name}` is a time axis here", place, "choose another name")
+                continue
             local = self._axis_names(copy, ref)
             boundary, owner = statement.value, copy
             if ref.name in copy.boundaries:
@@ -187,6 +214,7 @@ class Elaborator(Uses):
     def _axis_names(self, copy: Copy, ref: Ref) -> list[str]:
         """The plain axis names in a declared or defined reference's bracket."""
         names: list[str] = []
+        before = len(self.problems)
         for index in ref.index or ():
             if not isinstance(index, Ref) or index.index is not None:
                 self._problem(
@@ -205,6 +233,8 @@ class Elaborator(Uses):
                 self._problem("E407", f"axis `{index.name}` stands twice", copy.place(ref.span), "one name an axis")
             else:
                 names.append(index.name)
+        if len(self.problems) > before:
+            self.broken.add(copy.flat(ref.name))
         return names
 
     def _define(self, copy: Copy, statement: Equation | Draw | Loss) -> None:
@@ -239,6 +269,9 @@ class Elaborator(Uses):
                 f"drop `{declared.kind} {target.name}` or the equation",
                 related=(Label(declared.span, "declared here"),),
             )
+            return
+        if target.name in copy.axes:
+            self._problem("E207", f"`{target.name}` is a time axis here", place, "choose another name")
             return
         local = tuple(self._axis_names(copy, target))
         self.flat.defined[name] = Defined(

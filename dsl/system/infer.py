@@ -7,7 +7,7 @@ open gets the vector's shape that it stands beside, one round at a time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dsl.system.dims import Dim
 from dsl.system.system import Read
@@ -91,7 +91,10 @@ class Inference:
             self._result(statement)
         except _Problem as problem:
             statement.broken = True
-            self.problems.append(problem.diagnostic)
+            found = problem.diagnostic
+            if statement.value.foreign:
+                found = replace(found, label=f"inside the copy, in the equation of `{statement.name}`")
+            self.problems.append(found)
 
     def _result(self, statement: Statement) -> None:
         value, slot = statement.value, self.slots[statement.name]
@@ -120,16 +123,35 @@ class Inference:
             self.unifier.unify(wanted, value.shape)
         except Mismatch:
             code, name = "E306", statement.name
+            if slot.defined and not slot.free and wanted == () and slot.origin is None:
+                message = f"a loss is one number per sequence, this is {self._show(value)}"
+                raise self._problem(code, message, value.span, (), "reduce it: `mean[t](sum(...))`") from None
             related = (Label(slot.origin, f"{show(self.unifier.shape(wanted))} from here"),) if slot.origin else ()
             raise self._problem(
                 code,
                 f"the equation gives {self._show(value)}, but `{name}` is {show(self.unifier.shape(wanted))}",
                 value.span,
                 related,
-                "change the declaration, or the equation"
-                if value.shape
-                else f"a vector all of one value: `zeros({wanted[0]}) + ...`",
+                self._elementwise_matrix(statement, wanted)
+                or (
+                    "change the declaration, or the equation"
+                    if value.shape
+                    else f"a vector all of one value: `zeros({wanted[0]}) + ...`"
+                ),
             ) from None
+
+    def _elementwise_matrix(self, statement: Statement, wanted: Shape) -> str:
+        """`V*x[t]` of a V without a type, where `V@x[t]` may be meant; "" where nothing points to it."""
+        for term in statement.terms:
+            if term.op != "mul" or term.foreign:
+                continue
+            left, right = term.args
+            slot = self.slots.get(left.payload.name) if left.op == "read" and not left.payload.index else None
+            if slot is None or not slot.free or right.shape is None or right.shape == wanted:
+                continue
+            a, b = self._names(term)
+            return f"`{a}*{b}` multiplies number by number; a matrix product is `{a}@{b}`"
+        return ""
 
     # ------------------------------------------------------------ one term
 
@@ -194,7 +216,7 @@ class Inference:
                     f"`concat` joins vectors, this is {self._show(part)}",
                     part.span,
                     (),
-                    "`zeros(1) + s[t]` makes a vector of a scalar",
+                    "" if part.shape else "`zeros(1) + s[t]` makes a vector of a scalar",
                 )
             total = total + part.shape[0]
         return (total,)
@@ -203,6 +225,11 @@ class Inference:
         inner = term.args[0].shape
         if inner is not None and len(inner) != 1:
             raise self._problem("E302", f"`part` takes a vector, this is {self._show(term.args[0])}", term.span)
+        start, size = term.payload
+        beyond = start + size - inner[0] if inner is not None else Dim()
+        if beyond.terms and all(c > 0 for c in beyond.terms.values()):
+            message = f"`part` goes to {start + size}, the vector has {self._show(term.args[0])}"
+            raise self._problem("E302", message, term.span, (), "`part(v, start, size)`; the first start is 0")
         return (term.payload[1],)
 
     def _shape_cross_entropy(self, term: Term) -> Shape | None:
@@ -232,7 +259,8 @@ class Inference:
         a, b = len(left.shape), len(right.shape)
         if a == 0 or b == 0:
             which = left if a == 0 else right
-            raise self._problem("E302", "`@` is a matrix product; one side is a scalar", which.span, (), "write `*`")
+            message = f"`@` is a matrix product, but {self._written(which)} is a scalar"
+            raise self._problem("E302", message, which.span, (), "write `*`")
         if a == 1 and b == 2:
             raise self._left_vector(term)
         try:
@@ -253,7 +281,12 @@ class Inference:
 
     def _names(self, term: Term) -> list[str]:
         """Both sides as they were written."""
-        return [self.text[s.span.start : s.span.end] or "(...)" for s in term.args]
+        return [self._written(side) for side in term.args]
+
+    def _written(self, term: Term) -> str:
+        if not term.foreign:
+            return self.text[term.span.start : term.span.end] or "(...)"
+        return f"`{term.payload.name}`" if term.op == "read" else "(...)"
 
     def _product_mismatch(self, term: Term) -> _Problem:
         left, right = term.args
@@ -262,10 +295,14 @@ class Inference:
         for side, name in zip(term.args, names, strict=True):
             slot = self.slots.get(side.payload.name) if side.op == "read" else None
             if slot is not None and slot.origin is not None:
-                related.append(Label(slot.origin, f"makes {name} {show(self.unifier.shape(side.shape or ()))}"))
+                shape = show(self.unifier.shape(side.shape or ()))
+                related.append(Label(slot.origin, f"makes {name} {shape}" if slot.free else f"{shape} from here"))
         message = f"{names[0]} is {self._show(left)}, {names[1]} is {self._show(right)}"
         near = self._vector_of(left.shape[-1]) if left.shape else None
         hint = f"did you mean `{names[0]}@{near}`?" if near else ""
+        slot = self.slots.get(left.payload.name) if left.op == "read" else None
+        if not near and slot is not None and slot.free and slot.origin is not None:
+            hint = f"`{names[0]}` has another use: one matrix for each, `param {names[0]}_2 ~ glorot`?"
         return self._problem("E301", "shapes do not match in matrix product", term.span, tuple(related), hint, message)
 
     def _vector_of(self, dim: Dim) -> str | None:
@@ -299,9 +336,9 @@ class Inference:
                         term.span,
                         (),
                         "check which one you meant",
-                        f"{self._show(first)} and {self._show(other)}",
+                        self._sides(first, other),
                     )
-                self._unify(first.shape, other.shape, term)
+                self._unify(first.shape, other.shape, term, self._sides(first, other))
             for other in term.args:
                 if other.shape is None and self._may_fix(other):
                     self._assign(other, first.shape)
@@ -316,7 +353,7 @@ class Inference:
         left, right = term.args
         if right.op == "product" and right.bare and left.shape:
             names = self._names(right)
-            mine = self.text[left.span.start : left.span.end]
+            mine = self._written(left)
             raise self._problem(
                 "E304",
                 "`*` beside an unparenthesised `@` has two readings",
@@ -326,7 +363,12 @@ class Inference:
                 f"or `{names[0]}@({mine}*{names[1]})` (before it)",
             )
 
-    def _unify(self, left: Shape, right: Shape, term: Term) -> None:
+    def _sides(self, *terms: Term) -> str:
+        """`x[t]` is D, `h[t]` is H"""
+        known = [(self._written(t), self._show(t)) for t in terms]
+        return ", ".join(f"{text} is {shape}" for text, shape in known) if all(len(t) < 24 for t, _ in known) else ""
+
+    def _unify(self, left: Shape, right: Shape, term: Term, label: str = "") -> None:
         try:
             self.unifier.unify(left, right)
         except Mismatch as m:
@@ -336,6 +378,7 @@ class Inference:
                 term.span,
                 (),
                 "only scalars broadcast",
+                label,
             ) from None
 
     # ------------------------------------------------------------ fixing what is open

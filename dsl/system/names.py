@@ -17,6 +17,7 @@ class Names:
     def __init__(self, flat: Flat, problems: list[Diagnostic]) -> None:
         self.flat, self.problems = flat, problems
         self.values: dict[str, Any] = {}  # the root's arguments: numbers, cell names, None
+        self.broken: set[str] = set()  # flat names whose declaration or equation was refused: nothing more of them
         self.fixed: set[str] = set()  # arguments whose numbers the equations were made with: strides, storeys
 
     # ------------------------------------------------------------ problems

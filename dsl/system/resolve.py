@@ -12,7 +12,7 @@ from typing import Any
 from dsl.system.build import INITIALIZERS, Builder
 from dsl.system.calls import Reader
 from dsl.system.checks import Checks
-from dsl.system.copies import Declared, Defined, Flat
+from dsl.system.copies import Copy, Declared, Defined, Flat
 from dsl.system.dims import Dim
 from dsl.system.distributions import DISTRIBUTIONS, NOISE
 from dsl.system.elaborate import Elaborator
@@ -20,11 +20,13 @@ from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.lower import Drawn, Lowering
 from dsl.system.scope import open_scope
 from dsl.system.system import Axis, Extent, Size, System
+from dsl.system.terms import Term
 from dsl.text.diagnostics import CellError, Diagnostic, Label, merged, suggest
 from dsl.text.format import expression
-from dsl.text.tree import Call, Expr, File, Ref, Span
+from dsl.text.tree import Call, Expr, File, Ref, Span, function_span
+from dsl.text.walk import reads
 from tinygrad_seq.optim import RETRACTIONS
-from tinygrad_seq.symbol import Symbol, lift, substitute
+from tinygrad_seq.symbol import Symbol, leaves, lift, substitute
 
 LENGTHS = ("number", "extent", "size", "add", "sub", "mul", "floordiv", "neg")  # what a derived axis is made of
 
@@ -103,26 +105,26 @@ class Resolver:
     # ------------------------------------------------------------ axes
 
     def _lengths(self) -> dict[str, Axis]:
-        axes: dict[str, Axis] = {}
+        """The axes; one whose length is wrong counts as long as the first that the data gives."""
+        given = next((name for name, how in self.flat.axes.items() if how is None), None)
+        axes = {n: Axis(n, None if how is None or given is None else lift(Extent(given)))
+                for n, how in self.flat.axes.items()}  # fmt: skip
         reader = Reader(self.flat, self.elaborator, axes, self.problems)
-        for name, given in self.flat.axes.items():
-            if given is None:
-                axes[name] = Axis(name)
+        for name, how in self.flat.axes.items():
+            if how is None:
                 continue
-            expr, copy, span = given
-            before = len(self.problems)
-            term = reader.read(expr, copy)
-            whole = all(t.op in LENGTHS for t in reader.made)
-            length = Lowering().lower(term) if whole else lift(Extent(next(iter(axes), name)))
-            axes[name] = Axis(name, substitute(length, self._sized))
-            if not whole and len(self.problems) == before:
-                self._problem(
-                    "E419",
-                    f"the length of `{name}` is an integer expression of other lengths",
-                    copy.place(span),
-                    "as in `time u: len(t)//2`",
-                )
+            expr, copy, span = how
+            before, stand_in = len(self.problems), axes[name]
             reader.made = []
+            term = reader.read(expr, copy)
+            message = f"the length of `{name}` is an integer expression of other lengths"
+            if whole := all(t.op in LENGTHS for t in reader.made):
+                axes[name] = Axis(name, substitute(Lowering().lower(term), self._sized))
+                message = f"the length of `{name}` depends on itself"
+            if not whole or name in _needed(name, axes):
+                axes[name] = stand_in
+                if len(self.problems) == before:
+                    self._problem("E419", message, copy.place(span), "as in `time u: len(t)//2`")
         return axes
 
     def _sized(self, node: Symbol) -> Symbol | None:
@@ -154,7 +156,7 @@ class Resolver:
             self._problem(
                 "E202",
                 f"unknown noise `{name}`",
-                d.copy.place(call.span) if call is not None else d.span,
+                d.copy.place(function_span(call)) if call is not None else d.span,
                 f"did you mean `{near}`?" if near else ", ".join(NOISE),
             )
         elif len(call.arguments) != NOISE[call.function]:
@@ -214,9 +216,15 @@ class Resolver:
     def _statement(self, name: str, expr: Expr, e: Defined) -> Statement:
         self.reader.made = []
         value = self.reader.read(expr, e.copy)
-        terms = self.reader.made
-        self.reader.made = []
-        return Statement(name, terms, value, e.target_span)
+        return Statement(name, self._made(e.copy), value, e.target_span)
+
+    def _made(self, copy: Copy) -> list[Term]:
+        """The terms just read, each with its place in the root's file."""
+        terms, self.reader.made = self.reader.made, []
+        for term in terms:
+            if (place := copy.place(term.span)) != term.span:
+                term.span, term.foreign = place, True
+        return terms
 
     def _read_draw(self, name: str, e: Defined) -> None:
         assert e.drawn is not None
@@ -225,7 +233,8 @@ class Resolver:
         if call.function not in DISTRIBUTIONS:
             near = suggest(call.function, list(DISTRIBUTIONS))
             known = f"did you mean `{near}`?" if near else ", ".join(DISTRIBUTIONS)
-            self._problem("E202", f"unknown distribution `{call.function}`", place, known)
+            span = e.copy.place(function_span(call))
+            self._problem("E202", f"unknown distribution `{call.function}`", span, known)
             return
         wanted = DISTRIBUTIONS[call.function].parameters
         names = [a.keyword or (wanted[k] if k < len(wanted) else "") for k, a in enumerate(call.arguments)]
@@ -266,8 +275,7 @@ class Resolver:
                 f"`last({expression(expr).split('[')[0]})`, a number or a param",
             )
             return
-        self.boundaries[name] = Statement(name, self.reader.made, value, d.span)
-        self.reader.made = []
+        self.boundaries[name] = Statement(name, self._made(copy), value, d.span)
 
     # ------------------------------------------------------------ shapes
 
@@ -279,15 +287,7 @@ class Resolver:
                 dims = [self.elaborator.dim(d.copy, x) for x in d.type.dims]
                 for dim, expr in zip(dims, d.type.dims, strict=True):
                     if dim is None:
-                        near = suggest(expression(expr), list(d.copy.dims))
-                        self._problem(
-                            "E201",
-                            f"unknown size `{expression(expr)}`",
-                            d.copy.place(expr.span),
-                            f"did you mean `{near}`?"
-                            if near
-                            else f"add it to the header: `cell {d.copy.cell.name}(..., {expression(expr)})`",
-                        )
+                        self._bad_size(expr, d.copy)
                 shape = None if None in dims else tuple(x for x in dims if x is not None)
             if name in self.permutations:
                 shape = (self.permutations[name],)
@@ -304,6 +304,21 @@ class Resolver:
                 name, Slot(name, () if self.flat.defined[name].loss else None, not self.flat.defined[name].loss, True)
             )
         return slots
+
+    def _bad_size(self, expr: Expr, copy: Copy) -> None:
+        names = [r.name for r in reads(expr) if r.index is None and r.name not in copy.dims]
+        if not names:
+            open_names = [r.name for r in reads(expr) if self.elaborator.number(copy.dims[r.name]) is None]
+            message = f"a size is an integer expression of the arguments, not `{expression(expr)}`"
+            hint = "as in `2*H+1`"
+            if "//" in expression(expr) and open_names:
+                message = f"`{expression(expr)}` needs a number for `{open_names[0]}`"
+                hint = f"a default, `cell {copy.cell.name}(..., {open_names[0]}=64)`, or a size of its own"
+            self._problem("E201", message, copy.place(expr.span), hint)
+            return
+        near = suggest(names[0], list(copy.dims))
+        hint = f"did you mean `{near}`?" if near else f"add it to the header: `cell {copy.cell.name}(..., {names[0]})`"
+        self._problem("E201", f"unknown size `{names[0]}`", copy.place(expr.span), hint)
 
     def _categories(self) -> None:
         """A drawn category's logits have one entry a category; a boundary may be a scalar."""
@@ -345,11 +360,30 @@ class Resolver:
                 "E305",
                 f"nothing fixes the shape of `{_tail(name)}`",
                 span,
-                f"declare it: `: H` or `: (H, D)` behind `{_tail(name)}`",
+                f"declare it: `: H` or `: (H, D)` behind `{_tail(name)}`"
+                if d is not None
+                else f"declare it: `state {self._target(name)}: H = 0`",
             )
+
+    def _target(self, name: str) -> str:
+        defined = self.flat.defined[name]
+        return _tail(name) + (f"[{','.join(defined.local_axes)}]" if defined.local_axes else "")
 
     def _is_read(self, name: str) -> bool:
         return any(t.op == "read" and t.payload.name == name for s in self.statements for t in s.terms)
+
+
+def _needed(axis: str, axes: Mapping[str, Axis]) -> set[str]:
+    """The axes that an axis's length is computed from, at any remove."""
+    found: set[str] = set()
+    todo = [axis]
+    while todo:
+        length = axes[name].length if (name := todo.pop()) in axes else None
+        for leaf in leaves(length) if length is not None else ():
+            if isinstance(leaf.leaf, Extent) and leaf.leaf.axis not in found:
+                found.add(leaf.leaf.axis)
+                todo.append(leaf.leaf.axis)
+    return found
 
 
 def _tail(name: str) -> str:

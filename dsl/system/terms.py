@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dsl.system.copies import Copy, Flat
+from dsl.system.copies import Copy, Flat, targets
 from dsl.system.dims import Dim
 from dsl.system.elaborate import Elaborator
 from dsl.system.indices import BadIndex, flip, length_form, linear
@@ -52,6 +52,7 @@ class Term:
     axis: str | None = None  # of a named-axis reduction
     shape: tuple[Dim, ...] | None = None
     bare: bool = False  # an `@` written without parentheses
+    foreign: bool = False  # its text is another's: a sub-cell's in another file, a macro's
 
 
 @dataclass
@@ -136,8 +137,9 @@ class Reading(ABC):
             return self.hole(ref.span)
         if flat is None:
             return self._unknown(ref, copy)
-        axes = self.axes_of(flat)
-        return self._stream(ref, flat, axes, copy)
+        if flat in self.elaborator.broken:
+            return self.hole(ref.span)
+        return self._stream(ref, flat, self.axes_of(flat), copy)
 
     def _position(self, ref: Ref, copy: Copy) -> Term:
         time = copy.axes[ref.name]
@@ -175,10 +177,33 @@ class Reading(ABC):
                 "E214", f"unknown name `{ref.name}`", ref.span, copy, f"time goes in brackets: `{head}[{tail}]`?"
             )
         near = suggest(ref.name, names)
-        shown = (
-            f"did you mean `{near}`?" if near else "define it: an equation, an `input`, a `param` or a cell's argument"
-        )
-        return self.problem("E201", f"unknown name `{ref.name}`", ref.span, copy, shown)
+        rest = self._definition(ref, copy)
+        hint = f"did you mean `{near}`? {'' if '.' in ref.name else 'Otherwise '}{rest}" if near else rest
+        return self.problem("E201", f"unknown name `{ref.name}`", ref.span, copy, hint)
+
+    @staticmethod
+    def _definition(ref: Ref, copy: Copy) -> str:
+        """The line that would define an unknown name, by the way it is read."""
+        name = ref.name
+        head, _, tail = name.partition(".")
+        if head in copy.uses and len(copy.uses[head]) > 1 and tail.split(".")[0].isdigit():
+            return f"its storeys are `{head}.0` to `{head}.{len(copy.uses[head]) - 1}`"
+        if head in copy.uses and copy.uses[head]:
+            cell = copy.uses[head][-1].cell
+            return f"`{head}` has {', '.join(dict.fromkeys(r.name for s in cell.body for r in targets(s)))}"
+        if tail in ("t", "T", "h", "H", "transpose"):
+            return f"transpose is `{head}.T`"
+        if tail:
+            return f"a dotted name belongs to a copy of a cell: `use {head} = Cell(...)`"
+        if name.lower() in copy.axes:
+            return f"`{name.lower()}` is the step, `len({name.lower()})` the number of steps"
+        if ref.index is not None:
+            where = expression(Ref(name, tuple(Ref(a) for a in list(copy.axes)[: len(ref.index)])))
+            return f"define it, `{where} = ...`, or declare `input {where}: D`"
+        after = copy.scope.file.source.text[ref.span.end :].removeprefix(".T").removeprefix(".H").lstrip()
+        if after.startswith("@"):
+            return f"declare it: `param {name} ~ glorot`"
+        return f"declare it, `param {name} = 0`, or put it into the header: `cell {copy.cell.name}(..., {name}=1):`"
 
     def _local_names(self, copy: Copy) -> list[str]:
         own = [n[len(copy.prefix) :] for n in [*self.flat.declared, *self.flat.defined] if n.startswith(copy.prefix)]
@@ -195,13 +220,13 @@ class Reading(ABC):
         if ref.index is None and axes:
             return self._missing_index(ref, flat, axes, copy)
         if ref.index is not None and not axes:
-            kind = declared.kind if declared else "single value"
+            kind, name = declared.kind if declared else "single value", ref.name.removeprefix("^")
             return self.problem(
                 "E211",
-                f"`{ref.name}` is a {kind}, constant in time",
+                f"`{name}` is {'an' if kind == 'input' else 'a'} {kind}, constant in time",
                 ref.span,
                 copy,
-                f"write `{ref.name}` without brackets",
+                f"write `{name}` without brackets",
             )
         if ref.index is not None and len(ref.index) != len(axes):
             where = ", ".join(self._local_axis(copy, a) for a in axes)

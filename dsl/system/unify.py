@@ -75,8 +75,14 @@ class Unifier:
 
 
 def show(shape: Shape) -> str:
-    """As the language writes it: `H`, `(H, D)`, `scalar`."""
+    """As the language writes it: `H`, `(H, D)`, `scalar`; in words where a size is not known yet."""
     if not shape:
         return "scalar"
-    names = ["?" if str(d).startswith("?") else str(d) for d in shape]
-    return names[0] if len(names) == 1 else "(" + ",".join(names) + ")"
+    known = [not any(n.startswith("?") for n in d.names) for d in shape]
+    if all(known):
+        return str(shape[0]) if len(shape) == 1 else "(" + ",".join(map(str, shape)) + ")"
+    if len(shape) == 1:
+        return "a vector of yet unknown size"
+    if len(shape) == 2 and any(known):
+        return f"a matrix of {shape[1]} columns" if known[1] else f"a matrix of {shape[0]} rows"
+    return "a matrix of yet unknown sizes"

@@ -58,7 +58,7 @@ class Uses(Names):
             self._problem(
                 "E602",
                 f"no cell named `{use.cell}`",
-                copy.place(use.span),
+                copy.place(_cell_span(use, copy)),
                 f"did you mean `{near}`?" if near else "import it or define it above",
             )
             copy.uses[use.name] = []
@@ -178,19 +178,17 @@ class Uses(Names):
                 child.numbers[name] = default.value
             else:
                 child.dims[name] = Dim.of(f"?{child.prefix}{name}")
+        wrong = [a for a in arguments if a.keyword and a.keyword not in headers and a.keyword not in local]
         missing = [
             n
             for n, s in local.items()
             if s.kind == "input" and n not in given and s.value is None and s.refs[0].index is not None
         ]
         for name in missing:
-            self._problem(
-                "E608",
-                f"input `{name}` of `{child.cell.name}` is not given",
-                copy.place(use.span),
-                f"write `{child.cell.name}({name}=..., ...)`",
-            )
             child.aliases[name] = "!"
+        for name in missing[len(wrong) :]:  # each wrong name may have meant one of them
+            message = f"input `{name}` of `{child.cell.name}` is not given"
+            self._problem("E608", message, copy.place(use.span), f"write `{child.cell.name}({name}=..., ...)`")
 
     def _header_argument(self, copy: Copy, child: Copy, name: str, default: Expr | None, argument: Argument) -> None:
         if self._is_cell_parameter(child.cell, name, default, child.scope, None):
@@ -272,5 +270,13 @@ class Uses(Names):
             if axis is None:
                 around = copy.axes.get(index.name)
                 axis = around.axis if around else next(iter(self.flat.axes), index.name)
+                self.flat.axes.setdefault(axis, None)
             flipped = next((m.flipped for m in copy.axes.values() if m.axis == axis), False)
             child.axes[index.name] = TimeMap(axis, flipped != child.reverse)
+
+
+def _cell_span(use: Use, copy: Copy) -> Span:
+    """Of the cell's name in a `use` line."""
+    text = copy.scope.file.source.text[use.span.start : use.span.end]
+    start = use.span.start + text.find(use.cell + "(", text.find("="))
+    return Span(start, start + len(use.cell)) if start >= use.span.start else use.span

@@ -95,6 +95,11 @@ class Call:
     span: Span = field(default=NOWHERE, compare=False)
 
 
+def function_span(call: Call) -> Span:
+    """Of a call's name alone."""
+    return Span(call.span.start, call.span.start + len(call.function))
+
+
 Expr = Number | Ref | Negative | Binary | Transpose | Call
 
 

@@ -70,11 +70,17 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def depth(node: Node) -> int:
-    """The number of nodes on the longest way from a node down to a leaf, both counted."""
+    """The number of nodes on the longest way from a node down to a leaf, a chain of operators counted once.
+
+    `a + b + c` leans left: later stages walk such chains and recurse into their right operands only.
+    """
     deepest, waiting = 0, [(node, 1)]
     while waiting:
         node, level = waiting.pop()
         deepest = max(deepest, level)
+        while isinstance(node, Binary) and isinstance(node.left, Binary):
+            waiting.append((node.right, level + 1))
+            node = node.left
         waiting.extend((child, level + 1) for child in children(node))
     return deepest
 

@@ -269,7 +269,10 @@ def test_walking_a_tree() -> None:
     deep: Expr = one
     for _ in range(20_000):
         deep = Binary("+", deep, one)
-    assert depth(deep) == 20_001 and sum(1 for _ in walk(deep)) == 40_001
+    assert depth(deep) == 2 and sum(1 for _ in walk(deep)) == 40_001, "a sum leans left"
+    for _ in range(20_000):
+        deep = Negative(deep)
+    assert depth(deep) == 20_002
 
 
 def test_the_grammar_has_no_conflicts() -> None:
