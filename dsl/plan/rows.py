@@ -65,13 +65,15 @@ class Address:
 
 @dataclass(slots=True)
 class Output:
-    """`mode`: set, or a reduction to accumulate with; `start` a feature offset within the row."""
+    """`mode`: set, or a reduction to accumulate with; `start` a feature offset within the row, of which it may be a
+    `stretch`: then what lies behind it is another's."""
 
     value: Symbol | None  # None: zeros
     address: Address
     mode: str = "set"
     start: str = "0"
     shape: Shape = ()
+    stretch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +382,7 @@ class RowProgram:
         """Whether the innermost loop must not run over padding."""
         return (
             bool(reductions)
-            or any(o.start != "0" or o.value is None for o in stores)
+            or any(o.stretch or o.value is None for o in stores)
             or any(n.op is not None and n.op.name in SINGULAR for n, _ in body)
         )
 

@@ -257,7 +257,8 @@ class _File(Edges, Factors):
         here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
         if d.kind == "pieces":
             return [
-                Output(p.value, here, "set", "0" if p.start == 0 else self.size(p.start), (p.size,)) for p in d.pieces
+                Output(p.value, here, "set", "0" if p.start == 0 else self.size(p.start), (p.size,), stretch=True)
+                for p in d.pieces
             ]
         if d.dtype == "category":
             return [Output(d.value, here)]

@@ -100,6 +100,16 @@ cell A(D, H):
   r = max[t](q[t]) + last(h) + h[0]
   output q, r
 """,
+    "a concatenation that is kept, its front shorter than a register": """
+cell A(D, H):
+  input x[t]: D = 0
+  param V: (H, D + H) ~ glorot
+  param W: (H, D) ~ glorot
+  h[t] = tanh(W@x[t-1])
+  z[t] = concat(x[t-1], h[t])
+  y[t] = tanh(V@z[t])
+  output y
+""",
     "a shared matrix computed from parameters": """
 cell A(D, H):
   input x[t]: D
