@@ -230,6 +230,7 @@ class Finish:
                 kind=kind,
                 boundary=boundary,
                 initializer=None,
+                kept=False,
                 state=False,
                 total=False,
                 comment="",

@@ -1,4 +1,7 @@
-"""Published cells as plain NumPy loops over ONE sequence, written from the papers: oracles for `test_published.py`.
+"""Published layers as plain NumPy loops over ONE sequence, written from the papers: oracles for `test_published.py`.
+
+`layers.py` (what is made of several, noisy or complex) and `sequences.py` (symbols, losses, second axes) fill the same
+table.
 
 Each function takes `x`, the data of one sequence by stream name, and `p`, the parameters by name, both float64 arrays
 (categories integers), and returns the cell's output over the steps, or its loss as a number. Nothing of the packages is
@@ -81,6 +84,123 @@ def gru(xs: Any, p: Data, at: str = "", h: Any = 0.0) -> Array:
 def bilstm(xs: Any, p: Data, at: str) -> Array:
     back = lstm(xs[::-1], p, f"{at}b.")[0][::-1]
     return np.concatenate([lstm(xs, p, f"{at}f.")[0], back], axis=1)
+
+
+# ------------------------------------------------------------------ the classics
+
+
+def simple(x: Array, p: Data, f: Callable[[Array], Array], V: str = "V", W: str = "W", b: str = "b") -> Array:
+    h, out = np.zeros(len(p[b])), []
+    for v in x:
+        h = f(p[V] @ v + p[W] @ h + p[b])
+        out.append(h)
+    return np.array(out)
+
+
+def rectified(z: Array) -> Array:
+    return np.where(z > 0, z, 0.0)
+
+
+@oracle
+def Elman(x: Data, p: Data) -> Array:
+    return simple(x["x"], p, np.tanh)
+
+
+@oracle
+def OrthogonalRNN(x: Data, p: Data) -> Array:
+    return simple(x["x"], p, np.tanh)
+
+
+@oracle
+def WeightNormRNN(x: Data, p: Data) -> Array:
+    return simple(x["x"], {**p, "W": np.diag(p["g"]) @ p["W"]}, np.tanh)
+
+
+@oracle
+def IRNN(x: Data, p: Data) -> Array:
+    return simple(x["x"], p, rectified)
+
+
+@oracle
+def IndRNN(x: Data, p: Data) -> Array:
+    return simple(x["x"], {**p, "W": np.diag(p["u"])}, rectified)
+
+
+@oracle
+def Jordan(x: Data, p: Data) -> Array:
+    y, out = np.zeros(len(p["a"])), []
+    for v in x["x"]:
+        y = sigma(p["U"] @ sigma(p["V"] @ v + p["R"] @ y + p["b"]) + p["a"])
+        out.append(y)
+    return np.array(out)
+
+
+@oracle
+def Skip(x: Data, p: Data, at: str = "") -> Array:
+    hs = [np.zeros(len(p[f"{at}b"]))] * 4
+    for v in x["x"]:
+        hs.append(np.tanh(p[f"{at}V"] @ v + p[f"{at}W"] @ hs[-1] + p[f"{at}S"] @ hs[-4] + p[f"{at}b"]))
+    return np.array(hs[4:])
+
+
+@oracle
+def BiRNN(x: Data, p: Data, at: str = "") -> Array:
+    f, b = (
+        simple(way, p, np.tanh, f"{at}V_{k}", f"{at}W_{k}", f"{at}a_{k}")
+        for way, k in ((x["x"], "f"), (x["x"][::-1], "b"))
+    )
+    return np.concatenate([f, b[::-1]], axis=1)
+
+
+@oracle
+def LSTM(x: Data, p: Data) -> Array:
+    return lstm(x["x"], p)[0]
+
+
+@oracle
+def LSTMTwoBias(x: Data, p: Data) -> Array:
+    return lstm(x["x"], p | {f"b_{g}": p[f"b_{g}"] + p[f"a_{g}"] for g in "fiog"})[0]
+
+
+@oracle
+def BiLSTM(x: Data, p: Data) -> Array:
+    return bilstm(x["x"], p, "")
+
+
+@oracle
+def Peephole(x: Data, p: Data, at: str = "") -> Array:
+    h = c = np.zeros(len(p[f"{at}b_f"]))
+    out = []
+    for v in x["x"]:
+        f, i, o, g = (p[f"{at}V_{k}"] @ v + p[f"{at}W_{k}"] @ h + p[f"{at}b_{k}"] for k in "fiog")
+        c = sigma(f + p[f"{at}p_f"] * c) * c + sigma(i + p[f"{at}p_i"] * c) * np.tanh(g)
+        h = sigma(o + p[f"{at}p_o"] * c) * np.tanh(c)
+        out.append(h)
+    return np.array(out)
+
+
+@oracle
+def Coupled(x: Data, p: Data) -> Array:
+    """1 - sigmoid(z) is sigmoid(-z): an LSTM whose input gate has the forget gate's weights, negated."""
+    return lstm(x["x"], p | {f"{k}_i": -p[f"{k}_f"] for k in "VWb"})[0]
+
+
+@oracle
+def GRU(x: Data, p: Data) -> Array:
+    return gru(x["x"], p)
+
+
+@oracle
+def GRUResetAfter(x: Data, p: Data) -> Array:
+    h, out = np.zeros(len(p["b_z"])), []
+    V, W = (np.concatenate([p[f"{k}_{g}"] for g in "rzn"]) for k in "VW")
+    for v in x["x"]:
+        left = V @ v + np.concatenate([p["b_r"], p["b_z"], p["b_n"]])
+        right = W @ h + np.concatenate([0 * p["b_r"], 0 * p["b_z"], p["b_rn"]])
+        (r, z, n), (hr, hz, hn) = np.split(left, 3), np.split(right, 3)
+        h = (1 - sigma(z + hz)) * np.tanh(n + sigma(r + hr) * hn) + sigma(z + hz) * h
+        out.append(h)
+    return np.array(out)
 
 
 # ------------------------------------------------------------------ linear recurrences
@@ -271,145 +391,3 @@ def mLSTM(x: Data, p: Data) -> Array:
         n = f * n + i * k
         out.append(sigma(p["W_o"] @ u + p["b_o"]) * (C @ q) / max(abs(n @ q), 1.0))
     return np.array(out)
-
-
-# ------------------------------------------------------------------ stacks
-
-
-@oracle
-def DilatedLayer(x: Data, p: Data, d: int = 1, at: str = "") -> Array:
-    hs = [np.zeros(len(p[f"{at}b"]))] * d
-    for v in x["x"]:
-        hs.append(np.tanh(p[f"{at}V"] @ v + p[f"{at}W"] @ hs[-d] + p[f"{at}b"]))
-    return np.array(hs[d:])
-
-
-@oracle
-def DilatedRNN(x: Data, p: Data) -> Array:
-    h = x["x"]
-    for at, d in (("a.", 1), ("b.", 2), ("c.", 4)):
-        h = DilatedLayer({"x": h}, p, d, at)
-    return h
-
-
-@oracle
-def SkipStack(x: Data, p: Data) -> Array:
-    h = x["x"]
-    for at in ("rnn.0.", "rnn.1."):
-        hs = [np.zeros(len(p[f"{at}b"]))] * 4
-        for v in h:
-            hs.append(np.tanh(p[f"{at}V"] @ v + p[f"{at}W"] @ hs[-1] + p[f"{at}S"] @ hs[-4] + p[f"{at}b"]))
-        h = np.array(hs[4:])
-    return h
-
-
-@oracle
-def Hierarchy(x: Data, p: Data) -> Array:
-    return lstm(lstm(x["x"], p, "fast.")[0][1::2], p, "slow.")[0]
-
-
-@oracle
-def HighwayLayer(x: Data, p: Data) -> Array:
-    gate = sigma(x["s"] @ p["R_T"].T + p["b_T"])
-    return gate * np.tanh(x["s"] @ p["R_H"].T + p["b_H"]) + (1 - gate) * x["s"]
-
-
-@oracle
-def RHN(x: Data, p: Data) -> Array:
-    """One matrix for the transform and the candidate of a layer; the carry gate is written out."""
-    layers = ["", *(n.removesuffix("R_H") for n in p if n.endswith(".R_H"))]
-    y, out = np.zeros(len(p["b_H"])), []
-    for v in x["x"]:
-        for at in layers:
-            R = np.concatenate([p[f"{at}R_H"], p[f"{at}R_T"]])
-            b = np.concatenate([p[f"{at}b_H"], p[f"{at}b_T"]])
-            h, transform = np.split(R @ y + b + (0 if at else np.concatenate([p["W_H"], p["W_T"]]) @ v), 2)
-            carry = 1 - sigma(transform)
-            y = np.tanh(h) * sigma(transform) + y * carry
-        out.append(y)
-    return np.array(out)
-
-
-@oracle
-def StopHead(x: Data, p: Data) -> Array:
-    return sigma(lstm(x["x"], p, "rnn.")[0] @ p["u"] + p["a"])
-
-
-# ------------------------------------------------------------------ symbols
-
-
-def decoded(h: Array, x: Data, U: Array, a: Array) -> float:
-    return float(np.mean([surprise(U @ v + a, y) for v, y in zip(h, x["y"], strict=True)]))
-
-
-@oracle
-def WordRNN(x: Data, p: Data) -> float:
-    h = [column(p["E"], y) for y in shifted(x["y"])]
-    for k in range(sum(n.endswith(".b_f") for n in p)):
-        h = lstm(h, p, f"rnn.{k}.")[0]
-    return decoded(np.array(h), x, p["U"], p["a"])
-
-
-@oracle
-def TiedWordRNN(x: Data, p: Data) -> float:
-    return WordRNN(x, {**p, "U": p["E"].T @ p["P"]})
-
-
-@oracle
-def Tagger(x: Data, p: Data) -> float:
-    return decoded(bilstm(x["x"], p, "rnn."), x, p["U"], p["a"])
-
-
-@oracle
-def WordTagger(x: Data, p: Data) -> float:
-    return Tagger({**x, "x": p["E"].T[x["w"]]}, p)
-
-
-@oracle
-def VectorInitial(x: Data, p: Data) -> float:
-    start = np.tanh(p["A"] @ x["v"] + p["a_0"])
-    return decoded(gru(shifted(x["y"]), p, "rnn.", start), x, p["U"], p["a"])
-
-
-@oracle
-def VectorEveryStep(x: Data, p: Data) -> float:
-    e = [column(p["E"], y) + p["A"] @ x["v"] for y in shifted(x["y"])]
-    return decoded(gru(e, p, "rnn."), x, p["U"], p["a"])
-
-
-@oracle
-def VectorBoth(x: Data, p: Data) -> float:
-    e = [column(p["E"], y) + p["C"] @ x["v"] for y in shifted(x["y"])]
-    return decoded(gru(e, p, "rnn.", np.tanh(p["A"] @ x["v"])), x, p["U"], p["a"])
-
-
-@oracle
-def Caption(x: Data, p: Data) -> float:
-    e = [p["W_I"] @ x["v"], *[p["W_e"][:, y] for y in x["y"][:-1]]]
-    return decoded(lstm(e, p, "rnn.")[0], x, p["U"], p["a"])
-
-
-@oracle
-def Luong(x: Data, p: Data) -> float:
-    enc, cells = lstm(x["x"], p, "enc.")
-    h, c, m, total = enc[-1], cells[-1], np.zeros(len(enc[0])), 0.0
-    for last, y in zip(shifted(x["y"]), x["y"], strict=True):
-        hs, cs = lstm([column(p["E"], last) + p["M"] @ m], p, "dec.", h, c)
-        h, c = hs[0], cs[0]
-        weights = softmax(enc @ p["W_a"].T @ h)
-        m = np.tanh(p["W_c"] @ np.concatenate([weights @ enc, h]))
-        total += surprise(p["W_s"] @ m + p["a"], y)
-    return total / len(x["y"])
-
-
-@oracle
-def LocationAware(x: Data, p: Data) -> float:
-    enc = gru(x["x"], p, "enc.")
-    F = np.array([p["F_l"], p["F_m"], p["F_r"]])
-    d, a, total = np.zeros(len(p["b_d"])), np.zeros(len(enc)), 0.0
-    for last, y in zip(shifted(x["y"]), x["y"], strict=True):
-        windows = np.lib.stride_tricks.sliding_window_view(np.pad(a, 1), 3)
-        a = softmax(np.tanh(enc @ p["V"].T + p["W"] @ d + windows @ F + p["b"]) @ p["v"])
-        d = np.tanh(column(p["W_y"], last) + p["W_g"] @ (a @ enc) + p["W_d"] @ d + p["b_d"])
-        total += surprise(p["W_o"] @ d + p["b_o"], y)
-    return total / len(x["y"])

@@ -27,8 +27,15 @@ def built(name: str, **arguments: Any) -> Any:
     """A float64 model whose every parameter is moved off its start: zeros hide transposed and missing terms."""
     model = dsl.load(name).build(seed=2, dtype="float64", **{**sized(name), **arguments})
     for place, parameter in enumerate(model.params.values()):
-        parameter.data[...] += np.random.default_rng(place).normal(0, 0.4, parameter.shape)
+        if parameter.requires_grad:
+            parameter.data[...] += 0.4 * normal(np.random.default_rng(place), parameter)
     return model
+
+
+def normal(random: np.random.Generator, like: Any) -> Array:
+    """Normal numbers, complex where `like` is."""
+    value = random.normal(size=like.shape)
+    return value + 1j * random.normal(size=like.shape) if np.dtype(like.dtype).kind == "c" else value
 
 
 def expected(model: Any, oracle: Callable[..., Any], streams: dict[str, Array], params: dict[str, Array]) -> Array:
@@ -39,26 +46,35 @@ def expected(model: Any, oracle: Callable[..., Any], streams: dict[str, Array], 
         one = {}
         for n, v in streams.items():
             axes = model.system.streams[n].axes
-            one[n] = v[: int(lengths[axes[0]][b]), b] if axes else v[b]
+            one[n] = v[(*(slice(int(lengths[a][b])) for a in axes), b)]
         found.append(oracle(one, params))
     if not np.ndim(found[0]):
         return np.asarray(np.mean(found))
-    padded = np.zeros((max(len(f) for f in found), 3, *found[0].shape[1:]))
+    rank = len(model.system.streams[observed_of(model)].axes)
+    steps = np.max([f.shape[:rank] for f in found], axis=0)
+    padded = np.zeros((*steps, 3, *found[0].shape[rank:]))
     for b, f in enumerate(found):
-        padded[: len(f), b] = f
+        padded[(*map(slice, f.shape[:rank]), b)] = f
     return padded
 
 
-def compare(name: str, oracle: Callable[..., Any], engine: str = "tape", **arguments: Any) -> None:
-    """Values to 1e-9 and the derivative along one random direction to 1e-6."""
+def observed_of(model: Any) -> str:
+    return str((*model.system.outputs, *model.system.losses)[0])
+
+
+def compare(name: str, oracle: Callable[..., Any], seed: int | None = None, **arguments: Any) -> None:
+    """Values to 1e-10 and the derivative along one random direction to 1e-6; with a seed, as in training."""
     model = built(name, **arguments)
     streams, params = data(model, lengths_of(model)), {n: p.numpy().copy() for n, p in model.params.items()}
-    observed = model.system.outputs[0] if model.system.outputs else model.system.losses[0]
+    observed = observed_of(model)
     fed = {n: v if v.dtype.kind == "i" else tg.tensor(v, requires_grad=True) for n, v in streams.items()}
-    value = model(**fed, lengths=lengths_of(model), engine=engine)[observed]
+    run = model(**fed, lengths=lengths_of(model), engine="tape", train=seed is not None, seed=seed)
+    value = run[observed]
+    noise = [n for n, s in model.system.streams.items() if s.kind == "noise"]
+    streams |= {n: run[n].numpy() for n in noise}
     wanted = expected(model, oracle, streams, params)
     got = value.numpy().reshape(wanted.shape)  # torch's scalars have a feature axis
-    np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9, err_msg=f"{name}.{observed}")
+    np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-10, err_msg=f"{name}.{observed}")
 
     random = np.random.default_rng(3)
     weights = random.normal(size=wanted.shape)
@@ -66,8 +82,8 @@ def compare(name: str, oracle: Callable[..., Any], engine: str = "tape", **argum
     leaves = {n: p for n, p in model.params.items() if p.requires_grad} | {
         n: v for n, v in fed.items() if isinstance(v, tg.Tensor)
     }
-    along = {n: random.normal(size=v.shape) for n, v in leaves.items()}
-    slope = sum(float((v.grad.numpy() * along[n]).sum()) for n, v in leaves.items() if v.grad is not None)
+    along = {n: normal(random, v) for n, v in leaves.items()}
+    slope = sum(float((v.grad.numpy().conj() * along[n]).real.sum()) for n, v in leaves.items() if v.grad is not None)
 
     def moved(by: float) -> float:
         x = {n: v + by * along[n] if n in along else v for n, v in streams.items()}
@@ -83,6 +99,14 @@ def test_a_cell_is_what_its_paper_says(name: str) -> None:
     compare(name, ORACLES[name])
 
 
+NOISY = ["Dropout", "DropoutStack", "RecurrentDropoutLSTM", "VariationalLSTM", "ZoneoutLSTM"]
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_a_noisy_cell_in_training(name: str) -> None:
+    compare(name, ORACLES[name], seed=5)
+
+
 @pytest.mark.parametrize("name", recurrent_torch.STACKS)
 def test_a_cell_is_what_torchrecurrent_computes(name: str) -> None:
     pytest.importorskip("torchrecurrent")
@@ -96,6 +120,11 @@ def test_a_cell_is_what_torchrecurrent_computes(name: str) -> None:
 @pytest.mark.parametrize("name", ["WordRNN", "RHN"])
 def test_one_layer_more(name: str) -> None:
     compare(name, ORACLES[name], L=3)
+
+
+@pytest.mark.parametrize("score", ["DotScore", "ConcatScore"])
+def test_another_score(score: str) -> None:
+    compare("Luong", ORACLES["Luong"], Score=score)
 
 
 def test_mass_is_conserved() -> None:
