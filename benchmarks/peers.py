@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from dsl.bench.race import Entry
+
 Arrays = dict[str, np.ndarray]
 SIZES = ((1, 100, 32, 64), (16, 64, 64, 128), (32, 100, 128, 256), (64, 128, 256, 512), (32, 1000, 64, 128))
 GATES = {"lstm": "fiog", "gru": "rzn", "rnn": "", "custom": "fog"}
@@ -284,6 +286,30 @@ PEERS: dict[str, tuple[str, type[Any]]] = {
     "torch loop": ("torch", TorchLoop),
     "jax scan": ("jax", JaxScan),
 }
+
+
+# how a contender's process makes it from (cell, size)
+def ours(task: Any) -> Ours:
+    return Ours(task[0], *problem(*task))
+
+
+def torch_module(task: Any) -> TorchModule:
+    return TorchModule(task[0], *problem(*task))
+
+
+def torch_loop(task: Any) -> TorchLoop:
+    return TorchLoop(task[0], *problem(*task))
+
+
+def jax_scan(task: Any) -> JaxScan:
+    return JaxScan(task[0], *problem(*task))
+
+
+MAKERS = {"tinygrad-seq": ours, "torch.nn": torch_module, "torch loop": torch_loop, "jax scan": jax_scan}
+
+
+def entries(names: list[str]) -> list[Entry]:
+    return [Entry(name, f"{__name__}:{MAKERS[name].__name__}") for name in names]
 
 
 def installed() -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import dsl
-from dsl.commands.shared import CellName, Force, Mistake, Sizes, arguments, check_names, resolved
+from dsl.commands.shared import CellName, Force, Json, Mistake, Sizes, arguments, check_names, resolved
 
 
 def trainable(cell: str, words: list[str] | None, path: Path, columns: dict[str, str]) -> tuple[Any, dict[str, Any]]:
@@ -105,4 +106,44 @@ def sample(
         print(*(f"{number:g}" for value in step for number in value.ravel()))
 
 
-COMMANDS = (train, sample)
+def bench(
+    cell: CellName,
+    sizes: Sizes = None,
+    batch: Annotated[int, typer.Option(min=1, help="sequences at once")] = 32,
+    steps: Annotated[int, typer.Option("-T", min=1, help="steps of a sequence")] = 100,
+    ragged: Annotated[bool, typer.Option("--ragged", help="lengths from half the steps to all of them")] = False,
+    dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
+    peers: Annotated[str | None, typer.Option(help="contenders, by commas [default: all installed]")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="turns of each")] = 5,
+    turn: Annotated[float, typer.Option(min=0.01, help="seconds a turn")] = 0.4,
+    as_json: Json = False,
+) -> None:
+    """Time a cell's training step and inference beside the same cell in torch and jax, and beside an LSTM.
+
+    Sizes without a number are 128. A ratio below 1 means that the first line is faster. Gradients are compared with
+    float64 in the same run.
+    """
+    from dataclasses import replace
+
+    from dsl.bench.contenders import Ours, Task, entries, installed
+    from dsl.bench.race import Race, machine, table
+
+    spec = resolved(cell, sizes)
+    spec = spec(**{name: 128 for name, value in spec.system.arguments.items() if value is None})
+    model = spec.build(seed=0)
+    assert model.origin is not None
+    task = Task(model.origin, batch, steps, ragged, dtype)
+    chosen = entries(peers.split(",") if peers else installed())
+    true = Ours(replace(task, dtype="float64")).gradients()
+    with Race(chosen) as race:
+        rows = race.run(task, true, rounds, turn)
+    given = {name: value for name, value in model.system.arguments.items() if isinstance(value, int)}
+    about = {"cell": spec.name, **given, "batch": batch, "steps": steps, "ragged": ragged, "dtype": dtype}
+    if as_json:
+        print(json.dumps({"machine": machine(), "task": about, "rows": rows}, indent=1))
+        return
+    print(", ".join(f"{key} {value}" for key, value in {**about, **machine()}.items()))
+    print(f"\n{table(rows)}")
+
+
+COMMANDS = (train, sample, bench)

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.peers import GATES, PEERS, installed, problem
-from benchmarks.train_step import deviation, table
+from dsl.bench.race import deviation, table
 
 SIZE = (3, 9, 5, 8)
 

@@ -1,0 +1,184 @@
+"""Contenders timed against one another, fairly.
+
+Every contender lives in a process of its own, with its own threads; turns are short and interleaved, so that a slow
+minute of the machine meets all alike; only one process works at a time; the medians are over all turns. A contender is
+named by where its class is, so that the process can make it: it has `step()`, `infer()`, both back when the work is
+done, and `gradients()`, a loss and gradients by name. Knows nothing of cells.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MODES = ("step", "infer")
+Gradients = tuple[float, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contender: `home` is "module:Class", called with the task that is raced."""
+
+    name: str
+    home: str
+
+    def make(self, task: Any) -> Any:
+        module, _, name = self.home.partition(":")
+        return getattr(import_module(module), name)(task)
+
+
+@dataclass
+class Contender:
+    """An entry in its process."""
+
+    entry: Entry
+    process: Any
+    pipe: Connection
+    times: dict[str, list[float]] = field(default_factory=dict)
+    first: float = 0.0  # seconds until the first step and the first inference were done
+    error: float = float("nan")  # of its gradients
+
+    def ask(self, command: str, details: Any = None) -> Any:
+        self.pipe.send((command, details))
+        answer = self.pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def serve(entry: Entry, pipe: Connection) -> None:
+    """A contender's process: build, time and compare on request."""
+    contender: Any = None
+    while True:
+        command, details = pipe.recv()
+        try:
+            if command == "build":
+                contender = None
+                start = time.perf_counter()
+                contender = entry.make(details)
+                contender.step()
+                contender.infer()
+                pipe.send(time.perf_counter() - start)
+            elif command == "gradients":
+                pipe.send(contender.gradients())
+            elif command == "turn":
+                mode, seconds = details
+                pipe.send(turn(getattr(contender, mode), seconds))
+            else:
+                return
+        except Exception as error:  # what a contender cannot do is a line of the table, not the end of the race
+            pipe.send(NotImplementedError(f"{error}".splitlines()[0] if str(error) else type(error).__name__))
+
+
+def turn(work: Any, seconds: float) -> list[float]:
+    """Times of single runs, after one that wakes the threads and fills the caches."""
+    work()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+class Race:
+    """The contenders' processes; use it in a `with` statement."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.contenders: list[Contender] = []
+        for entry in entries:
+            here, there = context.Pipe()
+            process = context.Process(target=serve, args=(entry, there), daemon=True)
+            process.start()
+            there.close()
+            self.contenders.append(Contender(entry, process, here))
+
+    def __enter__(self) -> Race:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for contender in self.contenders:
+            if contender.process.is_alive():
+                contender.pipe.send(("stop", None))
+            contender.process.join(10)
+
+    def run(self, task: Any, true: Gradients | None, rounds: int, seconds: float) -> list[dict[str, Any]]:
+        """A row a contender. Ratios are the first one's time over the others': below 1, the first is faster."""
+        rows: list[dict[str, Any]] = []
+        live: list[Contender] = []
+        for contender in self.contenders:
+            contender.times = {mode: [] for mode in MODES}
+            try:
+                contender.first = contender.ask("build", task)
+                found = contender.ask("gradients")
+                contender.error = deviation(found, true) if true is not None else float("nan")
+                live.append(contender)
+            except NotImplementedError as error:
+                rows.append({"peer": contender.entry.name, "missing": str(error)})
+        for number in range(rounds):
+            for contender in live[number % len(live) :] + live[: number % len(live)]:
+                for mode, times in contender.times.items():
+                    times += contender.ask("turn", (mode, seconds))
+        if not live:
+            return rows
+        base = {mode: statistics.median(times) for mode, times in live[0].times.items()}
+        return [_row(contender, base) for contender in live] + rows
+
+
+def _row(contender: Contender, base: Mapping[str, float]) -> dict[str, Any]:
+    row: dict[str, Any] = {"peer": contender.entry.name, "gradient_error": contender.error}
+    row["first_call_s"] = contender.first
+    for mode, times in contender.times.items():
+        middle = statistics.median(times)
+        row |= {f"{mode}_ms": middle * 1e3, f"{mode}_runs": len(times), f"{mode}_ratio": base[mode] / middle}
+    return row
+
+
+def deviation(found: Gradients, true: Gradients) -> float:
+    """The largest error of a gradient, relative to the largest entry of that gradient; of those that both have."""
+    errors = [0.0]
+    for name, g in true[1].items():
+        if name in found[1]:
+            errors.append(float(np.abs(found[1][name] - g).max(initial=0) / max(np.abs(g).max(initial=0), 1e-30)))
+    return max(errors)
+
+
+def machine() -> dict[str, Any]:
+    """What must stand beside every number."""
+    model = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    pinned = {k: v for k, v in os.environ.items() if k.endswith("NUM_THREADS") or k == "OPENBLAS_CORETYPE"}
+    facts: dict[str, Any] = {"cpu": model, "cores": cores, "system": platform.platform()}
+    return facts | {"python": platform.python_version()} | pinned
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as text."""
+    width = max(14, *(len(row["peer"]) for row in rows))
+    head = f"{'':{width}}{'train ms':>10}{'ratio':>8}{'infer ms':>10}{'ratio':>8}{'first s':>9}  gradient error"
+    lines = [head]
+    for row in rows:
+        if "missing" in row:
+            lines.append(f"{row['peer']:{width}}  {row['missing']}")
+            continue
+        lines.append(
+            f"{row['peer']:{width}}{row['step_ms']:10.3f}{row['step_ratio']:8.2f}{row['infer_ms']:10.3f}"
+            f"{row['infer_ratio']:8.2f}{row['first_call_s']:9.2f}  {row['gradient_error']:.1e}"
+        )
+    return "\n".join(lines)
