@@ -290,6 +290,7 @@ class Arrays:
 
     def matmul(self, a: Array, b: Array) -> Array:
         kind = max(a.kind, b.kind, key=KINDS.index)
+        a, b = self.cast(a, kind), self.cast(b, kind)
         if a.rank == 1:
             return self.make("matmul", (a, b), (), (*b.sizes[:-2], b.sizes[-1]), kind)
         lead = common(a.sizes[:-2], b.sizes[:-2])

@@ -108,6 +108,12 @@ def elu(o: Arrays, x: Array, alpha: Array) -> Array:
 
 
 @composite
+def tan(o: Arrays, x: Array) -> Array:
+    """sin(x) / cos(x)."""
+    return o("div", o("sin", x), o("cos", x))
+
+
+@composite
 def sinh(o: Arrays, x: Array) -> Array:
     """(exp(x) - exp(-x)) / 2."""
     return o("mul", 0.5, o("sub", o("exp", x), o("exp", o("neg", x))))

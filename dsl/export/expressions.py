@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsl.export.arrays import REDUCTIONS, Array, Arrays
+from dsl.export.lacking import lacking
 from dsl.export.reads import Reads
 from dsl.export.streams import Place, Span
 from dsl.run.program import settled, sizes
@@ -135,7 +136,7 @@ class Expressions(Reads):
         loop = here.loops[-1]
         if node.op is not None and not here.span(loop).is_plain and any(named_axis(n) for n in postorder([node])):
             return None
-        if any(self.is_of(name, loop) for name in self.reads_of(node)):
+        if any(self.is_made_in(loop, read, here) for read in self.reads_of(node)):
             return None
         return here.outside(loop.axis in self.kinds.of(node).axes)
 
@@ -159,7 +160,7 @@ class Expressions(Reads):
         if name in STRUCTURE:
             return STRUCTURE[name](Operation(o, args, kinds, kind, options))
         if not node.op.elementwise:
-            raise ValueError(f"{name} has no counterpart in exports")
+            raise lacking(self.system, name)
         rank = max(len(self.shape(k)) for k in kinds)
         args = [a if k.shared or self.shape(k) else o.behind(a, rank) for a, k in zip(args, kinds, strict=True)]
         options = {**DEFAULTS.get(name, {}), **options}

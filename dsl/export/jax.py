@@ -80,7 +80,7 @@ def _given_length(source: PythonSource, node: Array, args: Sequence[str]) -> str
 class JaxSource(PythonSource):
     """Writes one function. A loop is a function of a step, its locals named like the streams."""
 
-    TARGET = "jax"
+    TARGET = "JAX"
     RESERVED = ("jax", "jnp", "params", "inputs", "key", "real", "carry", "now", "forward", *FUNCTIONS)
     CALLS = {
         **{
@@ -216,7 +216,7 @@ def source(model: Model) -> str:
 
 
 def to_jax(model: Model) -> Any:
-    """The model as a pure function; `function.params` are its parameters by the cell's names, `function.source` its text.
+    """The model as a pure function; `function.params`: its parameters by the cell's names, `function.source`: its text.
 
     `function(params, inputs, lengths=None, state=None)` takes dicts of arrays by name (inputs time-major, (T, B,
     features)), lengths (B,) by axis, and returns a dict: outputs by name, a loss by name as its batch mean and as

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from dsl.export.arrays import Array, Arrays, Let, Loop, Require, Size, Statement, is_infinite
 from dsl.export.composites import COMPOSITES
+from dsl.export.lacking import lacking
 from dsl.export.walk import Program, flat
 
 # sign, how it binds, and how its operands must bind at least to stand without parentheses
@@ -168,20 +169,23 @@ class PythonSource(ABC):
             return self.identifier(node.name)
         if node.op == "param":
             return self.param(node.name)
-        if node.op in INFIX:
-            sign, level, left, right = INFIX[node.op]
-            return self.leveled(f"{self.wrapped(args[0], left)} {sign} {self.wrapped(args[1], right)}", level)
         writer = self.CALLS.get(node.op) or self.COMMON.get(node.op)
+        if writer is None and node.op in INFIX:
+            return self.infix(node, args)
         if writer is None and node.op in COMPOSITES:
             return f"{self.function(node)}({', '.join(args)})"
         if writer is None:
-            raise ValueError(f"{node.op} has no counterpart in the {self.TARGET} export")
+            raise lacking(self.system, node.op, self.TARGET)
         if not isinstance(writer, str):
             return writer(self, node, args)
         atoms = {int(i) for i in re.findall(r"\{(\d)\}(?=[.\[])", writer)}
         shown = [self.wrapped(a) if i in atoms else a for i, a in enumerate(args)]
         static = {f"s{i}": s for i, s in enumerate(node.static)}
         return writer.format(*shown, sizes=self.shape(node.sizes), **static)
+
+    def infix(self, node: Array, args: Sequence[str]) -> str:
+        sign, level, left, right = INFIX[node.op]
+        return self.leveled(f"{self.wrapped(args[0], left)} {sign} {self.wrapped(args[1], right)}", level)
 
     def number(self, value: Any) -> str:
         if is_infinite(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsl.export.arrays import Array, Loop
+from dsl.export.lacking import lacking
 from dsl.export.streams import Place, Span, Streams
 from dsl.plan.schedule import offset_value
 from dsl.system.system import Index, Position, Read, Stream
@@ -76,8 +77,12 @@ class Reads(Streams):
                 return loop, back
         return None
 
-    def is_of(self, name: str, loop: Loop) -> bool:
-        return loop in self.around.get(name, ())
+    def is_made_in(self, loop: Loop, read: Read, place: Place) -> bool:
+        """Whether what is read, is of that loop: not one that it has whole, nor one of a loop around it."""
+        if loop not in self.around.get(read.name, ()):
+            return False
+        found = self.loop_of(read, place)
+        return found is None or found[0] is loop
 
     # ------------------------------------------------------------ reads
 
@@ -119,7 +124,7 @@ class Reads(Streams):
         where = [(self.index(index[a], place), self.lengths[a]) for a in axes]
         edge = o.broadcast(self.edge(stream), (1, *value.sizes[1:]), value.kind)
         if len(axes) > 2:
-            raise ValueError(f"{stream.name} has three axes and is read at other steps: exports have no such thing")
+            raise lacking(self.system, f"a read of {stream.name}, which has three axes, at other steps")
         return o.call("look" if len(axes) == 1 else "look_at", value, *(x for pair in where for x in pair), edge)
 
     def shifted(self, stream: Stream, value: Array, axes: tuple[str, ...], axis: str, back: int) -> Array:
@@ -158,5 +163,5 @@ class Reads(Streams):
         blank = o.number(-1 if stream.dtype == "category" else 0.0)
         edge = o.broadcast(blank, (1, *raw.sizes[1:]), raw.kind)
         if len(where) > 2:
-            raise ValueError(f"{stream.name} has three axes: exports have no such inputs")
+            raise lacking(self.system, f"{stream.name}, an input of three axes")
         return o.call("look" if len(where) == 1 else "look_at", raw, *(x for pair in where for x in pair), edge)

@@ -86,17 +86,17 @@ class Streams:
         self.kept: dict[str, Array] = {}
         self.lengths: dict[str, Array] = {}
         self._named: dict[str, Array] = {}
-        self._reads: dict[Symbol, frozenset[str]] = {}
+        self._reads: dict[Symbol, frozenset[Read]] = {}
 
     def emit(self, statement: Statement, loop: Loop | None = None) -> None:
         (loop.body if loop is not None else self.statements).append(statement)
 
-    def reads_of(self, root: Symbol) -> frozenset[str]:
-        """The streams that an expression reads."""
+    def reads_of(self, root: Symbol) -> frozenset[Read]:
+        """The reads of an expression."""
         if root not in self._reads:
             for node in postorder([root]):
                 if node not in self._reads:
-                    own = frozenset((node.leaf.name,) if isinstance(node.leaf, Read) else ())
+                    own = frozenset((node.leaf,) if isinstance(node.leaf, Read) else ())
                     self._reads[node] = own.union(*(self._reads[a] for a in node.args))
         return self._reads[root]
 

@@ -95,6 +95,14 @@ def _where(source: PythonSource, node: Array, args: Sequence[str]) -> str:
     return f"torch.where({', '.join(shown)})"
 
 
+def _floordiv(source: PythonSource, node: Array, args: Sequence[str]) -> str:
+    """torch has no derivative of it, which is 0."""
+    if node.kind == "int":
+        return source.infix(node, args)
+    shown = [t if a.is_number else f"{source.wrapped(t)}.detach()" for a, t in zip(node.args, args, strict=True)]
+    return f"torch.floor_divide({', '.join(shown)})" if not node.args[0].is_number else f"{shown[0]} // {shown[1]}"
+
+
 def _full(source: PythonSource, node: Array, args: Sequence[str]) -> str:
     zero = node.args[0].static[0] == 0
     first = f"zeros({source.shape(node.sizes)}" if zero else f"full({source.shape(node.sizes)}, {args[0]}"
@@ -125,7 +133,7 @@ def _given_length(source: PythonSource, node: Array, args: Sequence[str]) -> str
 class TorchSource(PythonSource):
     """Writes one class. What a loop makes it keeps in dicts of steps."""
 
-    TARGET = "torch"
+    TARGET = "PyTorch"
     RESERVED = ("torch", "self", "device", "real", "like", "out", *LISTS)
     CALLS = {
         **{
@@ -139,6 +147,7 @@ class TorchSource(PythonSource):
         "conj": "{0}.conj()",
         "re": "{0}.real",
         "im": "{0}.imag",
+        "floordiv": _floordiv,
         "clip": "torch.clamp({0}, {1}, {2})",
         "logical_not": "~{0}",
         "maximum": _tensors("maximum"),
@@ -149,7 +158,7 @@ class TorchSource(PythonSource):
         "count": "torch.arange({0}.shape[{s0}], device={0}.device)",
         "full": _full,
         "broadcast": lambda s, n, a: f"{s.wrapped(a[0])}.expand{s.shape(n.sizes).replace(',)', ')')}",
-        "order": "{0}.permute({s})",
+        "order": lambda s, n, a: f"{s.wrapped(a[0])}.permute({', '.join(map(str, n.static))})",
         "concat": lambda s, n, a: f"torch.cat([{', '.join(a)}]{f', dim={n.static[0]}' if n.static[0] else ''})",
         "gather_last": "{0}.gather(-1, {1}[..., None])[..., 0]",
         "argsort": "{0}.argsort()",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from dsl.export.arrays import Array, Carried, Let, Loop, Require, Size, Statement, is_infinite
 from dsl.export.expressions import Expressions
+from dsl.export.lacking import lacking
 from dsl.export.streams import Place, Span
 from dsl.plan.schedule import Block, Scan, offset_value, reads_under, schedule
 from dsl.run.carry import carried
@@ -176,12 +177,12 @@ class Walk(Expressions):
             value = self.let(f"{name}.now", value, loop)
         have = self.sliced(self.steps_had(place.span(loop)), loop)
         kept = o("where", o.behind(have, len(self.features(stream))), value, edge)
-        kept = self.let(name if value.op != "name" or plain else f"{name}.row", kept, loop)
+        kept = self.let(name if self.around[name][-1] is loop else f"{name}.row", kept, loop)
         self.kept[name] = kept
         return value if plain else kept
 
     def scan(self, scan: Scan, place: Place) -> None:
-        o = self.o
+        o, system = self.o, self.system
         members = [n for n in members_of(scan) if n in self.chosen]
         if not members:
             return
@@ -208,7 +209,7 @@ class Walk(Expressions):
             if name not in outside:
                 continue
             if self.system.streams[name].shared:
-                raise ValueError(f"{name} is shared and made in a loop: exports have no such thing")
+                raise lacking(system, f"{name}, shared and made in a loop")
             edge = self.edge(self.system.streams[name])
             if name in self.masked[loop] and not (edge.is_number and is_infinite(edge.static[0])):
                 own = self.kept[name]
@@ -230,6 +231,8 @@ class Walk(Expressions):
                 if found is not None and found[0] is loop:
                     lags[read.name] = max(lags[read.name], found[1])
                     self.masked[loop].add(read.name)
+                elif found is not None:
+                    continue
                 elif offset_value(self.system, self.index_on(read, loop.axis).offset):
                     self.masked[loop].add(read.name)
                 else:
@@ -259,7 +262,7 @@ class Walk(Expressions):
 
     def _read_by(self, name: str) -> set[str]:
         roots = [self.system.equations.get(name), self.system.streams[name].boundary]
-        return {n for root in roots if root is not None for n in self.reads_of(root)}
+        return {r.name for root in roots if root is not None for r in self.reads_of(root)}
 
     # ------------------------------------------------------------ what goes out
 

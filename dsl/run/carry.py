@@ -135,7 +135,7 @@ def advance(
     for name, lag in held.items():
         past = before.values[name] if before is not None else np.repeat(boundaries[name][None], lag, axis=0)
         line, length = np.asarray(arrays[name]), batch.lengths[system.streams[name].axes[0]]
-        new = np.empty((lag, *past.shape[1:]), past.dtype)
+        new = np.empty((lag, *past.shape[1:]), np.result_type(past, line))  # a complex stream may begin at a real 0
         for k in range(lag):
             step = length + k - lag
             ran = step >= 0

@@ -12,6 +12,7 @@ import tinygrad_seq as tg
 from dsl.run.model import Model
 from dsl.run.result import Run
 from dsl.spec import load, parse
+from tests.run.cells import KINDS
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 RANGES = {
@@ -120,3 +121,124 @@ def written(text: str, **sizes: int) -> Model:
 def model_state(case_: Case) -> Arrays | None:
     """The state that a case began with, as exports take it."""
     return None if case_.state is None else {**case_.state.values, **case_.state.clock}
+
+
+STRIDES = """
+cell Odd(D):                          # strides, flips, loops whose equations run at different steps
+  input x[t]: D = 0.5
+  time u: len(t)//2
+  state a[t], b[t]: D = 0.25
+  state z[u]: D = 2
+  param w, v: D ~ normal
+  a[t] = tanh(w*b[t+1] + x[t])
+  b[t] = tanh(v*a[t-2]*x[len(t)-1-t])
+  z[u] = a[2*u+1]*b[2*u] + x[u]
+  n[t] = z[t//2]*x[1] + where(t%2==0, x[t]*(t+1), 0)/len(t)
+  output n, a, z
+"""
+BACKWARD = """
+cell Backward(D):                     # the same backwards, and a long lag
+  input x[t]: D
+  state a[t], b[t]: D = p
+  state c[t]: D = 1
+  param w, v, p: D ~ normal
+  a[t] = tanh(w*b[t-1] + x[t])
+  b[t] = tanh(v*a[t+2]*x[len(t)-1-t])
+  c[t] = sigmoid(w*c[t+4] + v*c[t+1] + b[t])
+  output a, c
+"""
+GRID = """
+cell Grid(D):                         # a recurrence over two axes
+  input x[s]: D
+  input y[t]: D
+  state g[s,t]: D = 0.1
+  param w, v, p: D ~ normal
+  g[s,t] = tanh(w*g[s-1,t] + v*g[s,t-1] + p*g[s-1,t-1] + x[s]*y[t])
+  best[s] = max[t](g[s,t])
+  m = sum[s](best[s])
+  output g, m
+"""
+MATRICES = """
+cell Fast(D, H):                      # a matrix as a state; products of matrices; parts
+  input x[t]: D
+  state A[t]: (H, H) = 0
+  param K, Q, V ~ glorot
+  k[t] = K@x[t]
+  A[t] = 0.9*A[t-1] + outer(tanh(V@x[t]), k[t])
+  B[t] = A[t]@A[t-1].T
+  h[t] = A[t]@(Q@x[t]) + B[t]@k[t]
+  y[t] = concat(part(h[t], 1, H-1), part(x[t], 0, 1))
+  s[t] = sum(A[t]) + logsumexp(h[t]) + max(h[t]) + min(k[t]) + mean(log_softmax(h[t]))
+  output y, s
+"""
+NUMBERS = """
+cell Numbers(D):                      # one function after the other
+  input x[t]: D
+  param w: D ~ normal
+  p[t] = abs(w*x[t]) + 0.5
+  a[t] = exp(-p[t]) + expm1(x[t]) + log(p[t]) + log1p(p[t]) + sqrt(p[t]) + square(x[t])
+  b[t] = sin(x[t]) + cos(w*x[t]) + tan(0.3*sin(x[t])) + arctan(x[t]) + sinh(x[t]) + cosh(w*x[t]) + erf(x[t])
+  c[t] = sigmoid(x[t]) + relu(w*x[t]) + softplus(x[t]) + leaky_relu(x[t]) + elu(w*x[t]) + sign(x[t])
+  d[t] = maximum(w*x[t], 0.1) + minimum(x[t], p[t]) + clip(x[t], -0.7, 0.7) + logaddexp(x[t], w*x[t])
+  e[t] = x[t]**2 + p[t]**w + 2**x[t] + p[t]//0.3 + p[t]%0.7 + stop_gradient(x[t]*w) - 1/p[t]
+  f[t] = where((x[t] > 0) == (w > 0), x[t]*w, where(x[t] <= 0.2, 1, 0)) + D
+  output a, b, c, d, e, f
+"""
+COMPLEX = """
+cell Complex(D, N):                   # complex states, the Fourier transform, reflections, permutations
+  input x[t]: D
+  state h[t]: complex N = h0
+  param h0: complex N ~ uniform(-1, 1)
+  param V: complex (N, D) ~ glorot
+  param d: N ~ uniform(-1, 1)
+  param r: complex N ~ uniform(-1, 1)
+  param b: N = -0.1
+  const P = permutation(N)
+  g[t] = permute(P, reflect(r, fft(cis(d)*h[t-1])))
+  w[t] = ifft(unpermute(P, conj(g[t])*1j + V@x[t]))
+  h[t] = modrelu(w[t] + V@x[t], b)
+  y[t] = concat(re(h[t]), im(h[t]) + abs(h[t]) + angle(h[t]))
+  output y
+"""
+CARRIED = """
+cell Carried(K, D, H):                # what a state must hold: lags, categories, the clock
+  input x[t]: D = 0.3
+  state y[t]: one_hot K = none
+  state h[t]: H = h0
+  param h0, b: H ~ normal
+  param V, W, S, U, E ~ glorot
+  h[t] = tanh(V@x[t-2] + W@h[t-1] + S@h[t-3] + E@y[t-1] + where(t%3==0, b, 0))
+  y[t] ~ categorical(logits = U@h[t])
+  output h
+  loss nll = -mean[t](logprob(y[t]))
+"""
+NOISE = """
+cell Zoneout(D, H):                   # noise a step and a sequence
+  input x[t]: D
+  state h[t]: H = 0
+  param V, W ~ glorot
+  noise keep[t]: H ~ bernoulli(0.8)
+  noise drop: D ~ dropout(0.4)
+  noise shake[t]: H ~ normal(0.1, 0.5)
+  noise wide[t]: H ~ uniform(-1, 2)
+  h[t] = keep[t]*tanh(V@(drop*x[t]) + W@h[t-1] + shake[t]) + (1 - keep[t])*h[t-1]*wide[t]
+  output h
+"""
+TEXTS = {
+    "kinds": (KINDS, {"D": 2, "H": 3}),
+    "strides": (STRIDES, {"D": 2}),
+    "backward": (BACKWARD, {"D": 2}),
+    "grid": (GRID, {"D": 2}),
+    "matrices": (MATRICES, {"D": 2, "H": 3}),
+    "numbers": (NUMBERS.replace("", ""), {"D": 3}),
+    "carried": (CARRIED, {"K": 4, "D": 2, "H": 3}),
+    "noise": (NOISE, {"D": 2, "H": 3}),
+    "complex": (COMPLEX, {"D": 2, "N": 4}),
+}
+
+
+@cache
+def example(name: str, seed: int = 0, carried: bool = False, train: bool = False) -> Case:
+    """One of the texts above on data."""
+    text, sizes = TEXTS[name]
+    return case(parse(text).build(dtype="float64", seed=seed, **sizes), seed, carried=carried, train=train)

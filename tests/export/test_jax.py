@@ -10,7 +10,7 @@ import pytest
 
 from dsl.export.jax import to_jax
 from dsl.spec import cells
-from tests.export.cases import Case, library, model_state, weights
+from tests.export.cases import TEXTS, Case, example, library, model_state, weights
 
 jax = pytest.importorskip("jax")
 jnp = pytest.importorskip("jax.numpy")
@@ -62,3 +62,13 @@ def held(case: Case, rtol: float = 1e-10, atol: float = 1e-11) -> Any:
 @pytest.mark.parametrize("name", cells())
 def test_library(name: str) -> None:
     held(library(name))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_construct(name: str) -> None:
+    held(example(name, train=name == "noise"))
+
+
+@pytest.mark.parametrize("name", ["carried", "noise"])
+def test_behind_an_earlier_call(name: str) -> None:
+    held(example(name, carried=True, train=name == "noise"))

@@ -10,14 +10,14 @@ import pytest
 
 from dsl.export.torch import attribute, to_torch
 from dsl.spec import cells
-from tests.export.cases import Case, library, model_state, weights
+from tests.export.cases import TEXTS, Case, example, library, model_state, weights
 
 torch = pytest.importorskip("torch")
 
 
 def held(case: Case, rtol: float = 1e-10, atol: float = 1e-11) -> Any:
     """The module, its values and gradients compared with ours."""
-    module = to_torch(case.model)
+    module = to_torch(case.model).train(case.train)
     taken = inspect.signature(module.forward).parameters
     given = {n: torch.from_numpy(np.array(v)) for n, v in case.data.items() if n in taken}
     for value in given.values():
@@ -50,3 +50,13 @@ def held(case: Case, rtol: float = 1e-10, atol: float = 1e-11) -> Any:
 @pytest.mark.parametrize("name", cells())
 def test_library(name: str) -> None:
     held(library(name))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_construct(name: str) -> None:
+    held(example(name, train=name == "noise"))
+
+
+@pytest.mark.parametrize("name", ["carried", "noise"])
+def test_behind_an_earlier_call(name: str) -> None:
+    held(example(name, carried=True, train=name == "noise"))
