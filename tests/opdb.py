@@ -152,4 +152,4 @@ def apart(rng: np.random.Generator) -> list[Sample]:
     return [*samples, Sample((tied, tied.copy()), kink=True)]
 
 
-from tests.records import arrays, elementwise, matrix, special, spectral, window  # noqa: E402, F401 - they fill RECORDS
+from tests.records import arrays, elementwise, factor, matrix, special, spectral, window  # noqa: E402, F401 - they fill RECORDS

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_seq import functions, initializers, layers, linalg, losses, ops, optim, schedules, shapes
+from tinygrad_seq import fft, functions, initializers, layers, linalg, losses, ops, optim, schedules, shapes
 from tinygrad_seq.ctc import ctc_loss
 from tinygrad_seq.errors import AnomalyError, GradientError
 from tinygrad_seq.explain import explain
@@ -79,6 +79,7 @@ __all__ = [  # noqa: F405
     "elementwise",
     "enable_grad",
     "explain",
+    "fft",
     "functions",
     "grad",
     "hessian",

@@ -77,6 +77,8 @@ EXAMPLES: dict[str, Call] = {
     "triu": ((_S,), {"k": 0}),
     **{n: ((_S,), {}) for n in ("inv", "det", "cofactor", "logabsdet", "det_sign")},
     "cholesky": ((_S @ _S.T,), {}),
+    **{n: ((_S,), {}) for n in ("eigvalsh", "eigenvectors", "svdvals", "svd_left", "svd_right", "qr_q", "qr_r")},
+    "pinv": ((_M,), {}),
     "solve": ((_S, _M), {}),
     "einsum": ((_M, _M.T), {"spec": "ij,jk->ik"}),
     "conv2d": ((_IMAGE, _FILTER), _CONVOLUTION),

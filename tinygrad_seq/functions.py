@@ -25,12 +25,14 @@ __all__ = [
     "count_nonzero",
     "cumprod",
     "cumsum",
+    "cumulative_prod",
+    "cumulative_sum",
     "diff",
     "dot",
     "gelu",
-    "irfft",
     "log_sigmoid",
     "log_softmax",
+    "logcumsumexp",
     "logsumexp",
     "matmul",
     "max",
@@ -40,7 +42,6 @@ __all__ = [
     "min",
     "norm",
     "prod",
-    "rfft",
     "silu",
     "softmax",
     "sort",
@@ -143,13 +144,49 @@ def prod(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 def cumprod(x: Any, /, *, axis: int = -1) -> Any:
     """Running products along `axis`, by doubling: right with zeros among x, in derivatives of any order."""
+    return _doubled(_op["mul"], x, axis)
+
+
+def _doubled(combine: Any, x: Any, axis: int) -> Any:
+    """The running result of an associative operation (Hillis and Steele 1986)."""
     x = as_array(x)
+    if not len(x.shape):
+        raise ValueError("a running result needs an axis, a scalar has none")
     whole, length, step = (slice(None),) * (axis % len(x.shape)), x.shape[axis], 1
     while step < length:
-        later = x[(*whole, slice(step, None))] * x[(*whole, slice(0, length - step))]
+        later = combine(x[(*whole, slice(step, None))], x[(*whole, slice(0, length - step))])
         x = concat((x[(*whole, slice(0, step))], later), axis=axis)
         step *= 2
     return x
+
+
+def logcumsumexp(x: Any, /, *, axis: int = -1) -> Any:
+    """log of the running sums of exp(x) along `axis`, by doubling: without overflow, right at -inf."""
+    return _doubled(_op["logaddexp"], x, axis)
+
+
+def _with_initial(x: Any, axis: int | None, first: float, running: Any, include_initial: bool) -> Any:
+    x = as_array(x)
+    if axis is None:
+        if len(x.shape) != 1:
+            raise ValueError(f"running along which axis of shape {x.shape}? say axis=")
+        axis = 0
+    y = running(x, axis=axis)
+    if not include_initial:
+        return y
+    shape = list(x.shape)
+    shape[axis] = 1
+    return concat((np.full(shape, first, y.dtype), y), axis=axis)
+
+
+def cumulative_sum(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Any:
+    """Running sums along `axis`; `include_initial`: 0 first."""
+    return _with_initial(x, axis, 0, cumsum, include_initial)
+
+
+def cumulative_prod(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Any:
+    """Running products along `axis`; `include_initial`: 1 first."""
+    return _with_initial(x, axis, 1, cumprod, include_initial)
 
 
 def diff(x: Any, /, *, axis: int = -1, n: int = 1) -> Any:
@@ -261,26 +298,6 @@ def gelu(x: Any, /) -> Any:
 def log_sigmoid(x: Any, /) -> Any:
     """log σ(x), without overflow."""
     return -_op["softplus"](-as_array(x))
-
-
-def rfft(x: Any, /, *, axis: int = -1) -> Any:
-    """The first N//2 + 1 of the Fourier coefficients of real x (N along `axis`)."""
-    x = as_array(x)
-    return _op["fft"](x, axis=axis)[(slice(None),) * (axis % len(x.shape)) + (slice(0, x.shape[axis] // 2 + 1),)]
-
-
-def irfft(x: Any, /, n: int, *, axis: int = -1) -> Any:
-    """The n real values whose coefficients begin with x, as `rfft` gives them."""
-    x = as_array(x)
-    whole = (slice(None),) * (axis % len(x.shape))
-    if x.shape[axis] != n // 2 + 1:
-        raise ValueError(f"{n} real values have {n // 2 + 1} coefficients, not {x.shape[axis]}")
-    first = x[(*whole, slice(0, 1))]
-    parts = [_op["re"](first) + 0j, x[(*whole, slice(1, (n + 1) // 2))]]
-    if n % 2 == 0:
-        parts.append(_op["re"](x[(*whole, slice(n // 2, n // 2 + 1))]) + 0j)
-    back = _op["flip"](_op["conj"](parts[1]), axis=axis)
-    return _op["re"](_op["ifft"](concat([*parts, back], axis=axis), axis=axis))
 
 
 def maxout(x: Any, pieces: int, /) -> Any:

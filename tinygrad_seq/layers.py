@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.functions import max, mean
+from tinygrad_seq import functions as fn
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.shapes import as_array, expand_dims, squeeze, take
 
@@ -40,8 +40,8 @@ def embedding(weight: Any, indices: Any, /) -> Any:
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, /, *, axis: Any = -1, eps: float = 1e-5) -> Any:
     """(x - mean)/√(variance + eps) over `axis`, times weight plus bias (Ba, Kiros and Hinton 2016)."""
     x = as_array(x)
-    centred = x - mean(x, axis=axis, keepdims=True)
-    y = centred / _op["sqrt"](mean(centred * centred, axis=axis, keepdims=True) + eps)
+    centred = x - fn.mean(x, axis=axis, keepdims=True)
+    y = centred / _op["sqrt"](fn.mean(centred * centred, axis=axis, keepdims=True) + eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
@@ -49,7 +49,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, /, *, axis: Any = -
 def rms_norm(x: Any, weight: Any = None, /, *, axis: Any = -1, eps: float = 1e-6) -> Any:
     """x/√(mean of squares + eps) over `axis`, times weight (Zhang and Sennrich 2019)."""
     x = as_array(x)
-    y = x / _op["sqrt"](mean(x * x, axis=axis, keepdims=True) + eps)
+    y = x / _op["sqrt"](fn.mean(x * x, axis=axis, keepdims=True) + eps)
     return y if weight is None else y * weight
 
 
@@ -116,13 +116,30 @@ def conv1d(
 
 
 def conv_transpose2d(
-    x: Any, weight: Any, bias: Any = None, /, *, stride: Pair = 1, padding: Pair = 0, groups: int = 1
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    /,
+    *,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
 ) -> Any:
-    """The adjoint of `conv2d` in its image: (B, O, h, w) and (O, C/groups, kh, kw) give (B, C, H, W); bias (C,)."""
-    x, weight, options = as_array(x), as_array(weight), _options(stride, padding, 1)
+    """The adjoint of `conv2d` in its image: (B, O, h, w) and (O, C/groups, kh, kw) give (B, C, H, W); bias (C,).
+
+    output_padding   rows and columns at the end that no window reached, fewer than the stride
+    """
+    x, weight, options = as_array(x), as_array(weight), _options(stride, padding, dilation)
+    more = _pair(output_padding, 0, "the output padding")
+    if any(m >= s for m, s in zip(more, options["stride"], strict=True)):
+        raise ValueError(f"output_padding {more} is not below the stride {options['stride']}")
     sides = [
-        (n - 1) * s - 2 * p + k
-        for n, s, p, k in zip(x.shape[2:], options["stride"], options["padding"], weight.shape[2:], strict=True)
+        (n - 1) * s - 2 * p + d * (k - 1) + 1 + m
+        for n, s, p, d, k, m in zip(
+            x.shape[2:], options["stride"], options["padding"], options["dilation"], weight.shape[2:], more, strict=True
+        )
     ]
     y = _op["conv2d_input"](x, weight, (x.shape[0], weight.shape[1] * groups, *sides), **options, groups=groups)
     return y if bias is None else y + expand_dims(bias, axis=(-2, -1))
@@ -131,34 +148,38 @@ def conv_transpose2d(
 # ---------------------------------------------------------------- pooling
 
 
-def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, fill: float) -> Any:
+def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, dilation: Pair, fill: float) -> Any:
     size = _pair(kernel, 1, "the window")
-    options = _options(size if stride is None else stride, padding, 1)
+    options = _options(size if stride is None else stride, padding, dilation)
     return _op["windows"](as_array(x), kernel=size, **options, fill=fill)
 
 
-def max_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0) -> Any:
+def max_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1) -> Any:
     """The maximum of each window of (B, C, H, W); padding never wins, ties share the gradient."""
-    return max(_windows(x, kernel, stride, padding, -np.inf), axis=(2, 3))
+    return fn.max(_windows(x, kernel, stride, padding, dilation, -np.inf), axis=(2, 3))
 
 
-def avg_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0) -> Any:
+def avg_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1) -> Any:
     """The mean of each window of (B, C, H, W); padding counts as 0."""
-    return mean(_windows(x, kernel, stride, padding, 0.0), axis=(2, 3))
+    return fn.mean(_windows(x, kernel, stride, padding, dilation, 0.0), axis=(2, 3))
 
 
-def _pool1d(pool: Any, x: Any, kernel: int, stride: int | None, padding: int) -> Any:
+def _pool1d(pool: Any, x: Any, kernel: int, stride: int | None, padding: int, dilation: int) -> Any:
     pooled = pool(
-        expand_dims(x, axis=-2), _row(kernel), stride=_row(kernel if stride is None else stride), padding=(0, padding)
+        expand_dims(x, axis=-2),
+        _row(kernel),
+        stride=_row(kernel if stride is None else stride),
+        padding=(0, padding),
+        dilation=_row(dilation),
     )
     return squeeze(pooled, axis=-2)
 
 
-def max_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0) -> Any:
+def max_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0, dilation: int = 1) -> Any:
     """The maximum of each window of (B, C, L)."""
-    return _pool1d(max_pool2d, x, kernel, stride, padding)
+    return _pool1d(max_pool2d, x, kernel, stride, padding, dilation)
 
 
-def avg_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0) -> Any:
+def avg_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0, dilation: int = 1) -> Any:
     """The mean of each window of (B, C, L); padding counts as 0."""
-    return _pool1d(avg_pool2d, x, kernel, stride, padding)
+    return _pool1d(avg_pool2d, x, kernel, stride, padding, dilation)

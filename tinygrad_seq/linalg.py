@@ -21,6 +21,8 @@ __all__ = [
     "cross",
     "det",
     "diagonal",
+    "eigh",
+    "eigvalsh",
     "einsum",
     "inv",
     "kron",
@@ -29,8 +31,12 @@ __all__ = [
     "matrix_power",
     "matrix_transpose",
     "outer",
+    "pinv",
+    "qr",
     "slogdet",
     "solve",
+    "svd",
+    "svdvals",
     "tensordot",
     "trace",
     "tril",
@@ -41,6 +47,28 @@ __all__ = [
 
 _op = REGISTRY
 matmul, matrix_transpose, diagonal = fn.matmul, shapes.matrix_transpose, shapes.diagonal
+
+
+class Eigh(NamedTuple):
+    """x = eigenvectors · diag(eigenvalues) · eigenvectorsᴴ."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class Svd(NamedTuple):
+    """x = U · diag(S) · Vh."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+class Qr(NamedTuple):
+    """x = Q · R."""
+
+    Q: Any
+    R: Any
 
 
 class SlogDet(NamedTuple):
@@ -85,6 +113,50 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Any:
     """Lower triangular L with x = L Lᴴ, of the Hermitian part of x; `upper`: Lᴴ."""
     factor = _op["cholesky"](_square(x, "cholesky"))
     return _op["transpose"](_op["conj"](factor)) if upper else factor
+
+
+def eigh(x: Any, /) -> Eigh:
+    """Ascending eigenvalues and eigenvectors (columns) of the Hermitian part of x."""
+    x = _square(x, "eigh")
+    return Eigh(_op["eigvalsh"](x), _op["eigenvectors"](x))
+
+
+def eigvalsh(x: Any, /) -> Any:
+    """Ascending eigenvalues of the Hermitian part of x."""
+    return _op["eigvalsh"](_square(x, "eigvalsh"))
+
+
+def _matrices(x: Any, what: str) -> Any:
+    x = shapes.as_array(x)
+    if len(x.shape) < 2:
+        raise ValueError(f"{what} takes matrices (…, n, m), not an array of shape {x.shape}")
+    return x
+
+
+def svd(x: Any, /, *, full_matrices: bool = False) -> Svd:
+    """The thin singular value decomposition: U (…, n, k), descending S (…, k), Vh (…, k, m), k = min(n, m)."""
+    x = _matrices(x, "svd")
+    if full_matrices and x.shape[-1] != x.shape[-2]:
+        raise ValueError("svd is the thin one: the other columns of U and V have no derivative")
+    return Svd(_op["svd_left"](x), _op["svdvals"](x), _op["transpose"](_op["conj"](_op["svd_right"](x))))
+
+
+def svdvals(x: Any, /) -> Any:
+    """Descending singular values."""
+    return _op["svdvals"](_matrices(x, "svdvals"))
+
+
+def qr(x: Any, /, *, mode: str = "reduced") -> Qr:
+    """Orthonormal columns Q (…, n, m) and an upper triangle R (…, m, m); n ≥ m, real."""
+    x = _matrices(x, "qr")
+    if mode != "reduced" or x.shape[-2] < x.shape[-1]:
+        raise ValueError(f"qr takes matrices with n ≥ m in mode 'reduced', not {x.shape} in mode {mode!r}")
+    return Qr(_op["qr_q"](x), _op["qr_r"](x))
+
+
+def pinv(x: Any, /) -> Any:
+    """The pseudo-inverse of Moore and Penrose; its gradient holds while the rank does not change."""
+    return _op["pinv"](_matrices(x, "pinv"))
 
 
 def trace(x: Any, /, *, offset: int = 0) -> Any:
@@ -176,14 +248,20 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: flo
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: float | str = "fro") -> Any:  # noqa: A002
-    """The Frobenius norm, or the largest sum of a column (1) or of a row (inf)."""
+    """A norm of matrices: "fro", the root of the sum of squares; "nuc", the sum of the singular values; 2 (-2), the
+    largest (smallest) of them; 1 (-1), the largest (smallest) sum of a column, inf (-inf), of a row."""
+    x = _matrices(x, "matrix_norm")
     if ord == "fro":
         return fn.norm(x, axis=(-2, -1), keepdims=keepdims)
-    if ord not in (1, math.inf):
-        raise ValueError(f"matrix_norm knows the orders 'fro', 1 and inf, not {ord!r}")
-    axis = -2 if ord == 1 else -1
-    sums = fn.sum(_op["abs"](shapes.as_array(x)), axis=axis, keepdims=True)
-    return fn.max(sums, axis=(-2, -1), keepdims=keepdims)
+    largest = fn.max if ord not in (-1, -2, -math.inf) else fn.min
+    if ord in ("nuc", 2, -2):
+        values = svdvals(x)
+        result = fn.sum(values, axis=-1) if ord == "nuc" else largest(values, axis=-1)
+        return shapes.expand_dims(result, axis=(-2, -1)) if keepdims else result
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise ValueError(f"matrix_norm knows the orders 'fro', 'nuc', ±1, ±2 and ±inf, not {ord!r}")
+    sums = fn.sum(_op["abs"](x), axis=-2 if ord in (1, -1) else -1, keepdims=True)
+    return largest(sums, axis=(-2, -1), keepdims=keepdims)
 
 
 # ---------------------------------------------------------------- einsum

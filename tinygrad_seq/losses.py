@@ -11,7 +11,7 @@ from tinygrad_seq.functions import logsumexp, mean, sum
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.shapes import as_array, expand_dims, plain
 
-__all__ = ["bce_with_logits", "cross_entropy", "mixture_nll", "mse"]
+__all__ = ["bce_with_logits", "cross_entropy", "huber", "mixture_nll", "mse"]
 
 _op = REGISTRY
 
@@ -29,6 +29,13 @@ def _reduced(each: Any, reduction: str, count: Any = None) -> Any:
 def mse(prediction: Any, target: Any, /, *, reduction: str = "mean") -> Any:
     """The squared differences, averaged unless `reduction` is "sum" or "none"."""
     return _reduced(_op["square"](as_array(prediction) - target), reduction)
+
+
+def huber(prediction: Any, target: Any, /, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+    """Half the squared difference up to `delta`, beyond it delta (|difference| - delta/2) (Huber 1964)."""
+    apart = _op["abs"](as_array(prediction) - target)
+    near = _op["minimum"](apart, delta)
+    return _reduced(near * (apart - 0.5 * near), reduction)
 
 
 def cross_entropy(

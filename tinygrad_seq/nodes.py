@@ -217,6 +217,8 @@ def fit(g: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         if smaller and shape:
             g = REGISTRY["broadcast_to"](g, np.broadcast_shapes(g.shape, shape))
         g = REGISTRY["sum_to"](g, shape)
+        if g.shape != shape:
+            raise GradientError(f"a rule gave a cotangent of shape {g.shape} for an input of shape {shape}")
     if g.dtype != dtype:
         if g.dtype.kind == "c" and np.dtype(dtype).kind != "c":
             g = REGISTRY["re"](g)

@@ -15,6 +15,7 @@ from tinygrad_seq.ops.index import Key
 from tinygrad_seq.primitive import REGISTRY, Arithmetic
 
 __all__ = [
+    "broadcast_arrays",
     "broadcast_to",
     "concat",
     "diag",
@@ -23,6 +24,7 @@ __all__ = [
     "flatten",
     "flip",
     "matrix_transpose",
+    "meshgrid",
     "moveaxis",
     "pad",
     "permute_dims",
@@ -98,6 +100,22 @@ def squeeze(x: Any, /, axis: Any = None) -> Any:
 def broadcast_to(x: Any, /, shape: Sequence[int]) -> Any:
     """x repeated to `shape`, as NumPy broadcasts."""
     return _op["broadcast_to"](as_array(x), tuple(int(d) for d in shape))
+
+
+def broadcast_arrays(*arrays: Any) -> list[Any]:
+    """Arrays in the one shape that NumPy broadcasts them to."""
+    xs = [as_array(a) for a in arrays]
+    shape = np.broadcast_shapes(*(tuple(x.shape) for x in xs))
+    return [x if tuple(x.shape) == shape else broadcast_to(x, shape) for x in xs]
+
+
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Any]:
+    """Coordinates of a grid from those of its axes; `indexing` "ij" keeps their order, "xy" swaps the first two."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"indexing is 'xy' or 'ij', not {indexing!r}")
+    count = len(arrays)
+    grids = broadcast_arrays(*(reshape(a, [-1 if i == k else 1 for i in range(count)]) for k, a in enumerate(arrays)))
+    return [swapaxes(g, 0, 1) for g in grids] if indexing == "xy" and count > 1 else grids
 
 
 def flip(x: Any, /, *, axis: Any = None) -> Any:

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from tinygrad_seq.ops import elementwise, index, linalg, loss, matrix, reduce, shape, special, spectral, window
+from tinygrad_seq.ops import (
+    elementwise,
+    factor,
+    index,
+    linalg,
+    loss,
+    matrix,
+    reduce,
+    shape,
+    special,
+    spectral,
+    window,
+)
 
-__all__ = ["elementwise", "index", "linalg", "loss", "matrix", "reduce", "shape", "special", "spectral", "window"]
+__all__ = [
+    "elementwise",
+    "factor",
+    "index",
+    "linalg",
+    "loss",
+    "matrix",
+    "reduce",
+    "shape",
+    "special",
+    "spectral",
+    "window",
+]

@@ -149,7 +149,9 @@ def minimum_partials(y: Any, a: Any, b: Any) -> Partials:
 
 @clip.partials
 def clip_partials(y: Any, x: Any, low: Any, high: Any) -> Partials:
-    return (where(equal(x, y), 1, 0), where(less(x, low), 1, 0), where(greater(x, high), 1, 0))
+    """min(max(x, low), high): where low is above high, it is high that counts."""
+    over = greater(maximum(x, low), high)
+    return (where(equal(x, y), 1, 0), where(over, 0, where(less(x, low), 1, 0)), where(over, 1, 0))
 
 
 # ---------------------------------------------------------------- parts of a number

@@ -38,6 +38,8 @@ def _kept(g: Any, axis: Axis, keepdims: bool) -> Any:
 
 
 def _sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    if axis is not None and axis != () and not np.ndim(x):
+        raise ValueError(f"a sum over axis {axis} of a scalar, which has none")
     return _ADD(x, axis=axis, keepdims=keepdims)
 
 
