@@ -60,6 +60,7 @@ class Copy:
             parent.given_lengths,
             parent.held,
         )
+        self.flipped = reverse != getattr(parent, "flipped", False)  # data is in the order of the whole cell
         self.header = {p.name: p.default for p in cell.parameters}
         self.lines: dict[str, Any] = {s.name: s for s in cell.body if isinstance(s, Use | TimeAxis | Loss)}
         self.axes: dict[str, list[str]] = {s.name: [] for s in cell.body if isinstance(s, Loss)}

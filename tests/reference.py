@@ -82,7 +82,9 @@ class Scope(Copy):
             own = [n - 1 - i if self.reverse else i for i, n in zip(index, lengths, strict=True)]
             value = where.at(given.name, own) if index else where.expr(given, {})
         elif full in self.data:
-            value = self.data[full][index]
+            value = self.data[full][
+                tuple(n - 1 - i for i, n in zip(index, lengths, strict=True)) if self.flipped else index
+            ]
         elif kind in ("param", "const") and self.own + name in self.params:
             value = self.params[self.own + name]
         else:

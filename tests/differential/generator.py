@@ -17,6 +17,7 @@ from tests.differential.subcells import FEEDBACK, add_feedback, add_use, nested,
 BOUNDARIES = ("constant", "param", "input", "last", "none")
 LAGS = ("-", "+")
 LARGEST = 10_000  # the seed from which on cells grow no more
+HEAVY = (*RARE, *COMPLEX, *MATRIX, *NOISE, *DRAWS, "total")  # no other cell is likely to have these and all boundaries
 MACROS = "def squash(z, w) = w*tanh(z)/(2 + sin(z))\ndef mix(a, b, w) = squash(w, 1)*a + (1 - squash(w, 1))*b\n"
 
 
@@ -68,8 +69,8 @@ def declare(m: Maker, two: bool, three: bool, wish: str) -> None:
     if m.chance(0.3):
         m.declarations.append("input w[t]: scalar = 1")
         m.finish([Stream("w", ("t",), None, True)])
-    if wish in RARE or m.chance(0.35):
-        where = m.pick(["[t]", "[t]", "[s]" if two else "[t]", ""])
+    if wish in HEAVY or m.chance(0.35):
+        where = "[t]" if wish in HEAVY else m.pick(["[t]", "[t]", "[s]" if two else "[t]", ""])
         m.declarations.append(f"input k{where}: one_hot K" + (" = none" if where else ""))
         m.streams.append(Stream("k", tuple(where[1:-1]), None, True, "category"))
         m.facts |= {"boundary none"} if where else set()
@@ -93,7 +94,7 @@ def random_cell(seed: int) -> Case:
     with_subs, ragged = turn % 2 == 1, turn // 2 % 2 == 1
     kinds = (BOUNDARIES[seed // 3 % 4], *BOUNDARIES[:4])
     m = Maker(rng, "Random", facts, wish)
-    m.depth = int(grown * 1.5 + rng.random() * 0.8)
+    m.depth = int(grown + rng.random() * 0.7)
     two = m.chance(0.45) or wish in ("softmax[]", "log_softmax[]", "last[]", "max[]", "min[]", "logsumexp[]", "mean[]")
     three = two and m.chance(0.2)
     if m.chance(0.12):
@@ -108,7 +109,7 @@ def random_cell(seed: int) -> Case:
     names = ["scan", "vector", "use", "feedback", "value", "derived", "grid", "grid scan", "other", "complex", "matrix",
              "noise", "total", "cube"]  # fmt: skip
     weights = [6, 3, 8, 2, 1, 4, 2, 1, 2, 1.2, 1.2, 1.2, 1, 1]
-    stages = rng.choices(names, weights, k=rng.choice([2, 3, 3, 4]) + int(rng.random() * 5 * grown))
+    stages = rng.choices(names, weights, k=rng.choice([2, 3, 3, 4]) + int(rng.random() * 4 * grown))
     stages += ["complex"] * (wish in COMPLEX) + ["matrix"] * (wish in MATRIX) + ["noise"] * (wish in NOISE)
     stages += ["total"] * (wish == "total")
     if "scan" not in stages:
@@ -141,7 +142,7 @@ def random_cell(seed: int) -> Case:
             facts |= {f"stage {stage}"}
     if wish == "last[]":
         m.equation(("t", "s"), kinds, state=True, dim="H")
-    if wish in (*RARE, *COMPLEX, *MATRIX, *NOISE, *DRAWS, "total"):  # no other cell is likely to bring these together
+    if wish in HEAVY:
         for kind in BOUNDARIES[:4]:
             m.equation(("t",), (kind,), state=True)
     for _ in range(12):
@@ -158,7 +159,7 @@ def random_cell(seed: int) -> Case:
 def finished(m: Maker, subs: dict[str, str], seed: int, ragged: bool, two: bool, three: bool) -> Case:
     """The text with the numbers of its arguments and the lengths of its data."""
     rng, facts, grown = m.rng, m.facts, min(1.0, seed / LARGEST)
-    longest, few = 5 + int(7 * grown), 3 + int(2 * grown)
+    longest, few = 5 + int(5 * grown), 3 + int(1.5 * grown)
     if ragged:
         sizes = rng.sample(range(1, longest + 1), rng.choice(range(2, few + 1)))
     else:

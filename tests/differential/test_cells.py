@@ -11,7 +11,8 @@ import pytest
 
 from dsl.text.diagnostics import CellError
 from tests.differential.check import READINGS, REGRESSIONS, check, load, save
-from tests.differential.generator import BOUNDARIES, LAGS, PRIMITIVES, random_cell
+from tests.differential.generator import BOUNDARIES, LAGS, random_cell
+from tests.differential.maker import DERIVED, PRIMITIVES, TAIL
 from tests.differential.shrink import shrink
 
 BATCHES = 10
@@ -82,7 +83,10 @@ def test_the_generator_covers_the_language(request):
 def test_the_generator_covers_the_forms_of_use_index_and_order(request):
     facts = set().union(*(random_cell(seed).facts for seed in numbers(request.config, "--cells")))
     forms = ("plain", "reverse", "stack", "shared", "shared stack", "start", "cell", "param", "feedback")
-    assert {f"use {form}" for form in forms} <= facts
+    assert {f"use {form}" for form in (*forms, "nested", "read inside", "loss")} <= facts
+    assert {f"tail {name}" for name in TAIL} <= facts
+    assert {f"derived {length.format(t='t')}" for length in DERIVED} | {"derived of derived"} <= facts
+    assert {"1 axes", "2 axes", "3 axes", "a sequence without steps", "tied"} <= facts
     assert {f"index {kind}" for kind in ("constant", "end", "flip", "floor", "stride")} <= facts
     assert {
         "scan forward",
