@@ -139,7 +139,7 @@ def random_cell(seed: int) -> Case:
     for stage in stages:
         if stage in actions:
             actions[stage]()
-            facts |= {f"stage {stage}"}
+            facts |= {f"stage {stage}", *(["scan of a grid"] if stage == "grid scan" else [])}
     if wish == "last[]":
         m.equation(("t", "s"), kinds, state=True, dim="H")
     if wish in HEAVY:
