@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.changes import touch
+from tinygrad_seq.loops import load
 from tinygrad_seq.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 Retraction = Callable[[Array], Array]
+Number = Callable[[float], Any]
 
 
 class Optimizer:
@@ -63,9 +66,14 @@ class Optimizer:
         self.steps += 1
         for name, g in given.items():
             p = self.params[name]
-            update = self._update(name, p.data, g)
-            value = p.data + update
-            p.assign(self.kept[name](value) if name in self.kept else value)
+            own = p.data if p.data.flags.c_contiguous else p.data.copy()
+            self._update(name, own.reshape(-1), np.ascontiguousarray(g).reshape(-1), numbers(p.dtype))
+            if name in self.kept:
+                p.assign(self.kept[name](own))
+            elif own is not p.data:
+                p.assign(own)
+            else:
+                touch(own)
 
     def _gradients(self, grads: Mapping[str, Any] | None) -> dict[str, Array]:
         if grads is None:
@@ -86,9 +94,13 @@ class Optimizer:
             result[name] = array.astype(p.dtype, copy=False)
         return result
 
-    def _update(self, name: str, p: Array, g: Array) -> Array:
-        """What to add to the parameter."""
+    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
+        """Change the flat parameter `p` in place, along the flat gradient `g`; `number` makes scalars of their kind."""
         raise NotImplementedError
+
+    def _slot(self, slot: str, name: str) -> Array:
+        """An array kept for a parameter, flat."""
+        return self.state[slot][name].reshape(-1)
 
     def zero_grad(self) -> None:
         """Forget the tensors' gradients."""
@@ -148,15 +160,13 @@ class SGD(Optimizer):
         super().__init__(params, lr, kept=kept)
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
-    def _update(self, name: str, p: Array, g: Array) -> Array:
-        if self.weight_decay:
-            g = g + self.weight_decay * p
+    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
+        rate, decay = number(self.lr), number(self.weight_decay)
         if not self.momentum:
-            return -self.lr * g
-        v = self.state["velocity"][name]
-        v *= self.momentum
-        v += g
-        return -self.lr * (g + self.momentum * v if self.nesterov else v)
+            loops().descend(p, g, rate, decay)
+            return
+        ahead = number(1.0 if self.nesterov else 0.0)
+        loops().momentum(p, g, self._slot("velocity", name), rate, number(self.momentum), decay, ahead)
 
 
 class RMSProp(Optimizer):
@@ -177,11 +187,9 @@ class RMSProp(Optimizer):
         super().__init__(params, lr, kept=kept)
         self.decay, self.eps = decay, eps
 
-    def _update(self, name: str, p: Array, g: Array) -> Array:
-        s = self.state["square"][name]
-        s *= self.decay
-        s += (1 - self.decay) * _abs2(g)
-        return -self.lr * g / (np.sqrt(s) + self.eps)
+    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
+        s = self._slot("square", name)
+        loops().rmsprop(p, g, s, number(self.lr), number(self.decay), number(self.eps))
 
 
 class Adagrad(Optimizer):
@@ -201,10 +209,8 @@ class Adagrad(Optimizer):
         super().__init__(params, lr, kept=kept)
         self.eps = eps
 
-    def _update(self, name: str, p: Array, g: Array) -> Array:
-        s = self.state["square"][name]
-        s += _abs2(g)
-        return -self.lr * g / (np.sqrt(s) + self.eps)
+    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
+        loops().adagrad(p, g, self._slot("square", name), number(self.lr), number(self.eps))
 
 
 class Adam(Optimizer):
@@ -230,21 +236,13 @@ class Adam(Optimizer):
         (self.beta1, self.beta2), self.eps, self.weight_decay = betas, eps, weight_decay
         self.state["count"] = {name: np.zeros((), np.int64) for name in self.params}
 
-    def _update(self, name: str, p: Array, g: Array) -> Array:
-        if self.weight_decay and not self.decoupled:
-            g = g + self.weight_decay * p
-        m, v = self.state["first"][name], self.state["second"][name]
+    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
         self.state["count"][name] += 1
         n = int(self.state["count"][name])
-        m *= self.beta1
-        m += (1 - self.beta1) * g
-        v *= self.beta2
-        v += (1 - self.beta2) * _abs2(g)
-        rate = self.lr / (1 - self.beta1**n)
-        update: Array = -rate * m / (np.sqrt(v) / math.sqrt(1 - self.beta2**n) + self.eps)
-        if self.weight_decay and self.decoupled:
-            update = update - self.lr * self.weight_decay * p
-        return update
+        rate, root = self.lr / (1 - self.beta1**n), math.sqrt(1 - self.beta2**n)
+        decay, own = (0.0, self.lr * self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
+        values = (rate, self.beta1, self.beta2, root, self.eps, decay, own)
+        loops().adam(p, g, self._slot("first", name), self._slot("second", name), *map(number, values))
 
 
 class AdamW(Adam):
@@ -265,8 +263,15 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, kept=kept)
 
 
-def _abs2(g: Array) -> Array:
-    return (g.real**2 + g.imag**2) if np.iscomplexobj(g) else g * g
+def loops() -> Any:
+    """The steps themselves, in Numba: `tinygrad_seq/loops/update.py`."""
+    return load("update")
+
+
+def numbers(dtype: Any) -> Number:
+    """What makes Python numbers scalars of a dtype's precision."""
+    kind: Number = np.zeros(0, dtype).real.dtype.type
+    return kind
 
 
 def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float:
@@ -279,13 +284,13 @@ def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float
         raise ValueError(f"max_norm must be above 0, not {max_norm}")
     values = list(grads.values()) if isinstance(grads, Mapping) else list(grads)
     arrays = [g.data if isinstance(g, Tensor) else g for g in values if g is not None]
-    squares = [float(np.sum(_abs2(a.astype(np.result_type(a, np.float64), copy=False)))) for a in arrays]
+    squares = [loops().squares(np.ascontiguousarray(a).reshape(-1)) for a in arrays]
     norm = math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.inf
     if not math.isfinite(norm):
         raise FloatingPointError("the gradients' norm is not finite: they hold NaN or an infinity, or overflow")
     if norm > max_norm:
         for a in arrays:
-            np.multiply(a, max_norm / norm, out=a)
+            np.multiply(a, numbers(a.dtype)(max_norm / norm), out=a)
     return norm
 
 

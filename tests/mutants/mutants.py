@@ -358,13 +358,19 @@ for _name, (_cell, *_changes) in LIBRARY.items():
 @mutant
 def sgd_climbs() -> None:
     original = tg.optim.SGD._update
-    tg.optim.SGD._update = lambda self, name, p, g: original(self, name, p, -g)  # type: ignore[method-assign]
+    tg.optim.SGD._update = lambda self, name, p, g, number: original(self, name, p, -g, number)  # type: ignore[method-assign]
 
 
 @mutant
 def adam_without_bias_correction() -> None:
     original = tg.optim.Adam._update
-    tg.optim.Adam._update = lambda self, name, p, g: p + 0.3 * (original(self, name, p, g) - p)  # type: ignore[method-assign]
+
+    def update(self: Any, name: str, p: Any, g: Any, number: Any) -> None:
+        before = p.copy()
+        original(self, name, p, g, number)
+        p[...] = before + 0.3 * (p - before)
+
+    tg.optim.Adam._update = update  # type: ignore[method-assign]
 
 
 @mutant
