@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dsl.plan.describe import Plan
     from dsl.run.model import Model
     from dsl.system.compare import Comparison
+    from dsl.system.explaining import Explained
 
 
 class Spec:
@@ -138,6 +139,12 @@ class AdjointSpec(Spec):
     @property
     def system(self) -> System:
         return self.derived.system
+
+    def explain(self, latex: bool = False) -> Explained:
+        """How it was derived: for each equation where its terms come from, and the rules used; as text or LaTeX."""
+        from dsl.system.explaining import explain
+
+        return explain(self.forward.system, self.derived, latex)
 
     def compare(self, text: str, **options: Any) -> Comparison:
         """Check a hand-derived adjoint: per equation the largest difference and the first step that differs."""

@@ -41,10 +41,7 @@ def explain(name: str | Primitive) -> Explanation:
     names = input_names(op)
     readable = {k: v if isinstance(v, int | float | str | tuple | None) else "key" for k, v in static.items()}
     cotangents = expressions(op, [True] * len(names), readable)
-    arguments = ", ".join([*names, *(f"{k}={v!r}" for k, v in readable.items())])
-    lines = [f"y = {op.name}({arguments})"]
-    for argument, c in zip(names, cotangents, strict=True):
-        lines.append(f"  {argument}_bar = {'no gradient' if c is None else text(c)}")
+    lines = rules(op.name)
     lines += _complex_rule(op, names, readable, cotangents)
     lines.append("LaTeX")
     for argument, c in zip(names, cotangents, strict=True):
@@ -60,6 +57,20 @@ def explain(name: str | Primitive) -> Explanation:
         lines.append(f"kernel   {op.kernel}")
     lines.append(f"check    {number_check(op, args, static)}")
     return Explanation("\n".join(lines))
+
+
+def rules(name: str) -> list[str]:
+    """A primitive's rule as text: `y = tanh(x)`, then a line for what each argument receives of a cotangent g."""
+    op = REGISTRY[name]
+    args, static = example(op)
+    names = input_names(op)
+    readable = {k: v if isinstance(v, int | float | str | tuple | None) else "key" for k, v in static.items()}
+    cotangents = expressions(op, [True] * len(names), readable)
+    arguments = ", ".join([*names, *(f"{k}={v!r}" for k, v in readable.items())])
+    lines = [f"y = {op.name}({arguments})"]
+    for argument, c in zip(names, cotangents, strict=True):
+        lines.append(f"  {argument}_bar = {'no gradient' if c is None else text(c)}")
+    return lines
 
 
 def _complex_rule(

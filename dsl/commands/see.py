@@ -41,11 +41,17 @@ def adjoint(
     sizes: Sizes = None,
     latex: Latex = False,
     joined: Annotated[bool, typer.Option("--joined", help="with the forward equations, in one cell")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="where each term comes from, and by which rule")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
     """Print a cell's backpropagation through time: a cell again."""
+    if explain and joined:
+        raise ValueError("--explain tells how the adjoint is derived: leave --joined out")
     derived = resolved(cell, sizes).adjoint(joined=joined)
+    if explain:
+        deliver(derived.explain(latex), output, force)
+        return
     deliver(derived.latex() if latex else str(derived), output, force)
 
 

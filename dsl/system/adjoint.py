@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dsl.system.derive import Derivation, names_in
 from dsl.system.finish import Finish
+from dsl.system.record import Record
 from dsl.system.system import Stream, System
 from tinygrad_seq.symbol import Symbol
 
@@ -25,12 +26,15 @@ class Adjoint:
     cotangents   stream of the forward system -> the input holding ∂L/∂stream from outside
     gradients    input or parameter -> the stream holding its gradient
     residuals    forward sub-expressions without a name that are computed again, by their new names
+    record       how it was derived, and `named`, the forward expressions whose names it uses
     """
 
     system: System
     cotangents: Mapping[str, str]
     gradients: Mapping[str, str]
     residuals: Mapping[str, Symbol]
+    record: Record | None = None  # how it was derived
+    named: Mapping[Symbol, Symbol] = field(default_factory=dict)  # forward expressions that have a name
 
 
 def adjoint(system: System, outside: Iterable[str] | None = None, wrt: Iterable[str] | None = None) -> Adjoint:
@@ -43,7 +47,7 @@ def adjoint(system: System, outside: Iterable[str] | None = None, wrt: Iterable[
     derivation.run()
     derived, gradients, residuals = Finish(derivation).run()
     cotangents = {name: given for name, given in derivation.cotangents.items() if given in derived.streams}
-    return Adjoint(derived, cotangents, gradients, residuals)
+    return Adjoint(derived, cotangents, gradients, residuals, derivation.record, derivation.named)
 
 
 def joined(system: System, derived: Adjoint | None = None) -> Adjoint:

@@ -90,7 +90,7 @@ class Builder:
             spans,
             fixed,
         )
-        return system.put({n: arguments[n] for n in fixed}) if fixed else system
+        return system.put({n: v for n in fixed if isinstance(v := arguments[n], int)}) if fixed else system
 
     def _aliases(self) -> dict[str, str]:
         """What a user may write besides flat names: `rnn`, `rnn.c` of a stack's top copy."""

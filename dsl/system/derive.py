@@ -16,6 +16,7 @@ from dsl.system.kinds import Kind, Kinds, kind_of, named_axis
 from dsl.system.messages import Collected, Irreversible, add_all, captures, follows, inverse, move, size_value, terms_of
 from dsl.system.messages import outside as misses
 from dsl.system.printing import index_tree
+from dsl.system.record import Part, Record, Rule, Start
 from dsl.system.rules import cotangents, stays_outside
 from dsl.system.system import Extent, Index, Read, Stream, System, at_home, here
 from dsl.text.diagnostics import CellError, Diagnostic
@@ -33,6 +34,7 @@ class Message:
     source: str
     index: tuple[Index, ...]
     parts: list[Symbol] = field(default_factory=list)
+    origins: list[Part] = field(default_factory=list)  # of each part: where it was formed
 
     @property
     def value(self) -> Symbol:
@@ -60,6 +62,8 @@ class Derivation:
         self.zero_outside: set[str] = set()
         self.origins: dict[str, Symbol] = {}  # an intermediate's bar -> the forward expression it belongs to
         self.zero_unless: dict[str, tuple[Guard, ...]] = {}  # an intermediate's bar -> the conditions it was under
+        self.record = Record()
+        self.current = ""  # the forward equation being differentiated
         self.finite = Finite(system.streams, system.equations)
         self.values = {k: v for k, v in system.arguments.items() if isinstance(v, int)}
         self.active = self._active()
@@ -158,6 +162,7 @@ class Derivation:
 
     def _differentiate(self, name: str, value: Symbol, start: Symbol) -> None:
         """Pass the cotangent `start` of equation `name` down its expression, to messages."""
+        self.current = name
         nodes = postorder([value])
         sinks = self._sinks(nodes)
         if not sinks[value]:
@@ -182,6 +187,7 @@ class Derivation:
                 if base == f"{name}_{counter + 1}":
                     counter, self.origins[bar] = counter + 1, node
                 self.equations[bar] = self.bare(g)
+                self.record.cut[bar] = name, node
                 self.zero_unless[bar], _ = split(g)
                 g = under(self.zero_unless[bar], self.at_home(bar))
             self._pass_down(node, g, received, sinks)
@@ -240,7 +246,9 @@ class Derivation:
             fitted = self.fit(result, from_, target)
             if fitted is not result:
                 fitted = self.fit(self.bare(result), from_, target)
-            received.setdefault(argument, []).append(replace(fitted, self.named))
+            passed = replace(fitted, self.named)
+            received.setdefault(argument, []).append(passed)
+            self.record.rules.append(Rule(self.current, node, argument, passed))
 
     def bare(self, g: Symbol) -> Symbol:
         """A cotangent without the conditions that change nothing: under them is what is 0 elsewhere, times finite."""
@@ -279,7 +287,9 @@ class Derivation:
         read = leaf.leaf
         assert isinstance(read, Read)
         message = self.messages.setdefault((read.name, read.index), Message(read.name, read.index))
-        message.parts += [self.bare(term) for term in terms_of(g)]
+        terms = [self.bare(term) for term in terms_of(g)]
+        message.parts += terms
+        message.origins += [Part(self.current, leaf, term) for term in terms]
 
     # ------------------------------------------------------------ boundaries
 
@@ -305,10 +315,12 @@ class Derivation:
             return
         axes = tuple(dict.fromkeys(i.axis for i in index if i.axis is not None))
         per_sequence = Kind((), stream.shape, stream.dtype, False)
+        missing: list[Symbol] = []
         counted: list[Symbol] = []  # a read that misses on two axes is one read
         total: list[Symbol] = []
         for one, axis in zip(index, stream.axes, strict=True):
             conditions = misses(one, axis, *inside(one, axis, self.system.axes, self.values, shortest=0))
+            missing += conditions
             for condition in conditions:
                 missed = apply("where", condition, value, ZERO)
                 for earlier in counted:
@@ -319,6 +331,8 @@ class Derivation:
             return
         bar = self.define(f"{name}_start_bar", per_sequence)
         self.equations[bar] = add_all(total)
+        self.record.starts.setdefault(bar, []).append(Start(name, index, tuple(missing)))
+        self.current = name
         self._pass_through(boundary, self.fit(self.at_home(bar), per_sequence, self.kinds.of(boundary)))
 
     def _pass_through(self, root: Symbol, start: Symbol) -> None:
@@ -363,6 +377,7 @@ class Derivation:
     def _arrivals(self, message: Message) -> list[Symbol]:
         stream = self.system.streams[message.source]
         if at_home(message.index, stream.axes):
+            self.record.arrive(message.source, message.index, message.origins, message.parts)
             return list(message.parts)
         try:
             ways = inverse(message.index, stream.axes)
@@ -379,16 +394,18 @@ class Derivation:
                 self.system.source or Source(""),
             ) from None
         moved_axes = tuple(a for a in ways[0].indices)
-        rest: list[Symbol] = []
+        rest: list[Part] = []
         arrivals: list[Symbol] = []
-        for part in message.parts:
+        for part, origin in zip(message.parts, message.origins, strict=True):
             linear = moved_axes and follows(part, moved_axes, self.kinds, frozenset(self.zero_outside))
             if linear and not captures(part, ways):
-                arrivals += [self._conditioned(move(part, w.indices), w.conditions) for w in ways]
+                moved = [self._conditioned(move(part, w.indices), w.conditions) for w in ways]
+                self.record.arrive(message.source, message.index, [origin], moved, ways)
+                arrivals += moved
             else:
-                rest.append(part)
+                rest.append(origin)
         if rest:
-            arrivals += self._message_stream(message, add_all(rest), ways, moved_axes)
+            arrivals += self._message_stream(message, rest, ways, moved_axes)
         return arrivals
 
     @staticmethod
@@ -398,11 +415,14 @@ class Derivation:
         return value
 
     def _message_stream(
-        self, message: Message, value: Symbol, ways: list[Collected], axes: tuple[str, ...]
+        self, message: Message, parts: list[Part], ways: list[Collected], axes: tuple[str, ...]
     ) -> list[Symbol]:
         stream = self.system.streams[message.source]
+        value = add_all([p.value for p in parts])
         if not axes and value.op is None:
-            return [self._conditioned(value, w.conditions) for w in ways]
+            arrivals = [self._conditioned(value, w.conditions) for w in ways]
+            self.record.arrive(message.source, message.index, parts, arrivals, ways)
+            return arrivals
         read = _shown(message)
         name = self.define(
             f"{message.source}_msg", Kind(axes, stream.shape, stream.dtype, False), f"what {read} receives"
@@ -412,6 +432,7 @@ class Derivation:
         for way in ways:
             at = lift(Read(name, tuple(way.indices[a] for a in axes)))
             arrivals.append(self._conditioned(at, way.conditions))
+        self.record.arrive(message.source, message.index, parts, arrivals, ways, name)
         return arrivals
 
     def _close(self, name: str, bar: str, parts: list[Symbol]) -> None:

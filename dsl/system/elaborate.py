@@ -76,7 +76,7 @@ class Elaborator(Uses):
         tables = self._own_axes(copy)
         seen: set[str] = set()
         for use in list(pending):
-            if use.name in seen or use.name in tables:
+            if use.name in seen or use.name in tables or use.name in copy.axes:
                 self._problem(
                     "E606",
                     f"`{use.name}` is the name of something else here",

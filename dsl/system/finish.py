@@ -56,6 +56,7 @@ class Finish:
                 alias[name] = leaf.name
         for name in alias:
             del self.d.equations[name]
+        self.d.record.aliases, self.d.record.bars = alias, self.d.bars
 
         def final(name: str) -> str:
             while name in alias:

@@ -91,10 +91,10 @@ class Inference:
             self._result(statement)
         except _Problem as problem:
             statement.broken = True
-            found = problem.diagnostic
+            diagnostic = problem.diagnostic
             if statement.value.foreign:
-                found = replace(found, label=f"inside the copy, in the equation of `{statement.name}`")
-            self.problems.append(found)
+                diagnostic = replace(diagnostic, label=f"inside the copy, in the equation of `{statement.name}`")
+            self.problems.append(diagnostic)
 
     def _result(self, statement: Statement) -> None:
         value, slot = statement.value, self.slots[statement.name]

@@ -118,7 +118,7 @@ class Resolver:
             reader.made = []
             term = reader.read(expr, copy)
             message = f"the length of `{name}` is an integer expression of other lengths"
-            if whole := all(t.op in LENGTHS for t in reader.made):
+            if whole := all(t.op in LENGTHS and not isinstance(t.payload, float | complex) for t in reader.made):
                 axes[name] = Axis(name, substitute(Lowering().lower(term), self._sized))
                 message = f"the length of `{name}` depends on itself"
             if not whole or name in _needed(name, axes):
