@@ -77,6 +77,8 @@ def arrange(
 def _layout(stream: Stream, value: Any, dtype: np.dtype[Any]) -> tuple[Any, str, dict[str, Ints]]:
     """The array with a batch axis, "one" or "batch", and the lengths that a list of arrays implies."""
     rank = len(stream.axes) + _feature_rank(stream)
+    if isinstance(value, Tensor) and stream.kind == "draw":
+        value = value.data  # what was drawn has no gradient
     if isinstance(value, Tensor):
         form = _form(stream, value.shape, rank)
         return (value if form == "batch" else REGISTRY["expand"](value, axis=len(stream.axes))), form, {}

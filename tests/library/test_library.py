@@ -111,7 +111,8 @@ def results(model: Any, streams: dict[str, np.ndarray], lengths: dict[str, Any],
 
     for parameter in model.params.values():
         parameter.grad = None
-    fed = {n: v if v.dtype.kind == "i" else tg.tensor(v, requires_grad=True) for n, v in streams.items()}
+    inputs = [n for n, v in streams.items() if v.dtype.kind == "f" and model.system.streams[n].kind == "input"]
+    fed = streams | {n: tg.tensor(streams[n], requires_grad=True) for n in inputs}
     run = model(**fed, lengths=lengths, engine=engine)
     names = [*model.system.outputs, *model.system.losses]
     values = {name: run[name] for name in names}

@@ -67,7 +67,8 @@ def compare(name: str, oracle: Callable[..., Any], seed: int | None = None, **ar
     model = built(name, **arguments)
     streams, params = data(model, lengths_of(model)), {n: p.numpy().copy() for n, p in model.params.items()}
     observed = observed_of(model)
-    fed = {n: v if v.dtype.kind == "i" else tg.tensor(v, requires_grad=True) for n, v in streams.items()}
+    inputs = [n for n, v in streams.items() if v.dtype.kind == "f" and model.system.streams[n].kind == "input"]
+    fed = streams | {n: tg.tensor(streams[n], requires_grad=True) for n in inputs}
     run = model(**fed, lengths=lengths_of(model), engine="tape", train=seed is not None, seed=seed)
     value = run[observed]
     noise = [n for n, s in model.system.streams.items() if s.kind == "noise"]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dsl
+import tinygrad_seq as tg
 from dsl.run.model import Model
 from tests.run.cells import LETTERS, SEQUENCE, build
 
@@ -105,3 +107,11 @@ def test_what_is_given_is_not_changed(sequence: Model) -> None:
     before = x.copy()
     sequence.value_and_grad(x=x, lengths=[4, 3], engine="tape")
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "tape"])
+def test_what_was_drawn_has_no_gradient(engine: str) -> None:
+    model = dsl.load("StopRNN").build(K=3, H=2)
+    stop = tg.tensor(np.array([0.0, 0.0, 1.0]), requires_grad=True)
+    model(y=np.array([1, 2, 0]), stop=stop, engine=engine).nll.backward()
+    assert stop.grad is None and model.params["u"].grad is not None
