@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dsl.plan.definitions import Definition, Normal, Term, is_home, reads, shift_of, unsupported
-from dsl.plan.schedule import Edge, Scan, Vector, order_blocks
+from dsl.plan.definitions import Definition, Normal, Term, is_home, reads, shift_of
+from dsl.plan.schedule import Block, Edge, Scan, Vector, order_blocks
 from dsl.system.system import Read
 from tinygrad_seq.symbol import Symbol
 
@@ -46,7 +46,7 @@ class Group:
     inner: tuple[str, ...]
     outputs: list[str]
     available: frozenset[str] = frozenset()  # definitions in memory when it runs
-    skew: int = 0  # turns of the loop by which its step lags
+    lags: tuple[int, ...] = (0,)  # turns by which its step lags, for each loop around it
 
 
 Entry = tuple[str, Term, bool]  # an accumulator, a product into it, and whether it overwrites
@@ -57,7 +57,7 @@ class Products:
     """Products run together; the first product into an accumulator overwrites it."""
 
     terms: list[Entry]
-    skew: int = 0
+    lags: tuple[int, ...] = (0,)
 
 
 @dataclass(slots=True)
@@ -75,7 +75,18 @@ class Outers:
     names: list[str]
 
 
-Item = Group | Products | Transfer | Outers
+@dataclass(slots=True)
+class Loop:
+    """A recurrence over a further axis within one step of another; `skew` as a nest's."""
+
+    axis: str
+    direction: int
+    members: frozenset[str]
+    skew: dict[str, int]
+    items: list[Item] = field(default_factory=list)
+
+
+Item = Group | Products | Transfer | Outers | Loop
 
 
 @dataclass(slots=True)
@@ -87,12 +98,29 @@ class Nest:
     members: list[str]
     recurrent: frozenset[str]
     skew: dict[str, int] = field(default_factory=dict)  # of recurrent definitions that lag behind the loop
+    loops: dict[str, tuple[Loop, ...]] = field(default_factory=dict)  # the loops around a definition, within this one
     sections: dict[str, list[Item]] = field(default_factory=lambda: {BEFORE: [], STEP: [], AFTER: []})
     section: dict[str, str] = field(default_factory=dict)
 
     @property
     def items(self) -> list[tuple[str, Item]]:
-        return [(s, i) for s in (BEFORE, STEP, AFTER) for i in self.sections[s]]
+        """All items but loops, in order."""
+        found: list[tuple[str, Item]] = []
+        stack = [(s, i) for s in (AFTER, STEP, BEFORE) for i in reversed(self.sections[s])]
+        while stack:
+            section, item = stack.pop()
+            if isinstance(item, Loop):
+                stack += [(section, i) for i in reversed(item.items)]
+            else:
+                found.append((section, item))
+        return found
+
+    def around(self, name: str) -> tuple[Nest | Loop, ...]:
+        """The loops around a definition, this one first."""
+        return (self, *self.loops.get(name, ()))
+
+    def lags(self, name: str) -> tuple[int, ...]:
+        return tuple(loop.skew.get(name, 0) for loop in self.around(name))
 
 
 @dataclass
@@ -129,8 +157,9 @@ class _Arranger:
             names = [n for n in order if keys[n] == key]
             if key % 2:
                 scan, members = scans[key // 2]
-                skew = {n: k for n, k in scan.skew.items() if k}
-                nests.append(Nest(scan.axis, scan.direction, names, frozenset(members), skew))
+                nest = Nest(scan.axis, scan.direction, names, frozenset(members), lagging(scan))
+                nest.loops = inner_loops(scan)
+                nests.append(nest)
             else:
                 nests += self._vector_nests(names)
         home = {n: i for i, nest in enumerate(nests) for n in nest.members}
@@ -155,12 +184,8 @@ class _Arranger:
             if isinstance(block, Vector):
                 order += block.equations
                 continue
-            members: list[str] = []
-            for inner in block.body:
-                if isinstance(inner, Scan):
-                    unsupported(self.system, next(iter(inner.skew)), "a recurrence along two axes at once")
-                members += inner.equations
-            scans.append((block, tuple(members)))
+            members = equations_of(block)
+            scans.append((block, members))
             order += members
         return order, scans
 
@@ -272,19 +297,25 @@ class _Arranger:
         pending: list[tuple[str, tuple[Term, ...], bool]],
         done: set[str],
         started: set[str],
+        around: tuple[Loop, ...] = (),
     ) -> None:
         """Order a section's work: loads, then products, then loops, each as soon and as many as are ready."""
-        items = nest.sections[section]
+        items = nest.sections[section] if not around else around[-1].items
         waiting = {name for name, _, last in pending if last}
         while pending:
-            ready = [p for p in pending if not self._blocked(nest, section, p, waiting)]
-            if not ready:
-                unsupported(self.system, pending[0][0], f"the order of computations in `{pending[0][0]}`")
+            inner = {p[0]: self._inner(nest, section, p[0], len(around)) for p in pending}
+            blocked = {p[0] for p in pending if self._blocked(nest, section, p, waiting, inner[p[0]])}
+            ready = [p for p in pending if p[0] not in blocked and inner[p[0]] is None]
             loads = [p for p in ready if self.definitions[p[0]].kind == "load"]
             products = [p for p in ready if p[1]]
-            lag = nest.skew.get(products[0][0], 0) if products else 0
-            products = [p for p in products if nest.skew.get(p[0], 0) == lag]
-            if loads:
+            lags = nest.lags(products[0][0]) if products else ()
+            products = [p for p in products if nest.lags(p[0]) == lags]
+            if not ready:
+                loop = next(loop for loop in inner.values() if loop is not None and not loop.members & blocked)
+                chosen = [p for p in pending if p[0] in loop.members]
+                items.append(loop)
+                self._list(nest, section, list(chosen), done, started, (*around, loop))
+            elif loads:
                 chosen = loads
                 items += [Transfer("load", p[0]) for p in loads]
             elif products:
@@ -294,18 +325,24 @@ class _Arranger:
                     for term in own:
                         terms.append((name, term, name not in started))
                         started.add(name)
-                items.append(Products(terms, lag))
+                items.append(Products(terms, lags if section == STEP else (0,)))
             else:
                 chosen = self._loop(nest, ready, items, done)
             for p in chosen:
                 pending.remove(p)
                 if p[2]:
                     waiting.discard(p[0])
-                    done.add(p[0])
-                    if self.definitions[p[0]].wanted and self.definitions[p[0]].kind not in (
-                        "total",
-                        "outer",
-                        "scatter",
+                    if ready:  # else its own loop has seen to the rest
+                        done.add(p[0])
+                    if (
+                        ready
+                        and self.definitions[p[0]].wanted
+                        and self.definitions[p[0]].kind
+                        not in (
+                            "total",
+                            "outer",
+                            "scatter",
+                        )
                     ):
                         self._unload(nest, section, p[0])
 
@@ -322,27 +359,47 @@ class _Arranger:
             items.append(Outers([p[0] for p in outers]))
             return outers
         domain = set(self.definitions[loops[0][0]].domain)
-        lag = nest.skew.get(loops[0][0], 0)
-        chosen = [p for p in loops if set(self.definitions[p[0]].domain) == domain and nest.skew.get(p[0], 0) == lag]
-        held = frozenset(n for n in done if nest.skew.get(n, 0) <= lag)
-        items.append(Group(tuple(a for a in self.system.axes if a in domain), [p[0] for p in chosen], held, lag))
+        lags = nest.lags(loops[0][0])
+        chosen = [p for p in loops if set(self.definitions[p[0]].domain) == domain and nest.lags(p[0]) == lags]
+        held = frozenset(n for n in done if not any(a > b for a, b in zip(nest.lags(n), lags, strict=False)))
+        items.append(Group(tuple(a for a in self.system.axes if a in domain), [p[0] for p in chosen], held, lags))
         return chosen
 
-    def _blocked(self, nest: Nest, section: str, entry: tuple[str, tuple[Term, ...], bool], waiting: set[str]) -> bool:
+    @staticmethod
+    def _inner(nest: Nest, section: str, name: str, depth: int) -> Loop | None:
+        """The loop, `depth` loops within a nest, in which a definition of a step is computed."""
+        loops = nest.loops.get(name, ()) if section == STEP else ()
+        return loops[depth] if len(loops) > depth else None
+
+    def _blocked(
+        self,
+        nest: Nest,
+        section: str,
+        entry: tuple[str, tuple[Term, ...], bool],
+        waiting: set[str],
+        own: Loop | None = None,
+    ) -> bool:
+        """Whether an entry reads what is still to come, outside its own loop."""
         name, terms, _ = entry
         found: Iterable[Read] = [t.operand for t in terms] if terms else self.reads[name]
         for read in found:
-            if read.name in waiting and (section != STEP or self._same_turn(nest, name, read)):
+            if read.name not in waiting or (own is not None and read.name in own.members):
+                continue
+            if section != STEP or self._same_turn(nest, name, read):
                 return True
         return False
 
     def _same_turn(self, nest: Nest, reader: str, read: Read) -> bool:
-        """Whether a read is of what the same turn of the loop computes."""
-        assert nest.axis is not None
+        """Whether a read is of what the same turn of all common loops computes."""
         axes = self.definitions[read.name].axes
-        shift = shift_of(self.system, read, axes, nest.axis)
-        behind = nest.skew.get(reader, 0) - nest.skew.get(read.name, 0)
-        return nest.axis not in axes or shift is None or shift * nest.direction == behind
+        for mine, yours in zip(nest.around(reader), nest.around(read.name), strict=False):
+            if mine is not yours or mine.axis is None or mine.axis not in axes:
+                continue
+            shift = shift_of(self.system, read, axes, mine.axis)
+            behind = mine.skew.get(reader, 0) - mine.skew.get(read.name, 0)
+            if shift is not None and shift * mine.direction != behind:
+                return False
+        return True
 
     # ------------------------------------------------------------ store or recompute
 
@@ -401,6 +458,27 @@ class _Arranger:
                     if after:
                         item.available |= {name}
                     after = after or item is group
+
+
+def equations_of(block: Block) -> tuple[str, ...]:
+    """What a block computes, in order."""
+    return block.equations if isinstance(block, Vector) else tuple(n for b in block.body for n in equations_of(b))
+
+
+def lagging(scan: Scan) -> dict[str, int]:
+    return {n: k for n, k in scan.skew.items() if k}
+
+
+def inner_loops(scan: Scan, around: tuple[Loop, ...] = ()) -> dict[str, tuple[Loop, ...]]:
+    """For what is computed in loops within `scan`, those loops."""
+    found: dict[str, tuple[Loop, ...]] = {}
+    for block in scan.body:
+        if isinstance(block, Scan):
+            members = equations_of(block)
+            path = (*around, Loop(block.axis, block.direction, frozenset(members), lagging(block)))
+            found.update(dict.fromkeys(members, path))
+            found.update(inner_loops(block, path))
+    return found
 
 
 def lagged(definition: Mapping[str, Definition], read: Read) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsl.plan.arrange import AFTER, BEFORE, STEP, Group, Item, Nest, Outers, Products, Transfer
+from dsl.plan.arrange import AFTER, BEFORE, STEP, Group, Item, Loop, Nest, Outers, Products, Transfer
 from dsl.plan.program import Program, programs
 from dsl.system.dims import Dim
 from dsl.system.system import System
@@ -63,6 +63,8 @@ def describe(system: System, dtype: str = "float32") -> Plan:
 
 def _program(title: str, program: Program) -> list[str]:
     lines = [f"{title}: {len(program.arrangement.nests)} loop nest{'s' if len(program.arrangement.nests) != 1 else ''}"]
+    if program.parts:
+        lines.append(f"  complex, as real and imaginary part: {', '.join(program.parts)}")
     if program.normal.before:
         lines.append(f"  once, in NumPy: {', '.join(program.normal.before)}")
     for k, nest in enumerate(program.arrangement.nests):
@@ -106,6 +108,10 @@ def _item(item: Item, program: Program) -> list[str]:
     if isinstance(item, Group):
         names = ", ".join(item.outputs)
         return [f"one loop over {'features' if not item.inner else ', '.join([*item.inner, 'features'])}: {names}"]
+    if isinstance(item, Loop):
+        way = "" if item.direction > 0 else " from the end"
+        inner = [f"  {line}" for own in item.items for line in _item(own, program)]
+        return [f"recurrence within the step, over {item.axis}{way}:", *inner]
     assert isinstance(item, Products)
     lines = []
     for target, terms in _by_target(item).items():

@@ -25,9 +25,10 @@ class Factors(Writer):
 
     # ------------------------------------------------------------ products
 
-    def _products(self, depth: int, item: Products, axis: str | None, step: bool) -> None:
+    def _products(self, depth: int, item: Products, fixed: tuple[str, ...], step: bool) -> None:
+        """Products at one step of the `fixed` axes, or (not `step`) at a chunk's steps of the only one."""
         for run in self._runs(item):
-            self._product(depth, run, axis, step)
+            self._product(depth, run, fixed, step)
 
     def _runs(self, item: Products) -> list[Run]:
         """Terms stacked: a run is a list of columns (adjacent accumulators), each a list of adjacent operands.
@@ -71,7 +72,7 @@ class Factors(Writer):
             last = at
         return out
 
-    def _product(self, depth: int, run: Run, axis: str | None, step: bool) -> None:
+    def _product(self, depth: int, run: Run, fixed: tuple[str, ...], step: bool) -> None:
         target, term, first = run[0][0]
         pack = self._pack(run)
         d, place, source = self.definitions[target], self.places[target], self.places[term.operand.name]
@@ -82,7 +83,8 @@ class Factors(Writer):
         there = {}
         for a, index in zip(self.definitions[term.operand.name].axes, term.operand.index, strict=True):
             there[a] = self.index(index, a)[0]
-        inner = [a for a in d.axes if a != axis]
+        inner = [a for a in d.axes if a not in fixed]
+        axis = fixed[0] if fixed else None
         made = ", ".join(column[0][0] for column in run)
         note = f"  # {made} {'=' if first else '+='} {', '.join(str(t) for column in run for _, t, _ in column)}"
 
@@ -93,12 +95,13 @@ class Factors(Writer):
             result = f"A, {mine}, w_{place.ident}"
             self.put(at, f"{call}({source.array}, {theirs}, {right}, {result}, {count}, {columns}, {rows}){note}")
 
-        if len(inner) > 1:
-            self.fail("a product over three axes")
         if inner:
-            (other,) = inner
+            *outer, other = inner
             if not step and axis is not None:
                 self.put(depth, f"for {self.var(axis)} in range(t0, t1):")
+                depth += 1
+            for a in outer:
+                self.put(depth, f"for {self.var(a)} in range(T_{a}):")
                 depth += 1
             if place.axes[-1] == source.axes[-1] == other:
                 emit(depth, f"T_{other} * nb", {other: "0"})
@@ -192,16 +195,17 @@ class Factors(Writer):
         over = list(first.over)
         walk = axis if axis in over else None
         others = [a for a in over if a != walk]
-        if len(others) > 1:
-            self.fail("a sum of outer products over three axes")
-        inner = others[0] if others else None
+        inner = others[-1] if others else None
         if walk is not None and inner is not None:
             self.put(depth, f"for {self.var(walk)} in range(t0, t1):")
+            depth += 1
+        for a in others[:-1]:
+            self.put(depth, f"for {self.var(a)} in range(T_{a}):")
             depth += 1
         along = inner or walk
         bounds = f"0, T_{inner}" if inner else "t0, t1" if walk else "0, 1"
         counts = f"C, c_{along}" if along else "C, c_once"
-        self._silence(depth, [(left, m), (right, n)], along, bounds)
+        self._silence(depth, [(left, m), (right, n)], over, along, bounds)
         for read, target, call, columns in ((left, "rows", "pack_rows", m), (right, "panels", "pack_panels", n)):
             place = self.places[read.name]
             steps = {a: self.index(i, a)[0] for a, i in zip(self.definitions[read.name].axes, read.index, strict=True)}
@@ -216,14 +220,16 @@ class Factors(Writer):
         result = f"A, o_{head.ident}, w_{head.ident}, {m}, {n}, rows"
         self.put(depth, f"weight_gradient(A, o_rows, A, o_panels, {result})  # {', '.join(names)}")
 
-    def _silence(self, depth: int, operands: Sequence[tuple[Read, str]], along: str | None, bounds: str) -> None:
+    def _silence(
+        self, depth: int, operands: Sequence[tuple[Read, str]], over: Sequence[str], along: str | None, bounds: str
+    ) -> None:
         """Where rows are not sorted by length, those in the active range whose sequence has ended add nothing."""
         if along is None:
             return
-        self.put(depth, f"if L[u_{along}]:")
+        self.put(depth, f"if L[u_{along}]:" if len(over) == 1 else "if ragged:")
         self.put(depth + 1, f"for {self.var(along)} in range({bounds}):")
         self.put(depth + 2, "for b in range(nb):")
-        self.put(depth + 3, f"if {self.var(along)} >= {self.extent(along)}:")
+        self.put(depth + 3, f"if {' or '.join(f'{self.var(a)} >= {self.extent(a)}' for a in over)}:")
         for read, columns in operands:
             place = self.places[read.name]
             steps = {a: self.index(i, a)[0] for a, i in zip(self.definitions[read.name].axes, read.index, strict=True)}

@@ -7,9 +7,10 @@ every batch and every size. The text depends on nothing but the plan: the same u
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Nest, Outers, Products, Transfer
+from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Loop, Nest, Outers, Products, Transfer
 from dsl.plan.assemble import Assembly, Entry, Piece
 from dsl.plan.buffers import Layout
 from dsl.plan.edges import Edges
@@ -134,23 +135,53 @@ class _File(Edges, Factors):
         self.put(1, f"t0, t1 = 0, T_{axis}")
         for item in nest.sections[BEFORE]:
             self._chunk_item(1, item, axis)
-        step = self.var(axis)
         self.put(1, f"for turn in range(T_{axis} + {max(nest.skew.values())}):")
-        for item in nest.sections[STEP]:
-            assert isinstance(item, Group | Products)
-            ahead = f"turn - {item.skew}" if nest.direction > 0 else f"T_{axis} - 1 - turn + {item.skew}"
-            self.put(2, f"{step} = {ahead}")
-            self.put(2, f"if 0 <= {step} < T_{axis}:")
-            self.put(3, f"active = C[c_{axis} + {step}]")
-            self._step_item(3, item, axis)
+        self._steps(2, nest.sections[STEP], (nest,))
         for item in nest.sections[AFTER]:
             self._chunk_item(1, item, axis)
 
-    def _step_item(self, depth: int, item: Item, axis: str) -> None:
-        if isinstance(item, Group):
-            self._group(depth, item, axis)
-        elif isinstance(item, Products):
-            self._products(depth, item, axis, step=True)
+    def _steps(self, depth: int, items: Sequence[Item], loops: tuple[Nest | Loop, ...]) -> None:
+        """One turn of the innermost of `loops`. Where one is skewed, each item has a step of its own."""
+        axes = tuple(loop.axis for loop in loops if loop.axis is not None)
+        steps = [f"C[c_{a} + {self.var(a)}]" for a in axes]
+        active = f"active = {steps[0]}" if len(steps) == 1 else f"active = min({', '.join(steps)})"
+        skewed = any(loop.skew for loop in loops)
+        stale = not skewed
+        for item in items:
+            at = depth
+            if isinstance(item, Loop):
+                self._loop(depth, item, loops)
+                stale = not skewed
+                continue
+            assert isinstance(item, Group | Products)
+            for k, (axis, loop) in enumerate(zip(axes, loops, strict=True)):
+                if loop.skew:
+                    step, turn, lag = self.var(axis), self._turn(k), item.lags[k]
+                    ahead = f"{turn} - {lag}" if loop.direction > 0 else f"T_{axis} - 1 - {turn} + {lag}"
+                    self.put(at, f"{step} = {ahead}")
+                    self.put(at, f"if 0 <= {step} < T_{axis}:")
+                    at += 1
+            if stale or skewed:
+                self.put(at, active)
+                stale = False
+            if isinstance(item, Group):
+                self._group(at, item, axes)
+            else:
+                self._products(at, item, axes, step=True)
+
+    @staticmethod
+    def _turn(depth: int) -> str:
+        return f"i_turn{depth}" if depth else "turn"
+
+    def _loop(self, depth: int, loop: Loop, around: tuple[Nest | Loop, ...]) -> None:
+        """A loop over a further axis within a step."""
+        steps = f"T_{loop.axis}"
+        if loop.skew:
+            self.put(depth, f"for {self._turn(len(around))} in range({steps} + {max(loop.skew.values())}):")
+        else:
+            bounds = steps if loop.direction > 0 else f"{steps} - 1, -1, -1"
+            self.put(depth, f"for {self.var(loop.axis)} in range({bounds}):")
+        self._steps(depth + 1, loop.items, (*around, loop))
 
     def _chunks(self, nest: Nest, axis: str) -> None:
         if nest.skew:
@@ -168,9 +199,7 @@ class _File(Edges, Factors):
         if nest.sections[STEP]:
             backwards = "t1 - 1, t0 - 1, -1" if nest.direction < 0 else "t0, t1"
             self.put(2, f"for {self.var(axis)} in range({backwards}):")
-            self.put(3, f"active = C[c_{axis} + {self.var(axis)}]")
-            for item in nest.sections[STEP]:
-                self._step_item(3, item, axis)
+            self._steps(3, nest.sections[STEP], (nest,))
         for item in nest.sections[AFTER]:
             self._chunk_item(2, item, axis)
 
@@ -178,31 +207,32 @@ class _File(Edges, Factors):
         if isinstance(item, Transfer):
             self._transfer(depth, item, axis)
         elif isinstance(item, Products):
-            self._products(depth, item, axis, step=False)
+            self._products(depth, item, (axis,) if axis else (), step=False)
         elif isinstance(item, Outers):
             self._outers(depth, item, axis)
-        else:
+        elif isinstance(item, Group):
             if axis is None:
                 self.put(depth, "active = nb")
-                self._group(depth, item, None)
+                self._group(depth, item, ())
                 return
             self.put(depth, f"for {self.var(axis)} in range(t0, t1):")
             self.put(depth + 1, f"active = C[c_{axis} + {self.var(axis)}]")
-            self._group(depth + 1, item, axis)
+            self._group(depth + 1, item, (axis,))
 
     # ------------------------------------------------------------ loops over rows
 
-    def _group(self, depth: int, group: Group, axis: str | None) -> None:
-        inner = [a for a in group.inner if a != axis]
+    def _group(self, depth: int, group: Group, fixed: tuple[str, ...]) -> None:
+        """A loop over rows at one step of the `fixed` axes."""
+        inner = [a for a in group.inner if a not in fixed]
         self.put(depth, "for b in range(active):")
         depth += 1
-        if axis is not None:
+        for axis in fixed:
             self.put(depth, f"if {self.var(axis)} >= {self.extent(axis)}:")
             self.put(depth + 1, "continue")
         for name in group.outputs:
             d = self.definitions[name]
-            if d.kind == "reduce" and axis not in d.over:
-                self._start_reduction(depth, name, axis)
+            if d.kind == "reduce" and not set(fixed) & set(d.over):
+                self._start_reduction(depth, name, fixed)
         for a in inner:
             self.put(depth, f"for {self.var(a)} in range({self.extent(a)}):")
             depth += 1
@@ -264,10 +294,10 @@ class _File(Edges, Factors):
             return [Output(d.value, here)]
         return [Output(d.value, here, d.reduction if d.kind == "reduce" else "set", "0", d.shape)]
 
-    def _start_reduction(self, depth: int, name: str, axis: str | None) -> None:
+    def _start_reduction(self, depth: int, name: str, fixed: tuple[str, ...]) -> None:
         d, place = self.definitions[name], self.places[name]
         for a in d.axes:
-            if a != axis:
+            if a not in fixed:
                 self.put(depth, f"for {self.var(a)} in range({self.extent(a)}):")
                 depth += 1
         here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))

@@ -171,9 +171,22 @@ class Totals(Lowering):
                 over.append(axis)
         shape = self.kinds.of(node).shape
         if not category:
+            if len(self.system.axes) > 1:  # then rows may not be sorted by length
+                left = self._own_memory(left)
             operands = lift(self._operand(left)), lift(self._operand(right))
             return self._contribution(name, "outer", shape, None, operands, over)
         return self._contribution(name, "scatter", shape, self._solid(left), (self._category(index),), over)
+
+    def _own_memory(self, x: Symbol) -> Symbol:
+        """`x` where its rows may be set to zero outside its steps: a copy, if someone reads a boundary there."""
+        leaf = x.leaf
+        if not isinstance(leaf, Read):
+            return x
+        stream = self.streams[leaf.name]
+        zero = stream.boundary is None or (stream.boundary.is_number and stream.boundary.leaf == 0)
+        if zero and is_home(leaf, stream.axes) and leaf.name not in self.kept and stream.kind == "equation":
+            return x
+        return self._read(self._define(self._fresh("copy"), x))
 
     def _values(self, name: str, s: Summand) -> str:
         """A sum of values of any shape, element by element."""

@@ -14,7 +14,6 @@ from dsl.plan.describe import describe
 from dsl.plan.program import programs
 from dsl.run.compiled import compile_system
 from dsl.run.unroll import unroll
-from dsl.text.diagnostics import CellError
 from tests.plan.agreement import apart, bound, disagreement, problem
 
 ONE_AXIS = ["Elman", "Jordan", "IRNN", "LSTM", "Peephole", "Coupled", "GRU", "GRUResetAfter", "MGU", "IndRNN", "BiRNN"]
@@ -204,12 +203,6 @@ def test_the_generated_text_does_not_depend_on_the_hash_seed() -> None:
         )
         texts.append(done.stdout.split("\n", 1))
     assert texts[0][0] != texts[1][0] and texts[0][1] == texts[1][1]
-
-
-def test_what_is_not_compiled_says_so() -> None:
-    text = "cell A(H):\n  input x[t]: (H, H)\n  input u[t]: H\n  y[t] = x[t]@u[t]\n  output y\n"
-    with pytest.raises(CellError, match="E7"):
-        compile_system(bound(dsl.parse(text)), ("y",), "float32").plans.forward(("y",), False)
 
 
 def test_an_axis_may_have_any_name() -> None:
