@@ -169,8 +169,9 @@ def length_form(axis: str, axes: Mapping[str, Axis]) -> tuple[str, int, int, int
         form = _affine(length)
         if form is not None:  # (a*((b*n + d)//l) + c)//k
             base, b, d, l = form
-            whole = (a, c, k) == (1, 0, 1)  # of the axis asked for, a length below 0 is 0; within a form it is not
-            exact = (a == 1 or l == 1) and (whole or (b >= 0 and b + d >= 0))
+            # a length below 0 is 0, which no form tells: harmless where what is made of it is then at most 0 as well
+            clamped = (a >= 0 and c // k <= 0) or (b >= 0 and b + d >= 0)
+            exact = (a == 1 or l == 1) and clamped
             form = (base, a * b, a * d + c * l, l * k) if exact else None
     return form
 

@@ -9,7 +9,7 @@ from dsl.system.dims import Dim
 from dsl.system.distributions import DISTRIBUTIONS
 from dsl.system.infer import Inference, Statement
 from dsl.system.kinds import COMPARISONS
-from dsl.system.system import Read, Size, here
+from dsl.system.system import Position, Read, Size, here
 from dsl.system.terms import Term, constant_leaf
 from tinygrad_seq.symbol import Symbol, apply, lift
 
@@ -84,6 +84,9 @@ class Lowering:
             start, size = (self.dim(d) for d in term.payload)
             return apply("part", *values, start=start, size=size)
         if term.axis is not None:
+            if term.op in ("softmax", "log_softmax") and term.axis not in term.args[0].axes:
+                step = lift(Position(term.axis))  # what is the same at every step of the axis still has them
+                values = [apply("add", values[0], apply("sub", step, step))]
             return apply(term.op, *values, axis=term.axis)
         if term.op in WHOLE:
             rank = len(term.args[0].shape or ())
