@@ -180,6 +180,36 @@ class Flow:
             by_end[end] = g if end not in by_end else by_end[end] + g
         return by_end
 
+    def cut(self, edges: Iterable[Edge]) -> set[Link]:
+        """The tape's edges along which nothing flows any more when `edges` are cut. An equation that only reads is no
+        operation: its readers are cut off instead."""
+        found: set[Link] = set()
+        stack = list(edges)
+        while stack:
+            wire, step, source = stack.pop()
+            links = self.links(wire, step, source)
+            found.update(link for link in links if link[1] >= 0)
+            if any(n < 0 for _, n in links):
+                onward = [w for w in self.graph.wires if w.source == wire.target and w.relation == "step"]
+                stack += [(w, step - w.lag, step) for w in onward if step is not None]
+        return found
+
+    def jacobian(self, edge: Edge) -> float:
+        """‖∂target/∂source‖₂ of an edge: each component of the target sent back through the target's operations."""
+        links = self.links(*edge)
+        if any(n < 0 for _, n in links):
+            return 1.0  # a name for the same value
+        target = self.graph.nodes[edge[0].target]
+        inside = self.operations(target, edge[1])
+        rows: list[dict[int, Array]] = []
+        for k in self.result(target, edge[1]):
+            for basis in np.eye(int(np.prod(self.trace.ops[k].shape, dtype=int))):
+                seed = {k: basis.reshape(self.trace.ops[k].shape)}
+                rows.append(self.parts(self.trace.backward(seed, only=inside), links))
+        sizes = {end: np.size(g) for row in rows for end, g in row.items()}
+        full = [[np.ravel(row.get(end, np.zeros(n))) for end, n in sorted(sizes.items())] for row in rows]
+        return float(np.linalg.norm(np.array([np.concatenate(row) for row in full]), 2)) if sizes else 0.0
+
     def along(self, piece: Piece) -> list[Link]:
         """The tape's edges of all reads that pass along a piece."""
         seen: dict[Link, None] = {}

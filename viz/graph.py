@@ -73,6 +73,7 @@ class Node:
     lag: int = 0
     output: bool = False
     constant: bool = False  # the same value at every step
+    factor: float = 1.0  # of a loss: the sign and numbers that its term is multiplied by
 
     @property
     def lane(self) -> str:
@@ -264,15 +265,25 @@ class _Builder:
         return self.graph
 
     def loss(self, name: str, value: Symbol) -> None:
-        """A loss that is a sum or mean over time is drawn as its term at each step."""
-        term = value
+        """A loss that is a sum or mean over time is drawn as its term at each step, number factors kept aside."""
+        term, factor = value, 1.0
         while True:
             varying = [a for a in term.args if not self.axes.is_constant(a)]
-            over_time = term.is_op("sum", "mean") and isinstance(term.options.get("axis"), str)
-            if len(varying) != 1 or not (over_time or term.is_op("neg", "mul", "div")):
+            others = [a for a in term.args if self.axes.is_constant(a)]
+            number = others[0].leaf if others else 1.0
+            if len(varying) != 1 or not isinstance(number, int | float):
+                break
+            if term.is_op("neg"):
+                factor = -factor
+            elif term.is_op("mul"):
+                factor *= number
+            elif term.is_op("div") and term.args[0] is varying[0]:
+                factor /= number
+            elif not (term.is_op("sum", "mean") and isinstance(term.options.get("axis"), str)):
                 break
             term = varying[0]
         self.graph.home[name] = self.equation(name, term, name, theme.name(name), role="loss", stream=name)
+        self.graph.nodes[name] = replace(self.graph.nodes[name], factor=factor)
 
     # -- one equation
 

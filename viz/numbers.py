@@ -120,8 +120,10 @@ class Backward:
             )
         self.length = values.lengths[self.lane]
 
-    def reach(self, seeds: Iterable[Point], since: int = 0) -> dict[Point, int]:
-        """Every node and step (from `since` on) the seeds depend on, with the number of its readers among them."""
+    def reach(self, seeds: Iterable[Point], since: int = 0, until: int | None = None) -> dict[Point, int]:
+        """Every node and step (from `since` up to `until`) the seeds depend on, with the number of its readers among
+        them."""
+        last = self.length - 1 if until is None else until
         readers: dict[Point, int] = dict.fromkeys(seeds, 0)
         stack = list(readers)
         while stack:
@@ -130,7 +132,7 @@ class Backward:
                 if wire.relation != "step":
                     continue
                 source = (wire.source, step + wire.lag)
-                if self.graph.nodes[wire.source].kind == "chip" or not since <= source[1] < self.length:
+                if self.graph.nodes[wire.source].kind == "chip" or not since <= source[1] <= last:
                     continue
                 if source not in readers:
                     readers[source] = 0
@@ -139,15 +141,20 @@ class Backward:
         return readers
 
     def run(
-        self, seeds: Mapping[Point, Array], parameters: bool = False, keep: str | None = None, since: int = 0
+        self,
+        seeds: Mapping[Point, Array],
+        parameters: bool = False,
+        keep: str | None = None,
+        since: int = 0,
+        until: int | None = None,
     ) -> Sweep:
         """Send the seeds' cotangents back; each has the same leading axis (or none).
 
         With `keep`, only that node's cotangents are kept, and no messages: memory is then linear in the
-        steps, not in steps times nodes. Nothing goes further back than step `since`.
+        steps, not in steps times nodes. Nothing goes further back than step `since`, nor beyond step `until`.
         """
         sweep = Sweep()
-        waiting = self.reach(seeds, since)
+        waiting = self.reach(seeds, since, until)
         lead = 1 if any(np.ndim(g) > np.ndim(self.node_value(*p)) for p, g in seeds.items()) else 0
         for point, g in seeds.items():
             sweep.cotangents[point] = np.asarray(g)

@@ -7,7 +7,7 @@ target's step, its source's step. Nothing here knows colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +39,8 @@ class Gradients:
     ends: dict[Edge, dict[int, Array]] = field(default_factory=dict)
     cotangents: dict[Spot, Array] = field(default_factory=dict)
     shares: dict[str, dict[int, Array]] = field(default_factory=dict)
-    jacobian: Callable[[Edge], float] | None = None
-    value: Callable[[str, int], Any] | None = None
+    jacobian: Callable[[Edge], float] = field(default=lambda edge: float("nan"))
+    value: Callable[[str, int], Any] = field(default=lambda key, step: None)
 
     def together(self, edges: Iterable[Edge]) -> float:
         """The size of what several edges carry: summed where they lead to the same value."""
@@ -126,62 +126,88 @@ def gradients(
     sequence: int,
     first: int = 0,
     since: int | None = None,
+    window: tuple[int, int] | None = None,
 ) -> Gradients:
     """Send the gradient of the node `key` at `step` (of its sum, when it is no loss) back through the run; with
-    `since`, of all its steps from that one to `step` together (cells over one axis)."""
+    `since`, of all its steps from that one to `step` together. What would leave the steps of `window` along the node's
+    own lane, backward or forward, is not followed."""
     graph = build(system)
     where = "" if step is None else f"[{step + first}]"
     title = f"{key}{where}" if is_loss else f"Σ{graph.nodes[key].stream or key}{where}"
+    steps = [step] if since is None or step is None else list(range(since, step + 1))
+    found = Gradients(graph, {}, (key, step), title)
     if crosses(graph):
-        return _on_the_tape(run, system, graph, (key, step), title, is_loss, sequence)
-    return _on_the_drawing(run, system, graph, (key, step), title, sequence, since)
-
-
-def _on_the_drawing(
-    run: Any, system: System, graph: Graph, seed: Spot, title: str, sequence: int, since: int | None
-) -> Gradients:
-    values = Values(run, system, sequence)
-    backward = Backward(graph, values)
-    key, step = seed
-    assert step is not None
-    steps = range(step if since is None else since, step + 1)
-    seeds = {(key, s): np.ones(np.shape(backward.node_value(key, s))) for s in steps}
-    sweep = backward.run(seeds, parameters=True)
-    found = Gradients(graph, dict(values.lengths), seed, title, shares=sweep.parameters)
-    found.messages = {(w, s, s + w.lag): m for (w, s), m in sweep.messages.items()}
-    found.cotangents = {(k, s): g for (k, s), g in sweep.cotangents.items()}
-    found.jacobian = lambda edge: jacobian_norm(backward, edge[0], edge[1] or 0)
-    found.value = backward.node_value
+        _on_the_tape(found, run, steps, is_loss, sequence, window)
+    else:
+        _on_the_drawing(found, run, [s for s in steps if s is not None], sequence, window)
     return found
 
 
+def leaves(edge: Edge, graph: Graph, lane: str, window: tuple[int, int]) -> bool:
+    """Whether an edge leads out of a window of steps of a lane."""
+    wire, target, source = edge
+    same = graph.nodes[wire.source].lane == graph.nodes[wire.target].lane == lane
+    inside = target is not None and window[0] <= target <= window[1]
+    return same and inside and source is not None and not window[0] <= source <= window[1]
+
+
+def _on_the_drawing(
+    found: Gradients, run: Any, steps: Sequence[int], sequence: int, window: tuple[int, int] | None
+) -> None:
+    """One sweep over the drawing's own nodes."""
+    values = Values(run, found.graph.system, sequence)
+    backward = Backward(found.graph, values)
+    key = found.seed[0]
+    factor = found.graph.nodes[key].factor
+    seeds = {(key, s): np.full(np.shape(backward.node_value(key, s)), factor) for s in steps}
+    since, until = window or (0, None)
+    sweep = backward.run(seeds, parameters=True, since=since, until=until)
+    edges: dict[Edge, Array] = {(w, s, s + w.lag): m for (w, s), m in sweep.messages.items()}
+    lane = backward.lane
+    found.lengths, found.shares = dict(values.lengths), sweep.parameters
+    found.messages = {e: m for e, m in edges.items() if window is None or not leaves(e, found.graph, lane, window)}
+    found.cotangents = {(k, s): g for (k, s), g in sweep.cotangents.items()}
+    found.jacobian = lambda edge: jacobian_norm(backward, edge[0], edge[1] or 0)
+    found.value = backward.node_value
+
+
 def _on_the_tape(
-    run: Any, system: System, graph: Graph, seed: Spot, title: str, is_loss: bool, sequence: int
-) -> Gradients:
-    key, step = seed
-    stream = graph.nodes[key].stream or key
-    trace = of_run(run, stream, sequence, None if is_loss or step is None else (step,))
+    found: Gradients,
+    run: Any,
+    steps: Sequence[int | None],
+    is_loss: bool,
+    sequence: int,
+    window: tuple[int, int] | None,
+) -> None:
+    """One pass along the tape of the run computed again."""
+    graph, key = found.graph, found.seed[0]
+    node = graph.nodes[key]
+    one = None if is_loss or steps[0] is None else (steps[0],) if len(steps) == 1 else ()
+    trace = of_run(run, node.stream or key, sequence, one)
     flow = Flow(graph, trace)
-    ops = flow.result(graph.nodes[key], step)
+    ops = [k for s in steps for k in flow.result(node, s)]
     if not ops:
-        raise ValueError(f"{spoken(seed)} is not on the tape of this run")
-    done = trace.backward({k: np.ones(trace.ops[k].shape) for k in ops})
-    found = Gradients(graph, trace.lengths, seed, title)
-    for edge in flow.edges(_pieces(system, trace.lengths)):
-        message = flow.message(done, flow.links(*edge))
-        if message is not None:
+        raise ValueError(f"{spoken(found.seed)} is not on the tape of this run")
+    edges = flow.edges(_pieces(graph.system, trace.lengths))
+    gone = [e for e in edges if window is not None and leaves(e, graph, node.lane, window)]
+    done = trace.backward({k: np.full(trace.ops[k].shape, node.factor) for k in ops}, cut=flow.cut(gone))
+    found.lengths = trace.lengths
+    for edge in edges:
+        links = flow.links(*edge)
+        message = flow.message(done, links)
+        if message is not None and edge not in gone:
             found.messages[edge] = message
-            found.ends[edge] = flow.parts(done, flow.links(*edge))
-    for name, node in graph.nodes.items():
-        for at in range(trace.lengths[node.lane]) if node.lane else (None,):
-            gs = [done.adjoints[k] for k in flow.result(node, at) if k in done.adjoints]
+            found.ends[edge] = flow.parts(done, links)
+    for name, each in graph.nodes.items():
+        for at in range(trace.lengths[each.lane]) if each.lane else (None,):
+            gs = [done.adjoints[k] for k in flow.result(each, at) if k in done.adjoints]
             if gs:
                 found.cotangents[name, at] = gs[0][0] if len(gs) == 1 else np.stack(gs)[:, 0]
     for parameter in run.model.params:
         by_step = {s: flow.message(done, links) for s, links in flow.shares(parameter).items()}
         found.shares[parameter] = {s: m for s, m in by_step.items() if m is not None}
+    found.jacobian = flow.jacobian
     found.value = lambda name, at: np.asarray(trace.ops[flow.result(graph.nodes[name], at)[0]].value)[0]
-    return found
 
 
 def _pieces(system: System, lengths: dict[str, int]) -> list[Any]:

@@ -13,7 +13,7 @@ import gc
 import inspect
 import linecache
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -101,30 +101,36 @@ class Trace:
     streams: dict[tuple[str, Steps], int] = field(default_factory=dict)
     keep: Any = None  # tensors whose leaves the tape knows weakly
 
-    def backward(self, seeds: Mapping[int, Array] | None = None) -> Pass:
-        """Send cotangents back from `seeds` (default: ones at the root) by each node's own rule."""
+    def backward(
+        self,
+        seeds: Mapping[int, Array] | None = None,
+        only: Collection[int] | None = None,
+        cut: Collection[tuple[int, int]] = (),
+    ) -> Pass:
+        """Send cotangents back from `seeds` (default: ones at the root) by each node's own rule; through the operations
+        `only`, where given, and along no edge (operation, operand) of `cut`."""
         done = Pass()
         if seeds is None:
             shape, dtype = self.ops[self.root].node.meta(0)
             seeds = {self.root: np.ones(shape, dtype)}
         done.adjoints.update({k: np.asarray(g) for k, g in seeds.items()})
         with np.errstate(all="ignore"):
-            for k in range(max(seeds), -1, -1):
+            for k in range(max(seeds), -1, -1) if only is None else sorted(only, reverse=True):
                 g = done.adjoints.get(k)
                 if g is None or self.ops[k].is_leaf:
                     continue
                 done.order.append(k)
-                self._send(k, g, done)
+                self._send(k, g, done, cut)
         return done
 
-    def _send(self, k: int, g: Array, done: Pass) -> None:
+    def _send(self, k: int, g: Array, done: Pass, cut: Collection[tuple[int, int]]) -> None:
         op = self.ops[k]
         if op.node.freed:
             raise freed_error(op.node)
         cotangents = [g if n == 0 else None for n in range(op.node.count)]
         for n, message in enumerate(op.node.pull(cotangents, False)):
             source = op.inputs[n]
-            if message is None or source is None:
+            if message is None or source is None or (k, n) in cut:
                 continue
             done.messages[k, n] = np.asarray(message)
             before = done.adjoints.get(source)

@@ -233,8 +233,8 @@ def test_cells_whose_reads_cross_axes(name: str) -> None:
         for parameter, tensor in model.params.items():
             shares = viz.bptt(run, to=parameter).data
             np.testing.assert_allclose(shares["gradient"], tensor.grad.numpy(), rtol=1e-10, atol=1e-14)
-    with pytest.raises(ValueError, match="over one time axis"):
-        viz.bptt(run, weight="jacobian")
+    jacobian = viz.bptt(run, weight="jacobian").data["value"]
+    assert np.isfinite(jacobian).all() and jacobian.max() > 0
 
 
 @pytest.mark.parametrize(("name", "to"), [("LSTM", "h[0]"), ("Skip", "h[0]"), ("GRU", "h[0]"), ("Peephole", "c[0]")])

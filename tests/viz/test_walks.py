@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dsl
 import tinygrad_seq as tg
 import viz
 from tests.viz.browser import CONTROLS, Browser
 from tests.viz.test_gradients import CELLS, output_of, run_of, tagger
 from tests.viz.test_pictures import assert_tidy
+from viz.example import example
 
 
 @pytest.mark.parametrize("name", [c for c in CELLS if c != "BiRNN"])
@@ -87,8 +89,8 @@ def test_errors() -> None:
             viz.truncated(run, k1, k2)
     with pytest.raises(ValueError, match="updates 0 to 2"):
         viz.truncated(run, 2, update=3)
-    with pytest.raises(ValueError, match="going forward"):
-        viz.truncated(run_of("BiRNN", 5), 2)
+    with pytest.raises(ValueError, match="no term at each step"):
+        viz.truncated(example(dsl.load("Classifier"), 3), 2)
     with pytest.raises(ValueError, match="needs a run"):
         viz.truncated("LSTM", 2)
     with pytest.raises(ValueError, match=r"viz\.bptt follows a stream"):

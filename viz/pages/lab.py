@@ -62,7 +62,7 @@ def lab(
         name = spec.name if spec.name not in numbers else f"{spec.name} ({len(numbers)})"
         run = _run(spec, data, steps, hidden, seed)
         mine: dict[str, Any] = {}
-        flow = _try(lambda run=run: gradient_flow(run), mine)
+        flow = _try(lambda run=run: gradient_flow(run, spectra=False), mine)
         if flow is not None:
             mine |= flow.data
             flows.append(_figure(flow))

@@ -11,6 +11,7 @@ from viz import theme
 from viz.drawing import Drawing
 from viz.flow import Flow
 from viz.graph import Graph, build
+from viz.jacobians import jacobians
 from viz.numbers import Backward, Point, Values, loss_point
 from viz.paths import crosses, start
 from viz.plot import Frame, span
@@ -20,19 +21,31 @@ from viz.svg import coordinate, rect, stroke, text
 from viz.views.subject import is_run, system_of
 
 MOST_LOSSES = 64
+MOST_NUMBERS = 1 << 22  # of all Jacobians together
 MOST_CELLS = 128  # columns drawn; .data always has all
 SIDE = 420.0
 
 
 def gradient_flow(
-    run: Any, stream: str | None = None, loss: str | None = None, *, sequence: int = 0, first: int = 0
+    run: Any,
+    stream: str | None = None,
+    loss: str | None = None,
+    *,
+    sequence: int = 0,
+    first: int = 0,
+    spectra: bool = True,
 ) -> Drawing:
-    """The map of log₁₀‖∂L_t/∂h_k‖ over loss steps t and state steps k, and below it the lines of three losses.
+    """The map of log₁₀‖∂L_t/∂h_k‖ over loss steps t and state steps k; below it the lines of three losses, and the
+    singular values of the state's Jacobians over one step and over all, beside the bound Π‖∂h_s/∂h_{s−1}‖₂ (for
+    h = f(W h + …), Π‖D_s W‖).
 
     stream  the state whose gradient is shown (default: the last state, the top copy of a stack)
     loss    a loss with a term at each step; a cell without one takes the sum of its output at step t
+    spectra the Jacobians too, where the stream is a state of a cell over one axis and T·H² is below four million
 
-    `.data`: `norm` (losses, T), `t` the loss steps (all of them up to 64, else 64 spread evenly), `k`, `log10`.
+    `.data`: `norm` (losses, T), `t` the loss steps (all of them up to 64, else 64 spread evenly), `k`, `log10`; with
+    `spectra`, `direct` and `whole` (T, H), the singular values of ∂h_k/∂h_{k−1} and ∂h_T/∂h_k, largest first, and
+    `bound` (T,), nan where other states or skips carry paths around it (viz.jacobians).
     Errors: ValueError for a spec (give a run), an unknown stream, a cell without states.
     """
     system = system_of(run)
@@ -54,6 +67,11 @@ def gradient_flow(
         norm, steps, label = _along(Backward(graph, Values(run, system, sequence)), key, loss)
     with np.errstate(divide="ignore"):
         data = {"norm": norm, "t": np.array(steps), "k": np.arange(norm.shape[1]), "log10": np.log10(norm)}
+    if spectra and key in states and not crosses(graph):
+        size = int(np.prod([int(d) for d in system.streams[key].shape], dtype=int))
+        if norm.shape[1] * size**2 < MOST_NUMBERS:
+            found = jacobians(run, system, key, sequence)
+            data |= {"direct": found.direct, "whole": found.whole, "bound": found.bound}
     return Drawing(_draw(system.name, graph.nodes[key].stream or key, label, data, first), data)
 
 
@@ -89,7 +107,7 @@ def _across(
     norm = np.zeros((len(steps), length))
     for n, step in enumerate(steps):
         ops = flow.result(graph.nodes[source], step if lane else None)
-        done = trace.backward({k: np.ones(trace.ops[k].shape) for k in ops})
+        done = trace.backward({k: np.full(trace.ops[k].shape, graph.nodes[source].factor) for k in ops})
         for k in range(length):
             found = [done.adjoints[j] for j in flow.result(graph.nodes[key], k) if j in done.adjoints]
             norm[n, k] = np.sqrt(sum(float(np.linalg.norm(np.ravel(g))) ** 2 for g in found))
@@ -105,7 +123,7 @@ def _seeds(backward: Backward, steps: list[int], loss: str | None) -> tuple[dict
         output = next((system.aliases.get(o, o) for o in system.outputs), list(system.equations)[-1])
         key, label = graph.home[output], f"Σ{output}"
     for n, t in enumerate(steps):
-        one = np.ones(np.shape(backward.node_value(key, t)))
+        one = np.full(np.shape(backward.node_value(key, t)), graph.nodes[key].factor)
         g = np.zeros((len(steps), *one.shape))
         g[n] = one
         seeds[key, t] = g
@@ -138,8 +156,37 @@ def _draw(cell: str, stream: str, loss: str, data: dict[str, Any], first: int) -
         ys = [v if v >= low else 0.0 for v in norm[row]]
         out.append(lines.line(k, ys, classes, 2.0, dash))
         out.append(_key(x0 + SIDE + 22, lines.y + 12 + 20 * n, classes, dash, f"t = {int(steps[row]) + first}"))
-    scene.bounds = (0.0, 0.0, x0 + SIDE + 110, lines.y + lines.height + 44)
+    foot = lines.y + lines.height + 44
+    if "direct" in data:
+        foot = _spectra(out, stream, data, k, lines.xs, foot)
+    scene.bounds = (0.0, 0.0, x0 + SIDE + (190 if "direct" in data else 110), foot)
     return scene
+
+
+def _spectra(
+    out: list[str], stream: str, data: dict[str, Any], k: list[float], xs: tuple[float, float], top: float
+) -> float:
+    """Singular values over one step and over all, and the bound; returns the foot of the plot."""
+    h = stream.rpartition(".")[2]
+    curves = (
+        (data["whole"][:, 0], "net loss", "", 2.0, f"σ₁ of ∂{h}[T]/∂{h}[k]"),
+        (data["bound"], "net skip", "2 3", 1.8, "bound Π‖·‖₂"),
+        (data["direct"][:, 0], "net state-b", "6 3", 1.8, f"σ₁ of ∂{h}[k]/∂{h}[k−1]"),
+        (data["direct"][:, -1], "net state-b", "2 2", 1.0, "its least"),
+    )
+    every = np.concatenate([c[0] for c in curves])
+    every = every[np.isfinite(every) & (every > 0)]
+    if not len(every):
+        return top
+    every = every[every > 1e-12 * every.max()]
+    frame = Frame(64.0, top + 24, SIDE, 150.0, xs, span(every, True), True)
+    out += frame.axes("k", "singular values of the state's Jacobians")
+    shown = [c for c in curves if np.isfinite(c[0]).any()]
+    for n, (values, classes, dash, width, said) in enumerate(shown):
+        ys = [float(v) if v > 10 ** frame.ys[0] else 0.0 for v in values]
+        out.append(frame.line(k, ys, classes, width, dash))
+        out.append(_key(64.0 + SIDE + 22, frame.y + 12 + 20 * n, classes, dash, said))
+    return frame.y + frame.height + 44
 
 
 def _cells(out: list[str], grid: Frame, norm: Any, steps: Any, low: float, high: float, first: int) -> None:

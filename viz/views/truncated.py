@@ -10,13 +10,14 @@ import numpy as np
 from dsl.system.system import System
 from viz import svg, theme
 from viz.drawing import Drawing
-from viz.graph import Wire, build
+from viz.flow import Edge
+from viz.graph import build
 from viz.numbering import samples
-from viz.paths import Gradients, crosses, gradients, start
+from viz.paths import Gradients, gradients, leaves, start
 from viz.question import Question
 from viz.scene import Piece, Point, Scene, Text
 from viz.views.bptt import draw
-from viz.views.subject import base_axes, is_run, system_of
+from viz.views.subject import is_run, system_of
 
 SCISSORS = (
     "M-7-5L5 4M-7 5L5-4M7.6 5.4a2.6 2.6 0 1 1-5.2 0 2.6 2.6 0 1 1 5.2 0M7.6-5.4a2.6 2.6 0 1 1-5.2 0 2.6 2.6 0 1 1 5.2 0"
@@ -35,7 +36,8 @@ def truncated(
     gradient's size. `.data`: the arrays of `viz.bptt`; `chunks` (n, 3): each update's first and last step and how far
     back it goes; `cut` (m, 2): source and target steps of the cut edges; for every parameter `truncated[name]`, this
     update's gradient, `full[name]`, the whole one of the same losses, and `cosine[name]` between them.
-    Errors: ValueError for k1 or k2 below 1, k2 below k1, no such update, cells that read forward or across axes.
+    The window is of the loss's own axis: later steps are cut off as well, what reads other axes is followed.
+    Errors: ValueError for k1 or k2 below 1, k2 below k1, no such update, a loss without terms at each step.
     """
     system = system_of(run)
     k2 = k1 if k2 is None else k2
@@ -44,22 +46,24 @@ def truncated(
     if not is_run(run):
         raise ValueError(f"truncated needs a run: viz.truncated(model(...), {k1}, {k2})")
     graph = build(system)
-    if crosses(graph) or any(w.lag > 0 for w in graph.wires):
-        raise ValueError(f"{system.name} reads other axes or later steps: truncation is drawn for cells going forward")
-    length = int(np.asarray(run.lengths[base_axes(system)[0]])[sequence])
+    key, is_loss = start(graph, system, None)
+    lane = graph.nodes[key].lane
+    if not lane:
+        raise ValueError(f"{key} has no term at each step: truncation needs a loss that has")
+    length = int(np.asarray(run.lengths[lane])[sequence])
     chunks = [(a, min(a + k1, length) - 1, max(0, min(a + k1, length) - k2)) for a in range(0, length, k1)]
     if not -len(chunks) <= update < len(chunks):
         raise ValueError(f"update={update}: {length} steps in chunks of {k1} have updates 0 to {len(chunks) - 1}")
     low, last, back = chunks[update]
-    key, is_loss = start(graph, system, None)
-    if not graph.nodes[key].lane:
-        raise ValueError(f"{key} has no term at each step: truncation needs a loss that has")
-    found = gradients(run, system, key, is_loss, last, sequence, first, since=low)
+    full = gradients(run, system, key, is_loss, last, sequence, first, since=low)
+    found = gradients(run, system, key, is_loss, last, sequence, first, since=low, window=(back, last))
     found.title = f"{found.title.partition('[')[0]}[{low + first}…{last + first}]" if low < last else found.title
-    drawing = _draw(system, found, back, first, lambda scene: _brackets(scene, chunks, chunks[update], first))
-    drawing.data["cut"] = _cuts(drawing.scene, back, last)
+    cut = {e: None for e in full.messages if leaves(e, graph, lane, (back, last)) and 0 <= (e[2] or 0) < length}
+    drawing = _draw(system, found, back, first, lambda scene: _brackets(scene, lane, chunks, chunks[update], first))
+    _scissors(drawing.scene, cut)
+    drawing.data["cut"] = np.array(sorted({(s, t) for _, t, s in cut}), dtype=int).reshape(-1, 2)
     drawing.data["chunks"] = np.array(chunks, dtype=int)
-    drawing.data |= _compare(found, back)
+    drawing.data |= _compare(full, found)
     cosine = {n: v for n, v in drawing.data["cosine"].items() if np.isfinite(v)}
     worst = min(cosine, key=lambda n: cosine[n]) if cosine else ""
     said = f"BPTT({k1}, {k2})" + (
@@ -74,53 +78,42 @@ def truncated(
 
 def _draw(system: System, found: Gradients, back: int, first: int, below: Callable[[Scene], None]) -> Drawing:
     """The picture with what this update follows."""
-    inside = {e: None for e in found.messages if e[1] is not None and e[2] is not None and e[1] >= back}
-    on = {e: None for e in inside if e[2] is not None and e[2] >= back}
-    states = [k for k, n in found.graph.nodes.items() if n.kind == "state"]
+    lane = found.graph.nodes[found.seed[0]].lane
+    states = [k for k, n in found.graph.nodes.items() if n.kind == "state" and n.lane == lane]
     reached = [(k, s) for k, s in found.reached() if k in states and s is not None and s >= back]
     target, at = min(reached, key=lambda p: p[1] if p[1] is not None else 0) if reached else found.seed
     kept = tuple(k for k in (back - 1, back, back + 1, found.seed[1]) if k is not None and k >= 0)
-    return draw(Question(system, found, target, at, False, kept), on, "grad", first, below=below)
+    asked = Question(system, found, target, at, False, kept)
+    return draw(asked, dict.fromkeys(found.messages), "grad", first, below=below)
 
 
-def _compare(found: Gradients, back: int) -> dict[str, Any]:
+def _compare(full: Gradients, found: Gradients) -> dict[str, Any]:
     out: dict[str, dict[str, Any]] = {"truncated": {}, "full": {}, "cosine": {}}
-    for name, shares in found.shares.items():
-        full = sum(np.asarray(g) for g in shares.values())
-        near = [np.asarray(g) for s, g in shares.items() if s >= back]
-        part = sum(near) if near else np.zeros_like(full)
-        size = float(np.linalg.norm(np.ravel(full)) * np.linalg.norm(np.ravel(part)))
-        out["truncated"][name], out["full"][name] = part, full
-        out["cosine"][name] = float(np.vdot(part, full).real / size) if size else float("nan")
+    for name, shares in full.shares.items():
+        if not shares:
+            continue
+        whole = sum(np.asarray(g) for g in shares.values())
+        part = sum((np.asarray(g) for g in found.shares.get(name, {}).values()), np.zeros_like(whole))
+        size = float(np.linalg.norm(np.ravel(whole)) * np.linalg.norm(np.ravel(part)))
+        out["truncated"][name], out["full"][name] = part, whole
+        out["cosine"][name] = float(np.vdot(part, whole).real / size) if size else float("nan")
     return out
 
 
-def _cuts(scene: Scene, back: int, last: int) -> Any:
-    """Put scissors on every piece that leads into the window from before it; returns the steps it joined."""
-    seen: dict[tuple[int, int], None] = {}
-    shown: set[tuple[Wire, int | None]] = set()
-    done: set[tuple[float, float]] = set()
+def _scissors(scene: Scene, cut: dict[Edge, None]) -> None:
+    """On every piece that leads out of the window, once where several ways run together."""
+    shown: set[Edge] = set()
+    done: set[Point] = set()
     for piece in scene.pieces:
-        cut = [
-            (r.target_step + r.wire.lag, r.target_step)
-            for r in piece.reads
-            if r.wire.lag < 0
-            and r.target_step is not None
-            and 0 <= r.target_step + r.wire.lag < back <= r.target_step <= last
-        ]
-        if not cut or not ("-in-" in piece.id or "-arc-" in piece.id):
+        here = {(r.wire, r.target_step, (r.target_step or 0) + r.wire.lag) for r in piece.reads} & cut.keys()
+        if here <= shown or not ("-in-" in piece.id or "-arc-" in piece.id):
             continue
-        said = {(r.wire, r.target_step) for r in piece.reads}
-        if said <= shown:  # already cut where several ways run together
-            continue
-        shown |= said
-        seen.update(dict.fromkeys(cut))
+        shown |= here
         point = _middle(piece)
         if point not in done:
             done.add(point)
             place = f'transform="translate({svg.coordinate(point[0])} {svg.coordinate(point[1])})"'
             scene.extra.append(f'<g class="loss net cut" {place}><path class="wire" d="{SCISSORS}"/></g>')
-    return np.array(sorted(seen), dtype=int).reshape(-1, 2)
 
 
 def _middle(piece: Piece) -> Point:
@@ -130,10 +123,13 @@ def _middle(piece: Piece) -> Point:
     return round(x, 1), round(y, 1)
 
 
-def _brackets(scene: Scene, chunks: list[tuple[int, int, int]], chosen: tuple[int, int, int], first: int) -> None:
+def _brackets(
+    scene: Scene, lane: str, chunks: list[tuple[int, int, int]], chosen: tuple[int, int, int], first: int
+) -> None:
     """The chunks above the panels; below, how far this update goes back."""
-    columns = {int(p.label.rpartition("= ")[2].replace("−", "-")) - first: p for p in scene.panels}
-    top = min(p.y for p in scene.panels) - 14
+    mine = [p for p in scene.panels if p.label.startswith(f"{lane} = ")]
+    columns = {int(p.label.rpartition("= ")[2].replace("−", "-")) - first: p for p in mine}
+    top = min(p.y for p in mine) - 14
     _, y, _, h = scene.bounds
     for low, high, _ in chunks:
         shown = [s for s in columns if low <= s <= high]
