@@ -5,13 +5,14 @@ The source needs torch and nothing of this project; it is written from the syste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsl.export.arrays import Array, Loop, Require
 from dsl.export.files import execute, needs
+from dsl.export.layers import is_layer, read_layers
 from dsl.export.python import PythonSource, Writer
 from dsl.export.walk import Program, lowered
 from dsl.run.program import sizes
@@ -36,6 +37,12 @@ def nonempty(length, what):
     """A mean, maximum or softmax needs a step."""
     if (length == 0).any():
         raise ValueError(f"{what} of sequence {int((length == 0).nonzero()[0])}, which has no steps")
+''',
+    "stacked": '''
+def stacked(values, steps, shape, dtype, device):
+    """What a loop made at each of its steps, which may be none."""
+    made = [values[i] for i in range(steps)]
+    return torch.stack(made) if made else torch.zeros((0, *shape), dtype=dtype, device=device)
 ''',
     "drawn": '''
 def drawn(given, kind, numbers, mean, training, shape, like):
@@ -245,8 +252,9 @@ class TorchSource(PythonSource):
         self.depth -= 1
         self._taken.discard(variable)
         for own, whole in loop.collected.items():
-            store = self.texts[own].rpartition("[")[0]
-            self.line(f"{self.target(whole)} = torch.stack([{store}[{variable}] for {variable} in range({steps})])")
+            self.use("stacked")
+            store, shape = self.texts[own].rpartition("[")[0], self.shape(own.sizes)
+            self.line(f"{self.target(whole)} = stacked({store}, {steps}, {shape}, {KINDS[own.kind]}, device)")
 
     # ------------------------------------------------------------ the file
 
@@ -341,11 +349,23 @@ def _by_name(model: Model, module: Any) -> dict[str, Any]:
 
 
 def load_torch(model: Model, module: Any) -> None:
-    """Take the parameters of a module that `to_torch` made. Errors: ValueError when it is another cell's."""
-    found = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    wanted = {attribute(n): n for n in model.params}
-    if set(found) != set(wanted):
-        lacking = sorted(set(found) ^ set(wanted))
+    """Take the parameters of a module that `to_torch` made, or of torch's own LSTM, GRU or RNN.
+
+    module   a module, or its state dict
+
+    torch's layers go, in order, into the copies of LSTM, GRUResetAfter or Elman that the cell holds; its other
+    parameters stay. Errors: ValueError when the names, the number of layers or a shape do not fit.
+    """
+    found = (
+        module if isinstance(module, Mapping) else {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    )
+    arrays = {n: v.detach().cpu().numpy() for n, v in found.items()}
+    if is_layer(arrays):
+        model.params.update(read_layers(model, arrays))
+        return
+    wanted = {attribute(n): n for n in lowered(model.system).params}
+    if set(arrays) != set(wanted):
+        lacking = sorted(set(arrays) ^ set(wanted))
         raise ValueError(f"the module is of another cell: {', '.join(lacking[:5])} on one side only")
     for key, name in wanted.items():
-        model.params[name] = found[key].detach().cpu().numpy()
+        model.params[name] = arrays[key]

@@ -83,7 +83,7 @@ class Parameters(MutableMapping[str, Tensor]):
         array = np.asarray(value.numpy() if isinstance(value, Tensor) else value)
         if array.shape != tensor.shape:
             raise ValueError(f"{name}: expected an array of shape {tensor.shape}, given {array.shape}")
-        if array.dtype.kind not in "fiub":
+        if array.dtype.kind not in ("fiubc" if tensor.dtype.kind == "c" else "fiub"):
             raise ValueError(f"{name}: expected numbers, given {array.dtype}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name}: expected finite numbers, given NaN or infinity")

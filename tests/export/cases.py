@@ -70,7 +70,15 @@ def random_data(model: Model, lengths: dict[str, Any], rng: np.random.Generator)
     return out
 
 
-def case(model: Model, seed: int = 0, *, train: bool = False, carried: bool = False, batch: int = 3) -> Case:
+def case(
+    model: Model,
+    seed: int = 0,
+    *,
+    train: bool = False,
+    carried: bool = False,
+    batch: int = 3,
+    lengths: dict[str, Any] | None = None,
+) -> Case:
     """A model on random data; `carried` runs it behind an earlier call."""
     rng = np.random.default_rng(seed)
     base = [a.name for a in model.system.axes.values() if a.length is None]
@@ -83,7 +91,7 @@ def case(model: Model, seed: int = 0, *, train: bool = False, carried: bool = Fa
     if carried:
         first = ragged(1)
         state = model(**random_data(model, first, rng), lengths=first, engine="tape", train=train, seed=1).state
-    lengths = ragged(3)
+    lengths = ragged(3) if lengths is None else {a: np.array(n) for a, n in lengths.items()}
     data = random_data(model, lengths, rng)
     inputs = {n: tg.tensor(v, requires_grad=v.dtype.kind == "f") for n, v in data.items()}
     given: dict[str, Any] = {"lengths": lengths, "engine": "tape", "state": state, "train": train, "seed": seed}
@@ -224,7 +232,18 @@ cell Zoneout(D, H):                   # noise a step and a sequence
   h[t] = keep[t]*tanh(V@(drop*x[t]) + W@h[t-1] + shake[t]) + (1 - keep[t])*h[t-1]*wide[t]
   output h
 """
+HALVES = """
+cell Halves(D):                       # singular at the zeros of padding; an axis that may have no steps
+  input x[t]: D
+  time u: len(t)//2
+  state h[u]: D = 1
+  param w: D ~ normal
+  h[u] = tanh(w*x[2*u+1] + h[u-1])
+  s = sum[u](1/h[u]) + sum[t](1/x[t]) + last(h)
+  output h, s
+"""
 TEXTS = {
+    "halves": (HALVES, {"D": 2}),
     "kinds": (KINDS, {"D": 2, "H": 3}),
     "strides": (STRIDES, {"D": 2}),
     "backward": (BACKWARD, {"D": 2}),
@@ -238,7 +257,10 @@ TEXTS = {
 
 
 @cache
-def example(name: str, seed: int = 0, carried: bool = False, train: bool = False) -> Case:
+def example(
+    name: str, seed: int = 0, carried: bool = False, train: bool = False, lengths: tuple[int, ...] | None = None
+) -> Case:
     """One of the texts above on data."""
     text, sizes = TEXTS[name]
-    return case(parse(text).build(dtype="float64", seed=seed, **sizes), seed, carried=carried, train=train)
+    model = parse(text).build(dtype="float64", seed=seed, **sizes)
+    return case(model, seed, carried=carried, train=train, lengths=None if lengths is None else {"t": lengths})

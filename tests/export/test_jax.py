@@ -72,3 +72,8 @@ def test_every_construct(name: str) -> None:
 @pytest.mark.parametrize("name", ["carried", "noise"])
 def test_behind_an_earlier_call(name: str) -> None:
     held(example(name, carried=True, train=name == "noise"))
+
+
+@pytest.mark.parametrize("lengths", [(3, 0, 1), (1, 0, 1)])
+def test_sequences_without_steps_and_axes_without_steps(lengths: tuple[int, ...]) -> None:
+    held(example("halves", lengths=lengths))
