@@ -1,0 +1,106 @@
+"""Clipping at a cliff: where the gradient is huge, a step along it throws away what was learned.
+
+R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.3 and
+figure 6: one unit run for 50 steps has walls in its error, and gradient descent that meets one is thrown far off; with
+the gradient's norm clipped it slides down. Then the order of two symbols (their section 4.1): a tanh net of 50 units
+follows the plain gradient, clipped at norm 1 and not.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+import tinygrad_seq as tg
+import viz
+from examples.experiment import Experiment, leave, main
+
+Array = np.ndarray[Any, Any]
+
+
+def descend(e: Experiment, clip: float | None, updates: int) -> tuple[Array, Array]:
+    """Errors and positions (w, b) of gradient descent from beside the wall."""
+    model = e.cell("Cliff").build(dtype="float64", seed=e.seed)
+    model.params["w"], model.params["b"] = np.array(5.0), np.array(-2.96)
+    optimizer = tg.optim.SGD(model.params.trained, lr=0.02)
+    errors, places = [], []
+    for _ in range(updates):
+        value, grads = model.value_and_grad(go=np.zeros(50), target=np.array(0.7))
+        if clip is not None:
+            tg.clip_by_norm(grads, clip)
+        errors.append(float(value))
+        places.append([float(model.params[n].numpy()) for n in "wb"])
+        optimizer.step(grads)
+    return np.array(errors), np.array(places)
+
+
+def sequences(random: np.random.Generator, steps: int, batch: int) -> dict[str, Array]:
+    """x (steps, batch, 6): c, d, e, f and twice A or B; y (batch,): which twice."""
+    ids = random.integers(2, 6, (steps, batch))
+    rows, which = np.arange(batch), random.integers(0, 2, (2, batch))
+    for number, (low, high) in enumerate(((0.1, 0.2), (0.5, 0.6))):
+        ids[random.integers(int(low * steps), max(int(high * steps), int(low * steps) + 1), batch), rows] = which[
+            number
+        ]
+    return {"x": np.eye(6)[ids], "y": 2 * which[0] + which[1]}
+
+
+def order(e: Experiment, clip: float | None) -> Any:
+    """A training on the order of two symbols, by the plain gradient."""
+    steps = e.size(10, 30, 60)
+    model = e.cell("Order").build(D=6, K=4, H=e.size(20, 50, 50), seed=e.seed)
+    test = sequences(np.random.default_rng([e.seed, 10**6]), steps, 500)
+    try:
+        return model.fit(
+            source=lambda random: sequences(random, steps, 20),
+            optimizer=tg.optim.SGD(model.params.trained, lr=e.size(0.3, 0.1, 0.1)),
+            clip=clip,
+            steps=e.size(600, 30_000, 100_000),
+            valid_every=e.size(100, 500, 1000),
+            evaluate=lambda m: {"right": float((m(x=test["x"]).p.numpy().argmax(-1) == test["y"]).mean())},
+            until=lambda found: found["right"] > 0.99,
+            seed=e.seed,
+            progress=e.progress,
+        )
+    except FloatingPointError as error:  # exploded beyond float32
+        print(f"without clipping: {error}")
+        return None
+
+
+def run(e: Experiment) -> None:
+    updates = e.size(60, 300, 1000)
+    free, walk = descend(e, None, updates)
+    held, slide = descend(e, 0.1, updates)
+    thrown = float(np.linalg.norm(np.diff(walk, axis=0), axis=1).max())
+    e.figure("longest step without clipping", thrown, 0.02 * 0.1, "the longest that clipping at .1 allows", "more")
+    longest = float(np.linalg.norm(np.diff(slide, axis=0), axis=1).max())
+    e.figure("longest step with clipping", longest, 0.02 * 0.1 * (1 + 1e-9), "rate times threshold")
+    e.figure("error at the end, clipped", held[-1], held[0], "the error at the start")
+    e.draw(viz.lines({"not clipped": free, "clipped at 0.1": held}, x="update", y="error", log=True), "cliff")
+    places = {"not clipped": (walk[:, 0], walk[:, 1]), "clipped at 0.1": (slide[:, 0], slide[:, 1])}
+    e.draw(viz.lines(places, x="w", y="b", title="Where the updates go"), "path")
+
+    found = {"clipped at 1": order(e, 1.0), "not clipped": order(e, None)}
+    right = {name: (0.0 if done is None else done.measures["right"]) for name, done in found.items()}
+    e.figure(
+        "order told, clipped",
+        right["clipped at 1"],
+        e.size(0.25, 0.99, 0.99),
+        "a guess" if e.mode == "quick" else "solved",
+        "more",
+    )
+    e.note("order told, not clipped", right["not clipped"])
+    e.draw(
+        viz.lines(
+            {n: np.array(d.curves.gradient_norm) for n, d in found.items() if d is not None},
+            y="gradient norm",
+            log=True,
+        ),
+        "norms",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(leave(main(run, __doc__, __file__)))
