@@ -304,7 +304,7 @@ class Compiled:
         for name in wrt:
             if name in derived.gradients:
                 out[name] = values[derived.gradients[name]]
-            else:
+            elif name in inputs:  # what nothing reads is not even packed: no gradient
                 out[name] = np.zeros_like(inputs[name], dtype=precision(np.iscomplexobj(inputs[name]), self.dtype))
         return out
 

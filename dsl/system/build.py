@@ -210,8 +210,8 @@ class Builder:
             starts += map(lift, stream.initializer.arguments) if stream.initializer is not None else []
             if stream.dtype != "complex" and any(kinds.of(v).dtype == "complex" for v in starts):
                 tail, what = name.rpartition(".")[2], "starting value" if stream.kind == "param" else "boundary"
-                hint = f"declare `{tail}` complex, or give a real number"
-                self._problem("E307", f"the {what} of `{tail}` is complex, but `{tail}` is real", stream.span, hint)
+                hint = f"declare it complex, `{stream.kind} {tail}: complex H`, or give a real number"
+                self._problem("E307", f"a complex {what} for what is real", stream.span, hint)
         return streams
 
     def _sharing(self, streams: dict[str, Stream], equations: dict[str, Symbol]) -> dict[str, Stream]:

@@ -93,6 +93,7 @@ class Elaborator(Uses):
     def _header(self, copy: Copy) -> None:
         """Names that mean two things: arguments given twice, or declared or defined in the body as well."""
         seen: dict[str, Span] = {}
+        copies = {s.name for s in copy.cell.body if isinstance(s, Use)}
         for parameter in copy.cell.parameters:
             if parameter.name in seen:
                 place = copy.place(parameter.span)
@@ -104,6 +105,12 @@ class Elaborator(Uses):
                     related = (Label(copy.place(seen[ref.name]), "in the header"),)
                     message = f"`{ref.name}` is an argument of `{copy.cell.name}` already"
                     self._problem("E207", message, copy.place(ref.span), "choose another name", related=related)
+                elif ref.name.partition(".")[0] in copies:
+                    head, _, tail = ref.name.partition(".")
+                    message = f"`{ref.name}` belongs to the copy `{head}` and is declared there"
+                    hint = f"an input, state or parameter is given in its `use` line: `{tail}=...`"
+                    self._problem("E209", message, copy.place(ref.span), hint)
+                    self.broken.add(copy.flat(ref.name))
                 elif ref.name in CONSTANTS:
                     message = f"`{ref.name}` is a constant of the language"
                     self._problem("E207", message, copy.place(ref.span), "choose another name")

@@ -1,0 +1,274 @@
+"""Which equation of a hand-derived adjoint is wrong, found by computing with it.
+
+Equations called as ours stand for ours; others are recognised by their values, also at another step. What is neither is
+the author's own: right as long as the gradients are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dsl.plan.schedule import Scan, schedule
+from dsl.system.system import Read, System
+from tinygrad_seq.symbol import leaves
+
+TOLERANCE = 1e-9
+SHIFTS = (0, 1, -1, 2, -2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One hand-written equation: ours that it stands for, the largest difference, the first step that differs
+    in the order of computation (None for a value without steps)."""
+
+    name: str
+    ours: str | None
+    difference: float = 0.0
+    step: int | None = None
+    ok: bool = True
+    because: str | None = None  # the equation before it that explains the difference
+    doubt: tuple[str, ...] = ()  # equations of the author's own that it is made of
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found; true when every equation agrees and no gradient is missing."""
+
+    rows: tuple[Row, ...]
+    missing: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return all(r.ok for r in self.rows) and not self.missing
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """The equations where a mistake was made; what merely follows from one is not among them."""
+        return tuple(r.name for r in self.rows if not r.ok and r.because is None)
+
+    def __str__(self) -> str:
+        width = max([len(r.name) for r in self.rows] + [len(n) for n in self.missing] + [4])
+        lines = [f"{r.name:<{width}}  {_verdict(r)}" for r in self.rows]
+        lines += [f"{name:<{width}}  missing: no equation gives it" for name in self.missing]
+        verdict = "all equations agree"
+        if not self:
+            parts = [("wrong", self.wrong), ("missing", self.missing)]
+            verdict = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)
+        return "\n".join([*lines, verdict])
+
+    __repr__ = __str__
+
+
+def _verdict(row: Row) -> str:
+    as_ = f"  (= {row.ours})" if row.ours not in (None, row.name) else ""
+    if row.ok:
+        return f"agrees to {row.difference:.1e}{as_}" if row.ours is not None else "one of your own"
+    if row.because is not None:
+        return f"differs because of {row.because}"
+    where = f" first at step {row.step}" if row.step is not None else ""
+    what = f"WRONG: differs by {row.difference:.3g}{where}{as_}" if row.ours is not None else "WRONG"
+    return what + (f"; or {', '.join(row.doubt)}, which it is made of" if row.doubt else "")
+
+
+class Judge:
+    """Two systems, the right values of ours, what theirs is fed."""
+
+    def __init__(
+        self,
+        yours: System,
+        mine: System,
+        truth: Mapping[str, Any],
+        fed: Mapping[str, Any],
+        lengths: Mapping[str, Any],
+        gradients: Mapping[str, str],
+    ) -> None:
+        self.yours, self.mine, self.truth = yours, mine, truth
+        self.fed, self.lengths, self.gradients = fed, lengths, gradients
+        self.reads = {
+            n: {x.leaf.name for x in leaves(v) if isinstance(x.leaf, Read)} & yours.equations.keys()
+            for n, v in yours.equations.items()
+        }
+        self.directions = _directions(yours)
+
+    def run(self) -> Comparison:
+        alone = self._values({})
+        twins = {name: self._twin(name, value) for name, value in alone.items()}
+        reached = set(twins.values())
+        wrong = [g for g in self.gradients.values() if g not in reached]
+        if not wrong:
+            return Comparison(tuple(self._sound(name, alone[name], twins[name]) for name in alone), ())
+        rows = self._located(wrong)
+        named = {row.ours for row in rows.values()}
+        return Comparison(tuple(rows.values()), tuple(g for g in wrong if g not in named and g not in alone))
+
+    def _sound(self, name: str, value: Any, twin: str | None) -> Row:
+        """A row of an adjoint whose gradients are right; an equation that nothing reads must still be what it says."""
+        is_read = any(name in used for used in self.reads.values())
+        if twin is None and not is_read and name in self.mine.equations:
+            return self._row(name, name, value)
+        return Row(name, twin, self._difference(value, twin))
+
+    # ------------------------------------------------------------ values
+
+    def _values(self, given: Mapping[str, Any], wanted: Iterable[str] | None = None) -> dict[str, Any]:
+        """Their equations' values, some streams given."""
+        from dsl.run.unroll import unroll
+
+        names = [n for n in (wanted or self.yours.equations) if n not in given]
+        with np.errstate(all="ignore"):
+            return {
+                n: np.asarray(v) for n, v in unroll(self.yours, {**self.fed, **given}, self.lengths, 1, names).items()
+            }
+
+    def _twin(self, name: str, value: Any) -> str | None:
+        """Ours that has this value: the one of the same name first, then at the same step, then at others."""
+        own = [name] if name in self.mine.equations else []
+        for shift in SHIFTS if self.yours.streams[name].axes else (0,):
+            for other in dict.fromkeys([*own, *self.mine.equations]):
+                wanted = self._shifted(other, shift)
+                if wanted is not None and _equal(value, wanted):
+                    return _at(other, self.mine.streams[other].axes, shift)
+        return None
+
+    def _shifted(self, name: str, shift: int) -> Any:
+        """Our stream `shift` steps on, 0 beyond its steps; None for one without steps."""
+        value = np.asarray(self.truth[name])
+        if not shift:
+            return value
+        if len(self.mine.streams[name].axes) != 1 or len(value) <= abs(shift):
+            return None
+        out = np.zeros_like(value)
+        if shift > 0:
+            out[:-shift] = value[shift:]
+        else:
+            out[-shift:] = value[:shift]
+        return out
+
+    def _difference(self, value: Any, twin: str | None) -> float:
+        if twin not in self.mine.equations:
+            return 0.0
+        return float(np.abs(value - np.asarray(self.truth[twin])).max(initial=0))
+
+    # ------------------------------------------------------------ finding the mistake
+
+    @cached_property
+    def _named(self) -> dict[str, Any]:
+        """The right values of what is called as ours."""
+        ours, theirs = self.mine, self.yours
+        return {
+            n: self.truth[n]
+            for n in theirs.equations
+            if n in ours.equations
+            and ours.streams[n].shape == theirs.streams[n].shape
+            and len(ours.streams[n].axes) == len(theirs.streams[n].axes)
+        }
+
+    def _located(self, wrong: list[str]) -> dict[str, Row]:
+        """Every equation judged with the right values of all others that have one."""
+        others = self._values(self._named)
+        rows: dict[str, Row] = {}
+        for name in self.yours.equations:
+            if name in self._named:
+                given = {k: v for k, v in self._named.items() if k != name}
+                rows[name] = self._row(name, name, self._values(given, [name])[name])
+            else:
+                twin = self._twin(name, others[name])
+                rows[name] = Row(name, twin, self._difference(others[name], twin))
+        strange = [n for n, row in rows.items() if row.ours is None]
+        for name, row in list(rows.items()):
+            if not row.ok:
+                self._blame(rows, name, name, strange)
+        for gradient in wrong:
+            if gradient not in self._named and all(row.ok for row in rows.values()):
+                self._unnamed(rows, gradient, strange)
+        return rows
+
+    def _blame(self, rows: dict[str, Row], name: str, ours: str, strange: list[str]) -> None:
+        """`name` should be `ours` and is not: blame what it is made of, where one of our values there mends it."""
+        behind = self._behind(name, strange)
+        for cause in behind:
+            found = self._mended(cause, name, self.truth[ours])
+            if found is not None:
+                rows[cause] = Row(cause, found, ok=False, doubt=tuple(self._behind(cause, strange)))
+                rows[name] = replace(rows[name], ours=ours, ok=False, because=cause)
+                return
+        rows[name] = replace(rows[name], ours=ours, ok=False, doubt=tuple(behind))
+
+    def _unnamed(self, rows: dict[str, Row], gradient: str, strange: list[str]) -> None:
+        """A gradient under a name of the author's own, and wrong: an output that is nothing of ours."""
+        outputs = [n for n in self.yours.outputs or strange if n in strange]
+        alike = [n for n in outputs if np.shape(self.truth[gradient]) == self._shape(n)]
+        for name in outputs:
+            if any(self._mended(cause, name, self.truth[gradient]) for cause in self._behind(name, strange)):
+                self._blame(rows, name, gradient, strange)
+                return
+        for name in (alike or outputs)[:1]:
+            self._blame(rows, name, gradient, strange)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return tuple(int(d) for d in self.yours.streams[name].shape)
+
+    def _behind(self, name: str, strange: list[str]) -> list[str]:
+        """Equations of the author's own that `name` rests on through others of that kind, the nearest first."""
+        found: list[str] = []
+        todo = [name]
+        while todo:
+            for other in sorted(self.reads[todo.pop(0)]):
+                if other in strange and other not in found and other != name:
+                    found.append(other)
+                    todo.append(other)
+        return found
+
+    def _mended(self, cause: str, name: str, wanted: Any) -> str | None:
+        """Ours that, put in the place of `cause`, gives `name` the value it should have."""
+        stream = self.yours.streams[cause]
+        given = {k: v for k, v in self._named.items() if k != name}
+        for other in self.mine.equations:
+            candidate = self.mine.streams[other]
+            if len(candidate.axes) != len(stream.axes) or candidate.shape != stream.shape:
+                continue
+            for shift in SHIFTS[: 3 if len(stream.axes) == 1 else 1]:
+                value = self._shifted(other, shift)
+                if value is not None and _equal(self._values({**given, cause: value}, [name])[name], wanted):
+                    return _at(other, candidate.axes, shift)
+        return None
+
+    def _row(self, name: str, ours: str, value: Any) -> Row:
+        stream, wanted = self.yours.streams[name], np.asarray(self.truth[ours])
+        if np.shape(value) != wanted.shape:
+            return Row(name, ours, float("inf"), None, False)
+        difference = np.abs(value - wanted)
+        ok = _equal(value, wanted)
+        step = None
+        if not ok and stream.axes:
+            steps = np.nonzero(~(difference.reshape(len(difference), -1).max(axis=1) <= TOLERANCE))[0]
+            step = int(steps[-1] if self.directions.get(name, 1) < 0 else steps[0])
+        return Row(name, ours, float(difference.max(initial=0)), step, ok)
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    if np.shape(value) != np.shape(wanted):
+        return False
+    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+    return bool(np.all(np.abs(np.asarray(value) - wanted) <= TOLERANCE * scale))
+
+
+def _at(name: str, axes: tuple[str, ...], shift: int) -> str:
+    return f"{name}[{axes[0]}{shift:+d}]" if shift else name
+
+
+def _directions(system: System) -> dict[str, int]:
+    """The order of steps of each equation: -1 for those computed backwards."""
+    found: dict[str, int] = {}
+    stack = [(b, 1) for b in schedule(system)]
+    while stack:
+        block, direction = stack.pop()
+        if isinstance(block, Scan):
+            stack += [(b, block.direction) for b in block.body]
+        else:
+            found.update(dict.fromkeys(block.equations, direction))
+    return found
