@@ -45,10 +45,10 @@ class Factors(Writer):
             tall += self._adjacent(entries, lambda e: e[1].operand.name)
         wide: list[Run] = []
         singles: dict[tuple[object, bool, bool], list[Entry]] = {}
-        seen: set[str] = set()
+        unset = {name for name, _, first in item.terms if first}
         for column in tall:
-            first = any(e[2] for e in column) and column[0][0] not in seen
-            seen.add(column[0][0])
+            first = column[0][0] in unset
+            unset.discard(column[0][0])
             column = [(n, t, first) for n, t, _ in column]
             if len(column) > 1:
                 wide.append([column])

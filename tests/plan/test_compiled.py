@@ -14,6 +14,7 @@ from dsl.plan.describe import describe
 from dsl.plan.program import programs
 from dsl.run.compiled import compile_system
 from dsl.run.unroll import unroll
+from dsl.system.adjoint import joined
 from tests.plan.agreement import apart, bound, disagreement, problem
 
 ONE_AXIS = ["Elman", "Jordan", "IRNN", "LSTM", "Peephole", "Coupled", "GRU", "GRUResetAfter", "MGU", "IndRNN", "BiRNN"]
@@ -29,6 +30,11 @@ def test_float32_and_odd_sizes() -> None:
     system = bound(dsl.load("LSTM"), D=3, H=33)
     assert disagreement(system, batch=13, steps=9, dtype="float32") < 2e-5
     assert disagreement(system, batch=1, steps=3, ragged=False, dtype="float32") < 2e-5
+
+
+@pytest.mark.parametrize("cell", ["IndRNN", "Classifier", "mLSTM"])
+def test_the_adjoint_of_a_joined_adjoint_agrees_with_the_literal_engine(cell: str) -> None:
+    assert disagreement(joined(bound(dsl.load(cell))).system, batch=3, steps=4) < 1e-12
 
 
 TEXTS = {
