@@ -31,8 +31,8 @@ __all__ = ["tg", "dsl", "viz"]
 SCREEN = """\
 tgseq 0.1  recurrent cells as equations
 try    tgseq adjoint LSTM | tgseq draw LSTM | tgseq demo
-write  new check fmt         see    cells show adjoint plan draw lab
-run    train sample bench    learn  demo explain gallery    info
+write  new check fmt               see    cells show adjoint plan draw lab
+run    train sample export bench    learn  demo explain gallery    info
 """
 
 # ---------------------------------------------------------------- the friendly import
@@ -71,6 +71,7 @@ MODULES = (
     "dsl.commands.see",
     "viz.commands",
     "dsl.commands.run",
+    "dsl.commands.export",
     "viz.demo",
     "dsl.commands.learn",
 )

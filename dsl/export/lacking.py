@@ -23,9 +23,10 @@ def lacking(system: System, operation: str, target: str = "", help_: str = "") -
     name = next((n for n, e in system.equations.items() if any(x.is_op(operation) for x in postorder([e]))), None)
     if operation == "complex numbers":
         name = next((n for n, s in system.streams.items() if s.dtype == "complex"), None)
-    where = f", which {name} uses" if name is not None else ""
+    who = name if name is not None else system.name
     stream = system.streams.get(name or "")
     span = system.spans.get(name or "") or (stream.span if stream is not None else NOWHERE)
-    text = f"{operation}{where}: the {f'{target} ' if target else ''}export of {system.name} has no counterpart"
+    exports = f"the {target} export has" if target else "exports have"
+    text = f"{who} uses {operation}: {exports} no counterpart"
     help_ = help_ or "export to another target, or write it with other operations"
     return CellError([Diagnostic(E720, text, span, help=help_)], system.source or Source("", system.name))

@@ -60,7 +60,7 @@ def _layer(weights: Weights, layer: str, cell: str) -> dict[str, Any]:
     none = np.zeros(matrices[0].shape[0])
     biases = [np.array(weights.get(f"bias_{kind}_{layer}", none)) for kind in ("ih", "hh")]
     v, w, first, second = (np.split(m, len(gates)) for m in (*matrices, *biases))
-    out = {}
+    out: dict[str, Any] = {}
     for k, gate in enumerate(gates):
         out |= {f"V{gate}": v[k], f"W{gate}": w[k]}
         apart = APART.get(cell, {}).get(gate)

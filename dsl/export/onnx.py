@@ -7,8 +7,6 @@ stands in the graph of the innermost loop that it differs in.
 from __future__ import annotations
 
 import itertools
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,9 @@ from dsl.export.composites import COMPOSITES
 from dsl.export.files import needs
 from dsl.export.lacking import lacking
 from dsl.export.walk import Program, lowered
+from dsl.run.carry import carried
 from dsl.run.program import sizes
+from dsl.run.storage import write
 from dsl.system.system import Stream
 
 if TYPE_CHECKING:
@@ -171,11 +171,11 @@ class Graph:
             self.texts[now] = self.fresh("now")
         self.statements(loop.body)
         after = []
-        for name, carried in loop.carried.items():
-            value = self.tensor(carried.now)
+        for name, kept in loop.carried.items():
+            value = self.tensor(kept.now)
             self.at = loop
-            if carried.lag > 1:
-                rest = self.emit("Slice", carries[name], *(self.constant([i], "int") for i in (1, carried.lag, 0)))
+            if kept.lag > 1:
+                rest = self.emit("Slice", carries[name], *(self.constant([i], "int") for i in (1, kept.lag, 0)))
                 value = self.emit("Concat", rest, self.emit("Unsqueeze", value, self.constant([0], "int")), axis=0)
             after.append(self.emit("Identity", value))
         collected = []
@@ -442,6 +442,18 @@ NODES: dict[str, str | Write] = {
 }
 
 
+def graph(model: Model, state: bool = False) -> Any:
+    """The onnx.ModelProto that `to_onnx` writes."""
+    onnx = needs("onnx", "to_onnx")
+    program = lowered(model.system)
+    if state and not program.state:
+        carried(model.system)  # says which read forbids it
+    made = Graph(program, onnx, model.dtype == np.float64, state)
+    proto = made.model({n: np.array(t.data) for n, t in model.params.items()})
+    onnx.checker.check_model(proto)
+    return proto
+
+
 def to_onnx(model: Model, path: str | Path, state: bool = False) -> Path:
     """Write the forward pass as an ONNX model, atomically; what noise there is is its mean.
 
@@ -451,15 +463,5 @@ def to_onnx(model: Model, path: str | Path, state: bool = False) -> Path:
     dtype; runtimes have fewer kernels for float64. Errors: ImportError without the package onnx; CellError E720 for an
     operation that ONNX lacks (anything complex), E480 for a state of a cell that cannot be carried on.
     """
-    onnx = needs("onnx", "to_onnx")
-    program = lowered(model.system)
-    if state and not program.state:
-        model.held  # noqa: B018 - says which read forbids it
-    made = Graph(program, onnx, model.dtype == np.float64, state)
-    proto = made.model({n: np.array(t.data) for n, t in model.params.items()})
-    onnx.checker.check_model(proto)
-    target = Path(path)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}", delete=False) as file:
-        file.write(proto.SerializeToString())
-    os.replace(file.name, target)
-    return target
+    proto = graph(model, state)
+    return write(Path(path), proto.SerializeToString())

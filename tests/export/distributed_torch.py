@@ -2,8 +2,8 @@
 
     torchrun --standalone --nproc-per-node=2 -m tests.export.distributed_torch OUT.npz
 
-Writes the gradients that the processes agree on. The halves have different lengths; a loss is a batch mean, so with halves
-of one size the mean of the gradients is the whole batch's.
+Writes the gradients that the processes agree on. A loss is a mean over the batch: with halves of one size the mean of
+their gradients is the whole batch's.
 """
 
 from __future__ import annotations
