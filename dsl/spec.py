@@ -25,8 +25,8 @@ NEEDS_ALL = ("E201", "E210", "E305", "E306", "E601")
 if TYPE_CHECKING:
     from dsl.plan.describe import Plan
     from dsl.run.model import Model
-    from dsl.system.compare import Comparison
     from dsl.system.explaining import Explained
+    from dsl.system.judging import Comparison
 
 
 class Spec:

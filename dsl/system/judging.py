@@ -6,7 +6,9 @@ the author's own: right as long as the gradients are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -70,7 +72,9 @@ def _verdict(row: Row) -> str:
     if row.because is not None:
         return f"differs because of {row.because}"
     where = f" first at step {row.step}" if row.step is not None else ""
-    what = f"WRONG: differs by {row.difference:.3g}{where}{as_}" if row.ours is not None else "WRONG"
+    if row.difference == math.inf:
+        return "WRONG: its shape is another"
+    what = f"WRONG: differs by {row.difference:.3g}{where}" if row.difference else f"WRONG: should be {row.ours}"
     return what + (f"; or {', '.join(row.doubt)}, which it is made of" if row.doubt else "")
 
 
@@ -149,7 +153,7 @@ class Judge:
         return out
 
     def _difference(self, value: Any, twin: str | None) -> float:
-        if twin not in self.mine.equations:
+        if twin is None or twin not in self.mine.equations:
             return 0.0
         return float(np.abs(value - np.asarray(self.truth[twin])).max(initial=0))
 
@@ -168,49 +172,63 @@ class Judge:
         }
 
     def _located(self, wrong: list[str]) -> dict[str, Row]:
-        """Every equation judged with the right values of all others that have one."""
+        """Every equation judged with the right values of all others that have one; then the cause among them."""
         others = self._values(self._named)
         rows: dict[str, Row] = {}
         for name in self.yours.equations:
             if name in self._named:
                 given = {k: v for k, v in self._named.items() if k != name}
                 rows[name] = self._row(name, name, self._values(given, [name])[name])
+            elif name in self.gradients.values():
+                rows[name] = Row(name, name, math.inf, ok=False)
             else:
                 twin = self._twin(name, others[name])
                 rows[name] = Row(name, twin, self._difference(others[name], twin))
+        bad = [n for n, row in rows.items() if not row.ok]
         strange = [n for n, row in rows.items() if row.ours is None]
-        for name, row in list(rows.items()):
-            if not row.ok:
-                self._blame(rows, name, name, strange)
-        for gradient in wrong:
-            if gradient not in self._named and all(row.ok for row in rows.values()):
-                self._unnamed(rows, gradient, strange)
+        suspects = [s for s in strange if not bad or any(s in self._behind(n, strange) for n in bad)]
+        menders = self._menders(suspects, SHIFTS[:1]) or self._menders(suspects, SHIFTS[1:3])
+        for name in bad:
+            rows[name] = replace(rows[name], doubt=tuple(self._behind(name, strange)))
+        if menders:
+            cause = min(menders, key=lambda n: len([m for m in menders if m in self._behind(n, strange)]))
+            for name in bad:
+                rows[name] = replace(rows[name], because=cause if cause in self._behind(name, strange) else None)
+            rows[cause] = Row(cause, menders[cause], ok=False, doubt=tuple(self._behind(cause, strange)))
+        elif not bad:
+            self._outputs(rows, wrong, strange)
         return rows
 
-    def _blame(self, rows: dict[str, Row], name: str, ours: str, strange: list[str]) -> None:
-        """`name` should be `ours` and is not: blame what it is made of, where one of our values there mends it."""
-        behind = self._behind(name, strange)
-        for cause in behind:
-            found = self._mended(cause, name, self.truth[ours])
-            if found is not None:
-                rows[cause] = Row(cause, found, ok=False, doubt=tuple(self._behind(cause, strange)))
-                rows[name] = replace(rows[name], ours=ours, ok=False, because=cause)
-                return
-        rows[name] = replace(rows[name], ours=ours, ok=False, doubt=tuple(behind))
+    def _menders(self, suspects: list[str], shifts: Sequence[int]) -> dict[str, str]:
+        """Equations in whose place one of our values makes every gradient right, and ours."""
+        found: dict[str, str] = {}
+        for name in suspects:
+            stream = self.yours.streams[name]
+            for other, shift in itertools.product(self.mine.equations, shifts):
+                candidate = self.mine.streams[other]
+                if len(candidate.axes) != len(stream.axes) or candidate.shape != stream.shape or name in found:
+                    continue
+                value = self._shifted(other, shift)
+                if value is not None and self._all_right({name: value}):
+                    found[name] = _at(other, candidate.axes, shift)
+        return found
 
-    def _unnamed(self, rows: dict[str, Row], gradient: str, strange: list[str]) -> None:
-        """A gradient under a name of the author's own, and wrong: an output that is nothing of ours."""
-        outputs = [n for n in self.yours.outputs or strange if n in strange]
-        alike = [n for n in outputs if np.shape(self.truth[gradient]) == self._shape(n)]
-        for name in outputs:
-            if any(self._mended(cause, name, self.truth[gradient]) for cause in self._behind(name, strange)):
-                self._blame(rows, name, gradient, strange)
-                return
-        for name in (alike or outputs)[:1]:
-            self._blame(rows, name, gradient, strange)
+    def _all_right(self, given: Mapping[str, Any]) -> bool:
+        values = {**self._values(given), **given}
+        for gradient in self.gradients.values():
+            wanted = self.truth[gradient]
+            if not any(_equal(v, wanted) for v in ([values[gradient]] if gradient in values else values.values())):
+                return False
+        return True
 
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return tuple(int(d) for d in self.yours.streams[name].shape)
+    def _outputs(self, rows: dict[str, Row], wrong: list[str], strange: list[str]) -> None:
+        """Gradients under names of the author's own, and wrong: outputs that are nothing of ours, by their shapes."""
+        outputs = [n for n in self.yours.outputs if n in strange]
+        for gradient in wrong:
+            for name in [n for n in outputs if self.yours.streams[n].shape == self.mine.streams[gradient].shape]:
+                if rows[name].ok:
+                    rows[name] = Row(name, gradient, ok=False, doubt=tuple(self._behind(name, strange)))
+                    break
 
     def _behind(self, name: str, strange: list[str]) -> list[str]:
         """Equations of the author's own that `name` rests on through others of that kind, the nearest first."""
@@ -223,24 +241,10 @@ class Judge:
                     todo.append(other)
         return found
 
-    def _mended(self, cause: str, name: str, wanted: Any) -> str | None:
-        """Ours that, put in the place of `cause`, gives `name` the value it should have."""
-        stream = self.yours.streams[cause]
-        given = {k: v for k, v in self._named.items() if k != name}
-        for other in self.mine.equations:
-            candidate = self.mine.streams[other]
-            if len(candidate.axes) != len(stream.axes) or candidate.shape != stream.shape:
-                continue
-            for shift in SHIFTS[: 3 if len(stream.axes) == 1 else 1]:
-                value = self._shifted(other, shift)
-                if value is not None and _equal(self._values({**given, cause: value}, [name])[name], wanted):
-                    return _at(other, candidate.axes, shift)
-        return None
-
     def _row(self, name: str, ours: str, value: Any) -> Row:
         stream, wanted = self.yours.streams[name], np.asarray(self.truth[ours])
         if np.shape(value) != wanted.shape:
-            return Row(name, ours, float("inf"), None, False)
+            return Row(name, ours, math.inf, None, False)
         difference = np.abs(value - wanted)
         ok = _equal(value, wanted)
         step = None
