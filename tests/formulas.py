@@ -29,6 +29,8 @@ def agreeing(function: Callable[..., Any]) -> Callable[..., Any]:
 def matmul(a: Any, b: Any) -> Any:
     if np.ndim(b) == 0:  # an empty sum, or a boundary without a type: that number in every feature
         b = np.full(np.shape(a)[-1], b)
+    if np.ndim(a) == 0:
+        a = np.full(np.shape(b)[0], a)
     if np.ndim(a) == 1 and np.ndim(b) == 2:
         raise ValueError("vector @ matrix")
     return a @ b

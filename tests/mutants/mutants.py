@@ -6,6 +6,7 @@ A mutant changes the running process only, through the functions below; `suite.p
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +52,12 @@ def rule(name: str, change: Callable[..., Any]) -> None:
     """`change(results, g, y, *inputs, **static)` gets the right cotangents and returns wrong ones."""
     original = op[name].vjp_rule
     assert original is not None, name
-    op[name].vjp_rule = lambda g, y, *a, **s: change(original(g, y, *a, **s), g, y, *a, **s)
+
+    @functools.wraps(original)  # by its signature the language knows how many arguments a function takes
+    def wrong(g: Any, y: Any, *a: Any, **s: Any) -> Any:
+        return change(original(g, y, *a, **s), g, y, *a, **s)
+
+    op[name].vjp_rule = wrong
     derivative._cache.clear()
 
 

@@ -10,6 +10,8 @@ import sys
 
 import numpy as np
 
+from tests.mutants import features  # noqa: F401  (more mutants)
+from tests.mutants.cells import LANGUAGE
 from tests.mutants.mutants import KERNELS, MUTANTS
 
 SMOOTH = """
@@ -100,11 +102,11 @@ def check_library() -> None:
 
 
 def check_cells(readings=("adjoint",)) -> None:
-    """Four cells that use most of the language: reference, tape, adjoint, finite differences."""
+    """Cells that use most of the language: reference, tape, adjoint, finite differences."""
     from tests.differential.check import check
     from tests.differential.generator import Case
 
-    for number, (text, arguments, lengths) in enumerate(CELLS.values()):
+    for number, (text, arguments, lengths) in enumerate([*CELLS.values(), *LANGUAGE.values()]):
         check(Case(number, text, arguments, lengths), readings)
 
 
@@ -122,6 +124,44 @@ def check_optimizers() -> None:
     grads = {"w": np.array([3.0, 4.0])}
     tg.clip_by_norm(grads, 1.0)
     np.testing.assert_allclose(grads["w"], [0.6, 0.8], rtol=1e-9)
+
+
+NOISY = """
+cell Noisy(D, k=3):
+  input x[t]: D
+  noise m[t], n[t]: D ~ dropout(0.5)
+  state h[t]: D = 0
+  param W ~ orthogonal, kept
+  h[t] = tanh(W@(m[t]*x[t]) + h[t-1] + n[t]*h[t-k])
+  output h, m, n
+"""
+
+
+def check_training() -> None:
+    """Noise by stream, step and seed, in chunks as in one run; what is kept; ties; descent of complex numbers."""
+    import dsl
+    import tinygrad_seq as tg
+
+    x = np.random.default_rng(0).normal(size=(8, 2, 3))
+    model = dsl.parse(NOISY).build(D=3, dtype="float64")
+    run = model(x=x, train=True, seed=1, engine="tape")
+    m, n = run["m"].numpy(), run["n"].numpy()
+    assert not np.array_equal(m, n) and not np.array_equal(m[0], m[1]) and not np.array_equal(m[:, 0], m[:, 1])
+    assert not np.array_equal(m, model(x=x, train=True, seed=2, engine="tape")["m"].numpy())
+    parts, state = [], None
+    for chunk in (x[:1], x[1:3], x[3:]):
+        part = model(x=chunk, state=state, train=True, seed=1, engine="tape")
+        parts.append(part.h.numpy())
+        state = part.state
+    np.testing.assert_allclose(np.concatenate(parts), run.h.numpy(), rtol=1e-12)
+    tg.optim.SGD(model.params, lr=0.5).step({"W": np.ones((3, 3))})
+    np.testing.assert_allclose(model.params["W"].numpy() @ model.params["W"].numpy().T, np.eye(3), atol=1e-12)
+    tied = tg.tensor([1.0, 2.0], requires_grad=True)
+    tg.sum(tg.maximum(tied, np.array([1.0, 2.0]))).backward()
+    np.testing.assert_array_equal(tied.grad.numpy(), [0.5, 0.5])
+    z = {"z": tg.tensor(np.array([1.0 + 2.0j]), requires_grad=True)}
+    tg.optim.SGD(z, lr=0.5).step({"z": np.array([1.0 + 2.0j])})
+    np.testing.assert_allclose(z["z"].numpy(), [0.5 + 1.0j])
 
 
 GATED = """
@@ -144,7 +184,7 @@ def check_compiled() -> None:
     check(Case(0, GATED, {"D": 2, "H": 3}, {"t": [3, 2]}), ("compiled",))
 
 
-CHECKS = (check_library, check_cells, check_optimizers)
+CHECKS = (check_library, check_cells, check_optimizers, check_training)
 
 
 def main(name: str) -> int:
