@@ -35,20 +35,29 @@ class Hypotheses:
 
 
 def search(
-    model: Model, data: Arranged, first: Mapping[str, Array], steps: int, width: int, until: Array | None, engine: str
+    model: Model,
+    data: Arranged,
+    first: Mapping[str, Array],
+    steps: int,
+    width: int,
+    until: Array | None,
+    engine: str,
+    penalty: float = 0.0,
 ) -> Hypotheses:
     """The `width` likeliest continuations of each sequence that the search meets.
 
     data, first   the cell's inputs, and (P, B) integers fed before the search
     until         integers that end a hypothesis; its probability stands from there on
+    penalty       hypotheses are ranked by log-probability / length**penalty, the end counted (Wu et al. 2016,
+                  arXiv:1609.08144, equation 14, without its constant); 0 ranks by probability
 
     Errors: ValueError for a cell that draws several streams, or no category.
     """
     generator = model.generator
-    draw = generator.draws[0]
-    if len(generator.draws) > 1 or draw.distribution != "categorical":
-        drawn = ", ".join(f"{d.name} ~ {d.distribution}" for d in generator.draws)
+    if [d.distribution for d in generator.draws] != ["categorical"]:
+        drawn = ", ".join(f"{d.name} ~ {d.distribution}" for d in (*generator.once, *generator.draws))
         raise ValueError(f"beam: {model.system.name} draws {drawn}; a search needs one categorical stream")
+    draw = generator.draws[0]
     if width < 1:
         raise ValueError(f"beam: expected 1 hypothesis or more, given {width}")
     batch = data.batch
@@ -58,6 +67,7 @@ def search(
     score = np.full((batch, width), -np.inf)
     score[:, 0] = 0.0  # all hypotheses of a sequence begin alike: one of them counts
     ended = np.zeros((batch, width), bool)
+    length = np.zeros((batch, width), int)
     own = np.arange(batch)[:, None]
     for _ in range(steps):
         seen = walk.look()
@@ -67,15 +77,17 @@ def search(
             ended[..., None], _stay(k), REGISTRY["log_softmax"].impl(logits, axis=-1).reshape(batch, width, k)
         )
         flat = reached.reshape(batch, width * k)
-        best = np.argsort(-flat, axis=1, kind="stable")[:, :width]
+        length = length + ~ended
+        rank = flat / np.repeat(length, k, axis=1).astype(float) ** penalty
+        best = np.argsort(-rank, axis=1, kind="stable")[:, :width]
         parent, symbol = best // k, best % k
-        score, ended = np.take_along_axis(flat, best, axis=1), ended[own, parent]
+        score, ended, length = np.take_along_axis(flat, best, axis=1), ended[own, parent], length[own, parent]
         shown = np.where(ended, -1, symbol)
         ids = np.concatenate([ids[:, own, parent], shown[None]])
         walk.choose(seen, (own * width + parent).reshape(-1), symbol.reshape(-1))
         if until is not None and len(ids) >= len(until):
             ended |= (ids[-len(until) :] == until[:, None, None]).all(axis=0)
-            if ended[:, 0].all():  # what is still open can only become less likely
+            if (ended if penalty else ended[:, 0]).all():  # unranked by length, what is open only becomes less likely
                 break
     return Hypotheses(ids, score)
 

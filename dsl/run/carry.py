@@ -36,7 +36,7 @@ class State:
     """Where sequences stand: `values` stream -> (lag, B, *features), oldest first; `clock` axis -> (B,) steps run;
     `seed` of their noise, None when it was switched off."""
 
-    values: Mapping[str, NDArray[Any]]
+    values: dict[str, NDArray[Any]]
     clock: Mapping[str, NDArray[np.int64]]
     seed: int | None = None
 

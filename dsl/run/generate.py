@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,13 +27,14 @@ Array = NDArray[Any]
 
 def generate(
     model: Model,
-    T: int = 200,
+    T: int | str | None = None,
     *,
     prime: Any = None,
     temperature: float = 1.0,
     greedy: bool = False,
     bias: float = 0.0,
     beam: int | None = None,
+    length_penalty: float = 0.0,
     until: Any = None,
     seed: int | None = None,
     batch: int | None = None,
@@ -42,6 +44,8 @@ def generate(
 ) -> Any:
     """Draw `T` steps of a cell's drawn streams, each fed back into the next. Noise is its mean.
 
+    T            steps; or the name of a category that is drawn once a sequence and says how many. Without it, as many
+                 as the inputs on the drawn streams' axis have, else 200
     prime        what comes first: fed, not drawn, and part of the result. Text when the model knows symbols, else
                  integers (P,) or (P, B), numbers (P, *features) or (P, B, *features); a dict for several streams
     temperature  densities p become p**(1/temperature): softmax(logits / temperature), variances times temperature;
@@ -49,55 +53,92 @@ def generate(
     bias         of normal and mdn2d: deviations times exp(-bias), a mixture's weights to the power 1 + bias
     beam         search for the likeliest sequence among that many hypotheses, instead of sampling (one categorical
                  stream)
+    length_penalty   of a beam: hypotheses are ranked by log-probability / length**length_penalty (0.6 to 1 is usual)
     until        stop a sequence behind this text (or integer, or list of integers) of the first drawn stream; a dict
                  names another, as in `until={"stop": 1}`
     seed         of the samples: equal seeds, equal results
     batch        how many sequences at once
     streams      data of the cell's inputs, as in a call; an input on the drawn stream's own axis has P + T steps
 
+    What is drawn once a sequence (`tau ~ ...`, without a time index) comes before the first step; data for it may be
+    given instead, like an input's.
+
     Returns a string for a model with symbols (a list of strings with `batch`); otherwise integers (P + T,), or
     (P + T, B), -1 behind a sequence's end, or numbers with their features behind, 0 behind the end; a dict of them
-    when the cell draws several streams. Errors: CellError for a cell that cannot be generated; ValueError for bad data.
+    when the cell draws several streams; no steps for what is drawn once. Errors: CellError for a cell that cannot be
+    generated; ValueError for bad data.
     """
-    if T < 0:
+    if isinstance(T, int) and T < 0:
         raise ValueError(f"T: expected 0 or more steps, given {T}")
-    draws = model.generator.draws
-    names = [d.name for d in draws]
-    if bias and not any(d.distribution in BIASED for d in draws):
+    generator = model.generator
+    names = [d.name for d in generator.draws]
+    if bias and not any(d.distribution in BIASED for d in (*generator.once, *generator.draws)):
         raise ValueError(f"bias: it narrows {' and '.join(BIASED)}; {model.system.name} draws neither")
     sampler = Sampler(0.0 if greedy else temperature, bias, np.random.default_rng(seed))
     first = _prime(model, names, prime, batch)
     size = next((v.shape[1] for v in first.values() if v.shape[1] > 1), batch or 1)
+    if beam is not None and (greedy or temperature != 1.0 or seed is not None):
+        raise ValueError("beam: a search leaves nothing to chance; leave temperature, greedy and seed out")
+    if length_penalty and beam is None:
+        raise ValueError("length_penalty: it ranks the hypotheses of a beam; give beam= as well")
     data = model.arranged((), streams, lengths, None, size)
     single = batch is None and (data.single or not data.arrays) and all(v.shape[1] == 1 for v in first.values())
     first = {n: np.broadcast_to(v, (len(v), data.batch, *v.shape[2:])) for n, v in first.items()}
+    missing = [d.name for d in generator.once if d.name not in data.arrays]
+    if beam is not None and missing:
+        raise ValueError(f"beam: give {' and '.join(missing)} as data; a search leaves nothing to chance")
+    shapes = model.system.streams
+    once = generator.foretold(model, data, engine, lambda d, p: sampler(d.distribution, p, _shape(shapes[d.name])))
+    data = replace(data, arrays={**data.arrays, **once})
     ending = _until(model, names, until)
+    steps, ends = _steps(model, T, data, first)
+    parts: dict[str, Array] = {}
     if beam is not None:
-        if greedy or temperature != 1.0 or seed is not None:
-            raise ValueError("beam: a search leaves nothing to chance; leave temperature, greedy and seed out")
         pattern = ending[1] if ending is not None else None
-        parts = {names[0]: search(model, data, first, T, beam, pattern, engine).ids[:, :, 0]}
-    else:
-        parts = _sample(model, data, first, T, sampler, ending, engine)
-    results = {n: _shown(model, n, v, single) for n, v in parts.items()}
-    return results if len(names) > 1 else results[names[0]]
+        parts = {names[0]: search(model, data, first, steps, beam, pattern, engine, length_penalty).ids[:, :, 0]}
+    elif names:
+        parts = _sample(model, data, first, (steps, ends), sampler, ending, engine)
+    shown = {n: _shown(model, n, v, single) for n, v in parts.items()} | {
+        n: v[0] if single else v for n, v in once.items()
+    }
+    results = {n: shown[n] for n in model.system.draws if n in shown}
+    return results if len(results) > 1 else next(iter(results.values()))
+
+
+def _steps(model: Model, T: int | str | None, data: Arranged, first: Mapping[str, Array]) -> tuple[int, Array | None]:
+    """How many steps are drawn, and where each sequence ends (B,), what was fed first counted, if that is known."""
+    axis = model.generator.axis
+    lead = len(next(iter(first.values()))) if first else 0
+    if isinstance(T, str):
+        if not any(d.name == T and d.distribution == "categorical" for d in model.generator.once):
+            raise ValueError(f"T: {T} is no category that {model.system.name} draws once a sequence")
+        ends = lead + np.asarray(data.arrays[T])
+        return int(ends.max(initial=0)) - lead, ends
+    on_axis = any(axis in model.system.streams[n].axes for n in data.arrays) if axis else False
+    own = np.asarray(data.lengths[axis]) if on_axis else None
+    if T is None:
+        T = max(0, int(own.max(initial=0)) - lead) if own is not None else 200
+    return T, own
 
 
 def _sample(
     model: Model,
     data: Arranged,
     first: Mapping[str, Array],
-    steps: int,
+    steps: tuple[int, Array | None],
     sampler: Sampler,
     until: tuple[str, Array] | None,
     engine: str,
 ) -> dict[str, Array]:
-    """Arrays (P + steps, B, *features) by drawn stream."""
-    walk = Walk(model, data, first, steps, engine)
+    """Arrays (P + steps, B, *features) by drawn stream; `steps` are so many, to each sequence's end if it has one."""
+    count, ends = steps
+    walk = Walk(model, data, first, count, engine)
     streams = model.system.streams
     drawn = {n: [*v] for n, v in first.items()}
     going = np.ones(data.batch, bool)
-    for _ in range(steps):
+    for _ in range(count):
+        if ends is not None:
+            going &= walk.at < ends
         found = walk.draw(lambda d, p: sampler(d.distribution, p, _shape(streams[d.name])))
         for name, value in found.items():
             here = going.reshape(-1, *(1 for _ in value.shape[1:]))

@@ -1,12 +1,13 @@
 """A cell on the generation schedule: cut into what is known before the first draw and what one step computes.
 
-What does not depend on drawn streams (an encoder, say) is computed once. The rest runs one step at a time with
-carried state. The model's own parameters and engines are used; how values are chosen is the caller's.
+What is drawn once a sequence (a class, a length) comes first; then what does not depend on the draws of the steps (an
+encoder, say) is computed. The rest runs one step at a time with carried state. The model's own parameters and engines
+are used; how values are chosen is the caller's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from dsl.system.kinds import Kinds
 from dsl.system.system import Read, Stream, System
 from dsl.text.diagnostics import CellError, Diagnostic, register
 from dsl.text.tree import Source
-from tinygrad_seq.symbol import leaves
+from tinygrad_seq.symbol import Symbol, leaves, lift, substitute
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
@@ -57,7 +58,10 @@ class Drawn:
 
 
 class Generator:
-    """A system cut into what is known before the first draw (`context`) and what follows the draws (`step`).
+    """A system cut into what is known before the first step (`context`) and what follows the draws (`step`).
+
+    axis     the time axis of the draws; "" when all are drawn `once`
+    planes   of streams on two axes that a step reads back: (stream, steps back) -> the input that brings the value
 
     Errors: CellError E480/E481 for a cell that cannot be generated; ValueError when nothing is drawn.
     """
@@ -69,10 +73,14 @@ class Generator:
         self.targets: dict[str, str] = {}  # pseudo-equation -> the stream it helps to draw
         whole = self._with_parameters(system)
         self.axis = self._axis(whole)
+        self.once: list[Drawn] = []
+        self.ahead: dict[str, System] = {}  # drawn once -> what computes its parameters
         closure = set(needed(whole, list(self.targets), {}))
         dependent = self._dependent(whole, closure)
+        self._draw_ahead(whole, dependent)
         kept = [n for n in whole.equations if n in closure]
         self.context = tuple(n for n in kept if n not in dependent)
+        self.planes: dict[tuple[str, int], str] = {}
         self.step = self._step(whole, dependent)
         self.before = restrict(whole, self.context)
         self.held = lags(self.step, self.axis)
@@ -81,6 +89,7 @@ class Generator:
         self.every = (
             *(p for d in self.draws for p in d.parameters.values()),
             *(n for n in self.held if n in self.step.equations),
+            *dict.fromkeys(n for n, _ in self.planes),
         )
 
     # ------------------------------------------------------------ cutting
@@ -101,15 +110,15 @@ class Generator:
         return replace(system, streams=streams, equations=equations, spans=spans)
 
     def _axis(self, whole: System) -> str:
-        axes = {whole.streams[n].axes for n in whole.draws}
-        if len(axes) != 1 or len(next(iter(axes))) != 1:
+        axes = {whole.streams[n].axes for n in whole.draws} - {()}
+        if len(axes) > 1 or any(len(a) > 1 for a in axes):
             raise ValueError(
                 f"{whole.name}: generation draws along one time axis; {', '.join(whole.draws)} do not share one"
             )
-        return next(iter(axes))[0]
+        return next(iter(axes))[0] if axes else ""
 
     def _dependent(self, whole: System, closure: set[str]) -> set[str]:
-        """Equations that a draw reaches, through reads and boundaries."""
+        """Equations that a draw of the steps reaches, through reads and boundaries."""
         readers: dict[str, list[str]] = {}
         for name, value in whole.equations.items():
             roots = [value, *(b for b in [whole.streams[name].boundary] if b is not None)]
@@ -118,18 +127,48 @@ class Generator:
                     if isinstance(leaf.leaf, Read):
                         readers.setdefault(leaf.leaf.name, []).append(name)
         reached: set[str] = set()
-        pending = list(whole.draws)
+        stepped = [n for n in whole.draws if whole.streams[n].axes]
+        pending = list(stepped)
         while pending:
             for reader in readers.get(pending.pop(), []):
                 if reader in closure and reader not in reached:
                     reached.add(reader)
                     pending.append(reader)
-        return reached | set(self.targets)
+        return reached | {made for made, name in self.targets.items() if name in stepped}
+
+    def _draw_ahead(self, whole: System, dependent: set[str]) -> None:
+        """Put what is drawn once a sequence in order: each after those it needs, all before the first step."""
+        waiting = [n for n in whole.draws if not whole.streams[n].axes]
+        for name in waiting:
+            for made in self._made(name).values():
+                if made in dependent:
+                    why = "is drawn before the first step and needs what is drawn at the steps"
+                    text = f"trains, but cannot be generated: {name} {why}"
+                    problem = Diagnostic(E481, text, whole.spans.get(name, whole.streams[name].span))
+                    raise CellError([problem], whole.source or Source("", whole.name))
+        while waiting:
+            known = {d.name for d in self.once}
+            for name in waiting:
+                parameters = self._made(name)
+                wants = needed(whole, list(parameters.values()), {})
+                if all(n in known for n in wants if n in whole.draws):
+                    break
+            else:
+                raise ValueError(f"{whole.name}: {' and '.join(waiting)} cannot be drawn: each needs the other first")
+            waiting.remove(name)
+            self.ahead[name] = restrict(whole, wants)
+            self.once.append(Drawn(name, whole.draws[name].distribution, parameters, ()))
+
+    def _made(self, name: str) -> dict[str, str]:
+        """The pseudo-equations of a draw's parameters."""
+        return {k: f"{name}.{k}" for k, _ in self.system.draws[name].parameters}
 
     def _step(self, whole: System, dependent: set[str]) -> System:
-        step = restrict(whole, [n for n in whole.equations if n in dependent], keep=tuple(whole.draws))
-        given = {n: (replace(s, kind="input") if n in self.context else s) for n, s in step.streams.items()}
-        step = replace(step, streams=given, losses=(), outputs=())
+        draws = {n: d for n, d in whole.draws.items() if whole.streams[n].axes}
+        step = restrict(whole, [n for n in whole.equations if n in dependent], keep=tuple(draws))
+        known = {*self.context, *self.ahead}
+        given = {n: (replace(s, kind="input") if n in known else s) for n, s in step.streams.items()}
+        step = self._with_planes(replace(step, streams=given, losses=(), outputs=(), draws=draws))
         problems = []
         for name, value in step.equations.items():
             for read, bound in reads_under(value):
@@ -141,6 +180,29 @@ class Generator:
         if problems:
             raise CellError(problems, whole.source or Source("", whole.name))
         return step
+
+    def _with_planes(self, step: System) -> System:
+        """Reads of an earlier step on two axes (`a[t-1,s+1]`) become reads of an input on the other (`[s+1]`)."""
+        streams = dict(step.streams)
+
+        def change(node: Symbol) -> Symbol | None:
+            read = node.leaf
+            if not isinstance(read, Read) or len(read.index) < 2 or self.axis not in step.streams[read.name].axes:
+                return None
+            stream = step.streams[read.name]
+            place = stream.axes.index(self.axis)
+            index = read.index[place]
+            if not index.is_shift or index.axis != self.axis or (back := -offset_value(step, index.offset)) <= 0:
+                return None
+            rest = tuple(i for k, i in enumerate(read.index) if k != place)
+            for lag in range(1, back + 1):
+                name = self.planes.setdefault((read.name, lag), f"{read.name}.back_{lag}")
+                axes = tuple(a for a in stream.axes if a != self.axis)
+                streams[name] = replace(stream, name=name, kind="input", axes=axes, state=False)
+            return lift(Read(self.planes[read.name, back], rest))
+
+        equations = {n: substitute(v, change) for n, v in step.equations.items()}
+        return replace(step, equations=equations, streams=streams)
 
     def _unsampled(self, step: System, name: str, read: Read) -> Diagnostic:
         target = self.targets.get(name, name)
@@ -171,7 +233,7 @@ class Generator:
 
     def _order(self) -> list[Drawn]:
         """The draws of a step, each after those it needs."""
-        made = {n: {k: f"{n}.{k}" for k, _ in d.parameters} for n, d in self.step.draws.items()}
+        made = {n: self._made(n) for n in self.step.draws}
         waiting = {n: set().union(*map(self._same_step, made[n].values())) for n in self.step.draws}
         order: list[Drawn] = []
         while waiting:
@@ -193,39 +255,57 @@ class Generator:
     def settled(self, drawn: Mapping[str, Any]) -> set[str]:
         """What is right already when these draws of the step are known."""
         ready = {p for d in self.draws if set(d.after) <= set(drawn) for p in d.parameters.values()}
-        return ready | ({n for n in self.held if n in self.step.equations} if not self.late else set())
+        carried = (*self.held, *(n for n, _ in self.planes))
+        return ready | ({n for n in carried if n in self.step.equations} if not self.late else set())
 
     def _late(self) -> bool:
         """Whether a carried stream needs this step's draws: then the step is run once more with them."""
-        return any(self._same_step(n) for n in self.held if n in self.step.equations)
+        carried = (*self.held, *(n for n, _ in self.planes))
+        return any(self._same_step(n) for n in carried if n in self.step.equations)
 
     # ------------------------------------------------------------ running
 
+    def foretold(self, model: Model, data: Arranged, engine: str, choose: Choose) -> dict[str, NDArray[Any]]:
+        """What is drawn once a sequence, (B, ...) each; data that has it already stands."""
+        given = {n: np.asarray(v) for n, v in data.arrays.items()}
+        for d in self.once:
+            if d.name in given:
+                continue
+            part = self.ahead[d.name]
+            self._check_given(part, part.streams, given)
+            found = self._run(part, model, data, given, tuple(d.parameters.values()), engine)
+            shared = {p for p in d.parameters.values() if part.streams[p].shared}
+            wide = {p: np.broadcast_to(v, (data.batch, *v.shape)) if p in shared else v for p, v in found.items()}
+            given[d.name] = choose(d, {k: np.asarray(wide[p]) for k, p in d.parameters.items()})
+        return {d.name: given[d.name] for d in self.once}
+
+    def _check_given(self, system: System, names: Iterable[str], given: Mapping[str, Any]) -> None:
+        for name in names:
+            stream = system.streams.get(name)
+            if stream is not None and stream.kind == "input" and name not in given and name not in self.context:
+                raise ValueError(f"missing {name}, expected {expected(stream)}")
+
+    @staticmethod
+    def _run(
+        system: System, model: Model, data: Arranged, given: Mapping[str, Any], want: tuple[str, ...], engine: str
+    ) -> dict[str, Any]:
+        """Streams of a part of the cell that runs before the steps."""
+        inputs = {**model.params.arrays(), **given}
+        if engine == "compiled":
+            found = model.stepper(system).forward(inputs, data.lengths, data.batch, want, record=False)[0]
+        else:
+            found = unroll(system, inputs, data.lengths, data.batch, want)
+        return {n: np.asarray(v) for n, v in found.items()}
+
     def known(self, model: Model, data: Arranged, engine: str) -> dict[str, Any]:
-        """Everything that no draw reaches: the data itself, and the context computed from it."""
+        """Everything that no draw of a step reaches: the data itself, and the context computed from it."""
         given = {n: np.asarray(v) for n, v in data.arrays.items()}
         read = {r.name for v in self.step.equations.values() for r, _ in reads_under(v)}
         read |= {leaf.leaf.name for n in self.step.streams if n in read for leaf in self._boundary_leaves(n)}
         want = tuple(n for n in self.context if n in read)
-        for name in needed(self.before, want or (), {}) if want else ():
-            if (
-                self.system.streams.get(name) is not None
-                and self.system.streams[name].kind == "input"
-                and name not in given
-            ):
-                raise ValueError(f"missing {name}, expected {expected(self.system.streams[name])}")
-        for name in read:
-            stream = self.step.streams[name]
-            if stream.kind == "input" and name not in given and name not in self.context:
-                raise ValueError(f"missing {name}, expected {expected(stream)}")
-        if not want:
-            return given
-        inputs = {**model.params.arrays(), **given}
-        if engine == "compiled":
-            found = model.stepper(self.before).forward(inputs, data.lengths, data.batch, want, record=False)[0]
-        else:
-            found = unroll(self.before, inputs, data.lengths, data.batch, want)
-        return {**given, **found}
+        self._check_given(self.system, needed(self.before, want, {}), given)
+        self._check_given(self.step, [n for n in self.step.streams if n in read - {*self.planes.values()}], given)
+        return {**given, **(self._run(self.before, model, data, given, want, engine) if want else {})}
 
     def _boundary_leaves(self, name: str) -> list[Any]:
         boundary = self.step.streams[name].boundary
@@ -237,23 +317,44 @@ class Generator:
         return line, {n: v for n, v in known.items() if n not in line}
 
     def start(self, boundaries: Mapping[str, NDArray[Any]], batch: int) -> State:
-        """Before the first step: everything at its boundary."""
+        """Before the first step: everything at its boundary. Of planes, `boundaries` has all steps of their axes."""
         values = {n: np.repeat(boundaries[n][None], k, axis=0) for n, k in self.held.items()}
-        return State(values, {self.axis: np.zeros(batch, np.int64)})
+        planes = {n: boundaries[n] for n in self.planes.values()}
+        return State(values | planes, {self.axis: np.zeros(batch, np.int64)})
+
+    def run(
+        self,
+        forward: Forward,
+        data: Mapping[str, Any],
+        lengths: Mapping[str, Any],
+        state: State,
+    ) -> dict[str, Any]:
+        """`every` stream of the step system, on the state."""
+        planes = {n: state.values[n] for n in self.planes.values()}
+        held = {n: state.values[n] for n in self.held}
+        return forward({**data, **planes}, lengths, state.batch, self.every, held, state.clock)
 
     def feed(
         self, forward: Forward, data: Mapping[str, Any], steps: int, lengths: Mapping[str, Any], state: State
     ) -> State:
         """Run `steps` steps whose draws are known (`data` holds them too) and return the state behind them."""
-        batch = state.batch
-        here = {**lengths, self.axis: np.full(batch, steps, np.int64)}
-        found = forward(data, here, batch, self.every, state.values, state.clock)
-        return self.advance({n: found[n] if n in found else data[n] for n in self.held}, here, state)
+        if self.planes and steps > 1:  # a plane is that of one step
+            for t in range(steps):
+                state = self.feed(forward, {n: v[t : t + 1] for n, v in data.items()}, 1, lengths, state)
+            return state
+        here = {**lengths, self.axis: np.full(state.batch, steps, np.int64)}
+        found = self.run(forward, data, here, state)
+        return self.advance({**data, **found}, here, state)
 
     def advance(self, found: Mapping[str, Any], lengths: Mapping[str, Any], state: State) -> State:
         """The state behind a step whose streams are `found`."""
         batch = Batch({self.axis: np.asarray(lengths[self.axis])}, state.batch)
-        return advance(self.step, self.held, found, {}, batch, state)
+        next_ = advance(self.step, self.held, found, {}, batch, state)
+        for (name, lag), plane in self.planes.items():
+            place = self.step.streams[name].axes.index(self.axis)
+            new = np.take(np.asarray(found[name]), 0, axis=place)
+            next_.values[plane] = new if lag == 1 else state.values[self.planes[name, lag - 1]]
+        return next_
 
     def draw(
         self, forward: Forward, data: dict[str, Any], lengths: Mapping[str, Any], state: State, choose: Choose
@@ -266,14 +367,13 @@ class Generator:
         drawn: dict[str, NDArray[Any]] = {}
         for d in self.draws:
             if any(p not in found for p in d.parameters.values()):
-                found = forward(data, here, batch, self.every, state.values, state.clock)
+                found = self.run(forward, data, here, state)
                 found = {n: v for n, v in found.items() if n in self.settled(drawn)}
             drawn[d.name] = choose(d, {k: np.asarray(found[p])[0] for k, p in d.parameters.items()})
             data[d.name] = drawn[d.name][None]
         if self.late:
-            found = forward(data, here, batch, self.every, state.values, state.clock)
-        seen = {n: found[n] if n in found else data[n] for n in self.held}
-        return drawn, self.advance(seen, here, state)
+            found = self.run(forward, data, here, state)
+        return drawn, self.advance({**data, **found}, here, state)
 
     def blank(self, name: str, steps: int, batch: int) -> NDArray[Any]:
         """An array (steps, batch, *features) for a drawn stream: zeros, of integers for categories."""

@@ -433,7 +433,7 @@ class Model:
 
         return fit(self, **options)
 
-    def generate(self, T: int = 200, **options: Any) -> Any:
+    def generate(self, T: int | str | None = None, **options: Any) -> Any:
         """Sample a sequence and feed it back: see `dsl.run.generate.generate`."""
         return generate(self, T, **options)
 

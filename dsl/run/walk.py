@@ -36,9 +36,10 @@ class Walk:
         self.generator = generator = model.generator
         self.batch = data.batch
         self.lengths = {a: v for a, v in data.lengths.items() if a != generator.axis}
-        self.line, fixed = generator.split(generator.known(model, data, engine))
-        self.fixed = {**model.params.arrays(), **fixed}
         self.at = lead = len(next(iter(first.values())))
+        whole = {generator.axis: np.full(data.batch, lead + steps), **data.lengths}
+        self.line, fixed = generator.split(generator.known(model, replace(data, lengths=whole), engine))
+        self.fixed = {**model.params.arrays(), **fixed}
         for name, value in self.line.items():
             if len(value) < lead + steps:
                 wanted = f"{lead + steps} steps, as many as are generated"
@@ -49,6 +50,10 @@ class Walk:
         probe = Unrolling(self._program, self.fixed, one, self.batch)
         streams = generator.step.streams
         edge = {n: np.asarray(probe.boundary(streams[n], (-1,), probe.batch.all)) for n in generator.held}
+        for name in generator.planes.values():
+            value = np.asarray(probe.boundary(streams[name], (-1,), probe.batch.all))
+            steps_of = tuple(probe.extent(a) for a in streams[name].axes)
+            edge[name] = np.broadcast_to(value, (*steps_of, *value.shape))
         self.state: State = generator.start(edge, self.batch)
         if lead:
             fed = {**{n: v[:lead] for n, v in self.line.items()}, **first}
@@ -86,15 +91,18 @@ class Walk:
         generator, state = self.generator, self.state
         self.state = replace(
             state,
-            values={n: v[:, rows] for n, v in state.values.items()},
+            values={n: v[:, rows] for n, v in state.values.items()},  # (steps, B, ...), a plane's too
             clock={a: c[rows] for a, c in state.clock.items()},
         )
         value = values[None]
-        found = self._found(value) if generator.late else {n: np.asarray(v)[:, rows] for n, v in seen.items()}
-        known = {**self._here(), generator.draws[0].name: value}
-        kept = {n: found[n] if n in found else known[n] for n in generator.held}
-        self.state = generator.advance(kept, {generator.axis: np.ones(self.batch, np.int64)}, self.state)
+        found = self._found(value) if generator.late else self._rows(seen, rows)
+        known = {**self._here(), generator.draws[0].name: value, **found}
+        self.state = generator.advance(known, {generator.axis: np.ones(self.batch, np.int64)}, self.state)
         self.at += 1
+
+    def _rows(self, seen: Mapping[str, Any], rows: Array) -> dict[str, Any]:
+        streams = self.generator.step.streams
+        return {n: np.take(v, rows, axis=len(streams[n].axes)) for n, v in seen.items()}
 
     def _here(self) -> dict[str, Any]:
         return {n: v[self.at : self.at + 1] for n, v in self.line.items()}
@@ -103,4 +111,4 @@ class Walk:
         generator = self.generator
         data = {**self._here(), generator.draws[0].name: value}
         here = {**self.lengths, generator.axis: np.ones(self.batch, np.int64)}
-        return self.forward(data, here, self.batch, generator.every, self.state.values, self.state.clock)
+        return generator.run(self.forward, data, here, self.state)
