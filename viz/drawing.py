@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from viz import pinned, svg, worker
+from viz import paint, pinned, svg, worker
 from viz.scene import Scene
 
 _PAGE = """<!doctype html>
@@ -63,9 +63,7 @@ class Drawing:
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix in (".png", ".pdf"):
-            if not self.scene.marks:
-                raise ValueError(f"{path.name}: a plot is saved as .svg or .html")
-            write_bytes(path, worker.render(self.dot, suffix[1:]))
+            write_bytes(path, worker.render(paint.write(self.svg, self.scene.bounds), suffix[1:]))
             return path
         forms = {".svg": "svg", ".html": "html", ".htm": "html", ".dot": "dot", ".gv": "dot"}
         if suffix not in forms:

@@ -25,6 +25,7 @@ def write(scene: Scene) -> str:
             "outputorder": "edgesfirst",
             "label": scene.title,
             "bgcolor": "transparent",
+            "fontname": "DejaVu Sans",
         },
         node_attr={
             "fixedsize": "true",
@@ -33,7 +34,7 @@ def write(scene: Scene) -> str:
             "style": "rounded,filled",
             "penwidth": "1.2",
         },
-        edge_attr={"arrowsize": "0.6"},
+        edge_attr={"arrowsize": "0.6", "fontname": "DejaVu Sans", "fontsize": "10.5"},
     )
     for m in scene.marks:
         _mark(dot, m)
@@ -101,12 +102,20 @@ def _spline(pieces: list[Piece]) -> str:
         if abs(a[0] - b[0]) + abs(a[1] - b[1]) > 0.05:
             points += [a, b, b]
         points += piece.points[1:]
+    first = points[0]
+    if pieces[-1].backward:  # the gradient's way: the arrow is at the source
+        points = shorten(points[::-1], 7.0)[::-1]
+        return f"s,{_point(first)} " + " ".join(_point(p) for p in points)
     end = points[-1]
     return f"e,{_point(end)} " + " ".join(_point(p) for p in shorten(points, 7.0))
 
 
 def _edge_style(piece: Piece, lag: int) -> dict[str, str]:
     style = {"color": theme.COLOURS["wire"][0]}
+    if piece.backward:
+        style["dir"] = "back"
+    if piece.width is not None:
+        style["penwidth"] = f"{piece.width:g}"
     for role in ("state-a", "state-b", "skip", "loss"):
         if role in piece.classes:
             style["color"] = theme.COLOURS[role][0]

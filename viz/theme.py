@@ -121,15 +121,30 @@ def css() -> str:
     """
     light = "".join(f"--{k}:{v[0]};" for k, v in COLOURS.items())
     dark = "".join(f"--{k}:{v[1]};" for k, v in COLOURS.items())
+    frame = [
+        f".tg{{{light}font-family:{FONT}}}",
+        f"@media (prefers-color-scheme:dark){{.tg{{{dark}}}}}",
+        f':root[data-theme="dark"] .tg{{{dark}}}',
+        f':root[data-theme="light"] .tg{{{light}}}',
+        "@supports (paint-order:stroke){"
+        ".tg text.number{stroke:var(--panel);stroke-width:3px;paint-order:stroke;stroke-linejoin:round}}",
+    ]
+    variable = [re.sub(r"\$([\w-]+)\$", r"var(--\1)", r) for r in _rules() if "$" in r]
+    return "\n".join([*frame, plain_rules(), "@supports (color:var(--ink)){", *variable, "}"])
+
+
+def plain_rules() -> str:
+    """The rules with their light colours."""
+    return re.sub(r"\$([\w-]+)\$", lambda m: COLOURS[m[1]][0], "\n".join(_rules()))
+
+
+def _rules() -> list[str]:
+    """Selectors and declarations; `$ink$` stands for a colour."""
 
     def paint(prop: str, colour: str) -> str:
         return f"{prop}:${colour}$"
 
     rules = [
-        f".tg{{{light}font-family:{FONT}}}",
-        f"@media (prefers-color-scheme:dark){{.tg{{{dark}}}}}",
-        f':root[data-theme="dark"] .tg{{{dark}}}',
-        f':root[data-theme="light"] .tg{{{light}}}',
         f".tg .surface{{{paint('fill', 'surface')}}}",
         f".tg text{{{paint('fill', 'ink')};stroke:none}}",
         f".tg text.muted{{{paint('fill', 'muted')}}}",
@@ -145,8 +160,6 @@ def css() -> str:
         ".tg .output>.body{stroke-width:2.2}",
         f".tg .faded .wire{{{paint('stroke', 'faint')};stroke-width:1.2}}",
         f".tg .faded .head{{{paint('fill', 'faint')}}}",
-        f"@supports (paint-order:stroke){{.tg text.number{{{paint('stroke', 'panel')};stroke-width:3px;"
-        "paint-order:stroke;stroke-linejoin:round}}",
         ".tg text.code{font-family:'DejaVu Sans Mono',Consolas,Menlo,monospace;white-space:pre}",
         ".tg .equation .mark{fill:none}",
         f".tg .equation:target .mark{{{paint('fill', 'gate-fill')};{paint('stroke', 'gate')}}}",
@@ -169,9 +182,7 @@ def css() -> str:
         )
         rules.append(f".tg .cell.r{k}{{{paint('fill', f'ramp-{k}')};stroke:none;shape-rendering:crispEdges}}")
     rules.append(f".tg text.on.r4,.tg text.on.r5{{{paint('fill', 'surface')}}}")
-    plain = re.sub(r"\$([\w-]+)\$", lambda m: COLOURS[m[1]][0], "\n".join(rules))
-    variable = [re.sub(r"\$([\w-]+)\$", r"var(--\1)", r) for r in rules if "$" in r]
-    return "\n".join([plain, "@supports (color:var(--ink)){", *variable, "}"])
+    return rules
 
 
 def ramp_position(value: float, low: float, high: float) -> float:

@@ -37,8 +37,29 @@ def layout(dot: str, program: str = "dot", form: str = "plain", limit: float = L
 
 
 def render(dot: str, form: str, limit: float = LIMIT) -> bytes:
-    """A pinned graph as "png" or "pdf", drawn by Graphviz; raises LayoutError."""
+    """A pinned graph as "png" or "pdf", drawn by Graphviz; raises LayoutError, also where there is no font to write
+    with: Graphviz would draw empty boxes."""
+    if not has_fonts():
+        raise LayoutError(
+            f"no fonts on this machine, so that the text of a .{form} would be empty boxes: install some "
+            "(`apt install fonts-dejavu-core`), or save as .svg or .html"
+        )
     return _run(dot, "nop2", form, limit, os.environ.get("TGSEQ_DOT", ""))
+
+
+def has_fonts() -> bool:
+    """Whether fontconfig finds a font; other systems than Linux and its like always have some."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    folders = ["/usr/share/fonts", "/usr/local/share/fonts", os.path.expanduser("~/.fonts"), f"{data}/fonts"]
+    try:
+        with open(os.environ.get("FONTCONFIG_FILE") or "/etc/fonts/fonts.conf", encoding="utf-8") as file:
+            folders += re.findall(r"<dir>([^<]+)</dir>", file.read())
+    except OSError:
+        pass
+    files = (name for folder in dict.fromkeys(folders) for *_, names in os.walk(folder) for name in names)
+    return any(name.lower().endswith((".ttf", ".otf", ".ttc", ".pfb")) for name in files)
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import shutil
 import sys
 import xml.etree.ElementTree as ET
@@ -18,7 +19,8 @@ import tinygrad_seq as tg
 import viz
 from dsl.run.unroll import executions
 from tests.viz import helpers
-from viz import worker
+from tests.viz.test_gradients import run_of
+from viz import paint, theme, worker
 from viz.example import example
 from viz.trace import of_loss as trace_of
 
@@ -131,7 +133,7 @@ def test_broken_dot_is_an_error() -> None:
 # ---------------------------------------------------------------- plots and tapes
 
 
-def test_curves(tmp_path: Path) -> None:
+def test_curves() -> None:
     history = {"loss": [3.0, 2.5, 2.25], "gradient_norm": [1.0, 0.5, 0.7], "valid": [[2, 2.6], [3, 2.4]]}
     drawing = viz.curves(json.loads(json.dumps(history)))
     np.testing.assert_array_equal(drawing.data["loss"], history["loss"])
@@ -140,8 +142,6 @@ def test_curves(tmp_path: Path) -> None:
     assert "validation 2.4" in drawing.svg and "training 2.25" in drawing.svg
     with pytest.raises(ValueError, match="nothing to draw"):
         viz.curves({"loss": []})
-    with pytest.raises(ValueError, match="saved as .svg"):
-        drawing.save(tmp_path / "a.png")
 
 
 def test_long_curves_keep_their_peaks() -> None:
@@ -202,3 +202,39 @@ def test_a_run_is_found_without_a_search_through_memory() -> None:
     del run, trace
     gc.collect()
     assert len(executions()) == held - 1
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_an_image_is_the_svg_painted() -> None:
+    """Every text, and every wire in its colour and width, twice as large."""
+    drawing = viz.truncated(run_of("Skip", 6), 2, 3)
+    dot = paint.write(drawing.svg, drawing.scene.bounds)
+    for element in ET.fromstring(drawing.svg).iter(f"{SVG}text"):
+        for said in element.itertext():
+            assert f" {len(said.encode())} -{said}" in dot
+    hot = next(p for p in drawing.scene.pieces if "r5" in p.classes and "skip" not in p.classes)
+    x, y, _, h = drawing.scene.bounds
+    (x0, y0), colour = hot.points[-1], theme.COLOURS["ramp-5"][0]  # gradients are drawn backward
+    pen = f"setlinewidth({round(hot.width, 1):g})"
+    start = f"{x0 - x:.2f} {y + h - y0:.2f} "
+    assert re.search(rf'"c 7 -{colour} " \+ "S \d+ -{re.escape(pen)} " \+ "S 5 -solid " \+ "B \d+ {start}', dot)
+    assert f"c 9 -{theme.COLOURS['faint'][0]}73" in dot  # 0.45 of what is faded
+    header = worker.render(dot, "png")[16:24]
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")
+    assert abs(width - 2 * drawing.scene.bounds[2]) <= 2 and abs(height - 2 * h) <= 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "dot", "html", "svg"])
+def test_plots_are_saved_in_every_form(suffix: str, tmp_path: Path) -> None:
+    for plot in (viz.curves({"loss": [3.0, 2.0]}), viz.gradient_flow(run_of("Elman", 3))):
+        assert plot.save(tmp_path / f"p.{suffix}").stat().st_size > 100 or suffix == "dot"
+
+
+def test_no_fonts_is_said(monkeypatch: pytest.MonkeyPatch, drawing: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(worker.os, "walk", lambda folder: iter([(folder, [], ["readme.txt"])]))
+    monkeypatch.setattr(worker.sys, "platform", "linux")
+    with pytest.raises(viz.LayoutError, match=r"no fonts on this machine.*save as \.svg"):
+        drawing.save(tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
