@@ -227,10 +227,12 @@ def name_latex(name: str, steps: list[str] | None = None, path: str = "") -> str
     head, *subs = (stem + (digits if not bars else "")).split("_")
     if bars and digits:
         subs.append(f"({digits})")
-    core = _letter(head)
+    letter = re.fullmatch(r"([A-Za-z])(\d+)", head)  # h1 at t is h_{1,t}: one subscript, or TeX refuses
+    core = _letter(letter[1] if letter else head)
     for _ in range(bars):
         core = rf"\bar{{{core}}}"
-    below = ",".join([*(_letter(s) for s in subs if s), *(steps or [])])
+    number = [letter[2]] if letter else []
+    below = ",".join([*number, *(_letter(s) for s in subs if s), *(steps or [])])
     escaped = path.replace("_", r"\_")
     above = rf"^{{\mathrm{{{escaped}}}}}" if path else ""
     return core + (f"_{{{below}}}" if below else "") + above

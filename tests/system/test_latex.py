@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +22,31 @@ GOLDEN = Path(__file__).parent / "latex"
 def test_cells(cell: str, golden: Callable[[Path, str], bool]) -> None:
     spec = dsl.load(cell)
     assert golden(GOLDEN / f"{cell}.tex", spec.latex() + "\n\n" + spec.adjoint().latex() + "\n")
+
+
+@pytest.mark.slow
+def test_every_cell_is_typeset() -> None:
+    """By KaTeX, which refuses what TeX would: `npm install katex` in a directory named by NODE_PATH."""
+    node = shutil.which("node")
+    script = """
+        const katex = require("katex"); let text = "";
+        process.stdin.on("data", d => text += d).on("end", () => { for (const [name, tex] of JSON.parse(text)) {
+          try { katex.renderToString(tex, {displayMode: true, throwOnError: true, strict: "error"}) }
+          catch (error) { console.log(name + ": " + error.message) } } })
+    """
+    if node is None or subprocess.run([node, "-e", 'require("katex")'], capture_output=True).returncode:
+        pytest.skip("KaTeX is not installed")
+    specs = [dsl.load(cell) for cell in dsl.cells()]
+    texts = [(s.name, text) for s in specs for text in (s.latex(), s.adjoint().latex())]
+    found = subprocess.run([node, "-e", script], input=json.dumps(texts), capture_output=True, text=True, check=True)
+    assert found.stdout == ""
+
+
+def test_one_subscript_a_letter() -> None:
+    """`h_1_{t}` is a double subscript: an error in TeX."""
+    for cell in dsl.cells():
+        for text in (dsl.load(cell).latex(), dsl.load(cell).adjoint().latex()):
+            assert not re.search(r"_(\w|\{[^{}]*\})_", text), cell
 
 
 @pytest.mark.parametrize("cell", dsl.cells())
@@ -38,6 +67,8 @@ def test_braces_balance(cell: str) -> None:
         ("alpha", r"\alpha"),
         ("ctx", r"\mathrm{ctx}"),
         ("V_bar2", r"\bar{V}_{(2)}"),
+        ("h2", "h_{2}"),
+        ("h2_bar", r"\bar{h}_{2}"),
         ("x_bar_bar", r"\bar{\bar{x}}"),
     ],
 )
