@@ -207,8 +207,8 @@ def compare_values(p: Prepared, values: dict[str, Any], scopes: list[Scope], eng
             steps = scope.lengths_of(name)
             rest[(*(slice(n) for n in steps), b)] = False
             got, expected = sequence_of(array, b, steps), scope(name)
-            if not s.axes and 0 in [n[b] for n in p.lengths.values()]:  # an empty sum is the number 0
-                expected = np.broadcast_to(expected, got.shape)
+            if expected.ndim < got.ndim and 0 in [n[b] for n in p.all_lengths.values()]:  # an empty sum: the number 0
+                expected = np.broadcast_to(expected[(..., *[None] * (got.ndim - expected.ndim))], got.shape)
             if s.dtype == "category":
                 got = (got[..., None] == np.arange(int(s.categories))).astype(float)
             agree(
@@ -371,9 +371,10 @@ def by_torch(p: Prepared, loss: str) -> tuple[np.ndarray, dict[str, np.ndarray]]
         if name in fed:
             fed[name].requires_grad_()
     lengths = {a: torch.tensor(n) for a, n in p.lengths.items() if p.system.axes[a].length is None}
-    out = module(**fed, lengths=lengths)
+    noise = {n: torch.from_numpy(np.array(p.inputs[n])).requires_grad_() for n in model.noises if "noise" in taken}
+    out = module(**fed, lengths=lengths, **({"noise": noise} if noise else {}))
     out[loss].backward()
-    leaves = {**dict(module.named_parameters()), **fed}
+    leaves = {**dict(module.named_parameters()), **fed, **noise}
     found = {n: leaves[n].grad.numpy() for n in p.floats if n in leaves and leaves[n].grad is not None}
     return out[f"{loss}.each"].detach().numpy(), {**zeros(p), **found}
 

@@ -4,7 +4,7 @@ It knows the language and nothing of the engines. Expressions read what earlier 
 recurrence being written only at offsets that some order of steps allows: every stream of a recurrence has a potential
 p, and `v_j[t+d]` may be read by `v_i` when d < p_i - p_j (mirrored for a backward recurrence), so skewed systems such
 as `a[t] = b[t+1]`, `b[t] = a[t-2]` occur too. Functions are kept where they are smooth enough for finite differences
-(`log(1 + v*v)`, never `log(v)`).
+(`log(1 + v*v)`, never `log(v)`), and steps of functions lie where no data does (`sign(v + 0.137)`).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ TAIL = {
     "arccosh": "arccosh(2 + ({})**2)", "arctanh": "arctanh(0.7*sin({}))", "hypot": "hypot({}, 2)",
     "arctan2": "arctan2({}, 2)", "exp2": "exp2(sin({}))", "log2": "log2(2 + sin({}))", "log10": "log10(2 + sin({}))",
     "cbrt": "cbrt(2 + sin({}))", "erf": "erf({})", "erfc": "erfc({})", "gammaln": "gammaln(2 + sin({}))",
-    "logit": "logit(0.5 + 0.3*sin({}))", "floor": "floor(3*sin({}))", "ceil": "ceil(3*sin({}))",
-    "round": "round(3*sin({}))", "mod": "(({}) % 2)", "floordiv": "(({}) // 2)",
+    "logit": "logit(0.5 + 0.3*sin({}))", "floor": "floor(3*sin({}) + 0.137)", "ceil": "ceil(3*sin({}) + 0.137)",
+    "round": "round(3*sin({}) + 0.137)", "mod": "(({} + 0.137) % 2)", "floordiv": "(({} + 0.137) // 2)",
 }  # fmt: skip
 SCALAR = ("dot", "sum", "mean", "max", "min", "logsumexp")
 NAMED = ("sum[]", "mean[]", "max[]", "min[]", "logsumexp[]", "softmax[]", "log_softmax[]", "last", "last[]")
@@ -337,7 +337,7 @@ class Maker:
                 "exp": "exp(sin({}))",
                 "log": "log(1.5 + sin({}))",
                 "sqrt": "sqrt(1 + ({})**2)",
-                "sign": "(sign({}) + 0.5)",
+                "sign": "(sign({} + 0.137) + 0.5)",
             }
             return safe.get(kind, kind + "({})").format(v())
         if kind in ("maximum", "minimum", "logaddexp"):
