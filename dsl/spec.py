@@ -72,10 +72,9 @@ class Spec:
 
     def latex(self) -> str:
         """The equations as LaTeX, one aligned block."""
-        from dsl.system.latex import cell_latex
+        from dsl.system.latex import cell_latex, ranks
 
-        ranks = {n: len(s.shape) if s.dtype != "category" else 1 for n, s in self.system.streams.items()}
-        return cell_latex(self.tree, ranks, {given: name for name, given in getattr(self, "cotangents", {}).items()})
+        return cell_latex(self.tree, ranks(self.system), {given: name for name, given in getattr(self, "cotangents", {}).items()})
 
     def _repr_latex_(self) -> str:
         return "$$" + self.latex() + "$$"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from dsl.system.adjoint import Adjoint
-from dsl.system.latex import Writer
+from dsl.system.latex import Writer, ranks
 from dsl.system.messages import Collected
 from dsl.system.printing import Printer, index_tree
 from dsl.system.record import Arrival, Part
@@ -230,9 +230,8 @@ def _text(teller: Teller, equations: Sequence[Derived]) -> str:
 
 def _latex(teller: Teller, equations: Sequence[Derived]) -> str:
     """Paragraphs of a document: each equation displayed, its reasons listed under it."""
-    streams = {**teller.forward.streams, **teller.adjoint.system.streams}
-    ranks = {n: len(s.shape) if s.dtype != "category" else 1 for n, s in streams.items()}
-    writer = Writer(ranks, {given: name for name, given in teller.adjoint.cotangents.items()})
+    known = {**ranks(teller.forward), **ranks(teller.adjoint.system)}
+    writer = Writer(known, {given: name for name, given in teller.adjoint.cotangents.items()})
     lines: list[str] = []
     for equation in equations:
         lines.append(rf"\[ {writer.expression(equation.target)} = {writer.expression(equation.value)} \]")

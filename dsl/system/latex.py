@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from dsl.system.system import System
 from dsl.text.tree import (
     Binary,
     Call,
@@ -38,6 +39,7 @@ FUNCTIONS = {
     "max": r"\max",
     "min": r"\min",
 }
+CONSTANTS = {"inf": r"\infty", "pi": r"\pi", "none": r"\varnothing"}
 RELATIONS = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
 LEVEL = {"==": 0, "!=": 0, "<": 0, "<=": 0, ">": 0, ">=": 0, "+": 1, "-": 1, "*": 2, "%": 2, "@": 4, "**": 5}
 ATOM = 9
@@ -68,6 +70,12 @@ def cell_latex(cell: Cell, ranks: Mapping[str, int] | None = None, cotangents: M
         elif isinstance(statement, Loss):
             lines.append(rf"L_{{\mathrm{{{statement.name}}}}} &= {writer.expression(statement.value)}")
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+
+
+def ranks(system: System) -> dict[str, int]:
+    """The feature rank of every name of a system: a category is a vector, a size and a step are numbers."""
+    numbers = dict.fromkeys([*system.arguments, *system.axes], 0)
+    return numbers | {n: 1 if s.dtype == "category" else len(s.shape) for n, s in system.streams.items()}
 
 
 class Writer:
@@ -167,6 +175,8 @@ class Writer:
     # ------------------------------------------------------------ names
 
     def _ref(self, ref: Ref) -> str:
+        if ref.name in CONSTANTS:
+            return CONSTANTS[ref.name]
         steps = [_plain(self.expression(i)) for i in ref.index or ()]
         source = self.cotangents.get(ref.name)
         path, _, tail = (source or ref.name).rpartition(".")
@@ -230,7 +240,7 @@ def name_latex(name: str, steps: list[str] | None = None, path: str = "") -> str
     letter = re.fullmatch(r"([A-Za-z])(\d+)", head)  # h1 at t is h_{1,t}: one subscript, or TeX refuses
     core = _letter(letter[1] if letter else head)
     for _ in range(bars):
-        core = rf"\bar{{{core}}}"
+        core = rf"\overline{{{core}}}" if core.startswith(r"\mathrm") else rf"\bar{{{core}}}"
     number = [letter[2]] if letter else []
     below = ",".join([*number, *(_letter(s) for s in subs if s), *(steps or [])])
     escaped = path.replace("_", r"\_")
