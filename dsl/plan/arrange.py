@@ -9,6 +9,7 @@ cache; what cannot goes to nests of its own. Symbolic still: no sizes, no memory
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -99,6 +100,7 @@ class Nest:
     recurrent: frozenset[str]
     skew: dict[str, int] = field(default_factory=dict)  # of recurrent definitions that lag behind the loop
     loops: dict[str, tuple[Loop, ...]] = field(default_factory=dict)  # the loops around a definition, within this one
+    stage: int = 0  # how many times it waits for totals over all sequences
     sections: dict[str, list[Item]] = field(default_factory=lambda: {BEFORE: [], STEP: [], AFTER: []})
     section: dict[str, str] = field(default_factory=dict)
 
@@ -153,15 +155,19 @@ class _Arranger:
         order, scans = self._schedule()
         keys = self._keys(order, scans)
         nests: list[Nest] = []
-        for key in range(2 * len(scans) + 1):
-            names = [n for n in order if keys[n] == key]
-            if key % 2:
-                scan, members = scans[key // 2]
+        stages = self.normal.stages
+        for stage, key in itertools.product(range(max(stages.values(), default=0) + 1), range(2 * len(scans) + 1)):
+            names = [n for n in order if keys[n] == key and stages.get(n, 0) == stage]
+            scan, members = scans[key // 2] if key % 2 else (None, ())
+            first = len(nests)
+            if scan is not None and members[0] in names:
                 nest = Nest(scan.axis, scan.direction, names, frozenset(members), lagging(scan))
                 nest.loops = inner_loops(scan)
                 nests.append(nest)
             else:
                 nests += self._vector_nests(names)
+            for nest in nests[first:]:
+                nest.stage = stage
         home = {n: i for i, nest in enumerate(nests) for n in nest.members}
         done: set[str] = {n for n, d in self.definitions.items() if d.kind == "kept"}
         for nest in nests:

@@ -94,6 +94,7 @@ class Normal:
     totals: dict[str, tuple[tuple[str, str], ...]]  # total -> its contributions: (definition, "" or "T")
     stored: dict[Symbol, str] = field(default_factory=dict)  # the value of a definition -> its name
     constant: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, int] = field(default_factory=dict)  # of definitions that wait for totals: how many times
     kinds: Kinds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +127,12 @@ def op(name: str, *args: Symbol | int | float, **static: object) -> Symbol:
 def reads(definition: Definition) -> list[Read]:
     """Every read in a definition's expressions."""
     return [n.leaf for n in postorder(definition.expressions()) if isinstance(n.leaf, Read)]
+
+
+def shared_names(definition: Definition) -> list[str]:
+    """What a definition may read that all sequences share (or have a value each of)."""
+    found = [r.name for r in reads(definition) if not r.index] + [t.weight for t in definition.terms]
+    return found + ([definition.boundary] if isinstance(definition.boundary, str) else [])
 
 
 def shift_of(system: System, read: Read, axes: tuple[str, ...], axis: str) -> int | None:

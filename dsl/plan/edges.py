@@ -82,21 +82,19 @@ class Edges(Writer):
         """Values of the steps already run take the place of the boundary."""
         d = self.definitions[name]
         (a,) = place.axes
-        front = place.pads[a][0]
         self.carried.setdefault(name)
         ident = place.ident
-        self.put(1, f"if K_carry_{ident}:")
-        self.put(2, f"for {self.var(a)} in range({-front}, 0):")
-        self.put(3, "for b in range(nb):")
+        self.put(1, f"for {self.var(a)} in range(-K_carry_{ident}, 0):")
+        self.put(2, "for b in range(nb):")
         here = self._at(place, self.row(place, {a: self.var(a)}))
-        source = f"({self.var(a)} + {front}) * batch + R[b]"
+        source = f"({self.var(a)} + K_carry_{ident}) * batch + R[b]"
         if place.array == "I":
-            self.put(4, f"I[{here.offset}] = k_{ident}[{source}]")
+            self.put(3, f"I[{here.offset}] = k_{ident}[{source}]")
         elif not d.shape:
-            self.put(4, f"{here.store}(A, {here.offset}, k_{ident}[{source}])")
+            self.put(3, f"{here.store}(A, {here.offset}, k_{ident}[{source}])")
         else:
-            self.put(4, f"row, start = {here.offset}, ({source}) * {self.elements(d.shape)}")
-            depth, own, dense = self._matrix_rows(4, d.shape)
+            self.put(3, f"row, start = {here.offset}, ({source}) * {self.elements(d.shape)}")
+            depth, own, dense = self._matrix_rows(3, d.shape)
             self.put(depth, f"for j in range({self.size(d.shape[-1])}):")
             self.put(depth + 1, f"{here.store}(A, row{own} + j, k_{ident}[start{dense} + j])")
 

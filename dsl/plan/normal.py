@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dsl.plan.accumulate import Accumulation
-from dsl.plan.definitions import Normal, is_home, reads, unsupported
+from dsl.plan.definitions import Normal, is_home, reads, shared_names, unsupported
 from dsl.plan.totals import Totals
 from dsl.system.system import Read, System
 from tinygrad_seq.symbol import postorder
@@ -58,7 +58,33 @@ class Normaliser(Totals):
             self._place(self.pending.pop())
         self._after()
         Accumulation(self.out, self.placed).run()
+        self._stages()
         return self.out
+
+    def _stages(self) -> None:
+        """What reads a total, or something shared made of it, waits until all sequences' share is in."""
+        out = self.out
+        known = dict.fromkeys([*out.totals, *out.after], 0)
+        stages = dict.fromkeys(out.definitions, 0)
+        if not any(n in known for d in out.definitions.values() for n in shared_names(d)):
+            return
+        for _ in range(2 * (len(stages) + len(known)) + 2):
+            before = dict(stages), dict(known)
+            for name, definition in out.definitions.items():
+                kept = definition.kind == "kept"
+                needs = [stages.get(r.name, 0) for r in reads(definition)]
+                stages[name] = (
+                    0 if kept else max(needs + [known.get(n, 0) for n in shared_names(definition)], default=0)
+                )
+            for name, contributions in out.totals.items():
+                known[name] = 1 + max((stages[d] for d, _ in contributions), default=0)
+            for name, expression in out.after.items():
+                leaves = [n.leaf.name for n in postorder([expression]) if isinstance(n.leaf, Read)]
+                known[name] = max((known.get(n, 0) for n in leaves), default=0)
+            if (stages, known) == before:
+                out.stages = {n: k for n, k in stages.items() if k}
+                return
+        unsupported(self.system, next(iter(out.totals)), "a total that depends on itself")
 
     def _after(self) -> None:
         """Shared equations that read totals are left for after the loops."""
@@ -67,10 +93,6 @@ class Normaliser(Totals):
             if any(isinstance(n.leaf, Read) and n.leaf.name in late for n in postorder([expression])):
                 late.add(name)
                 self.out.after[name] = self.out.before.pop(name)
-        for definition in self.out.definitions.values():
-            for read in reads(definition):
-                if read.name in late:
-                    unsupported(self.system, definition.name, f"a sequence's use of the total `{read.name}`")
 
     def _live(self) -> list[str]:
         """Equations that the wanted streams depend on, in source order."""

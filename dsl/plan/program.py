@@ -17,7 +17,8 @@ from dsl.plan.normal import normalise
 from dsl.plan.source import Source, generate
 from dsl.system.adjoint import Adjoint, adjoint
 from dsl.system.recurrence import with_residuals
-from dsl.system.system import System
+from dsl.system.system import Read, System
+from tinygrad_seq.symbol import postorder
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Program:
     layout: Layout
     source: Source
     parts: Mapping[str, tuple[str, str]]  # a complex stream of the original system -> its real and imaginary part
+
+    @cached_property
+    def key(self) -> str:
+        """What tells programs of one system apart: text and tables."""
+        return f"{self.source.text}{self.source.stages}"
 
     def place_of(self, stream: str) -> Place:
         """Where a stream's values lie."""
@@ -117,18 +123,29 @@ class Plans:
         pads = paddings(normal.definitions, back)
         return {n: pads[n] for n, d in normal.definitions.items() if d.kind == "kept"}
 
+    @cached_property
+    def totals(self) -> tuple[str, ...]:
+        """What the adjoint reads of the forward run that is summed over all sequences, or made of such sums."""
+        back, made = self.derived.system, self.recording.equations
+        names = [n for n, s in back.streams.items() if s.shared and n in made and n not in back.equations]
+        late = {n for n in made if self.recording.streams[n].total}
+        for name, root in made.items():
+            if any(isinstance(n.leaf, Read) and n.leaf.name in late for n in postorder([root])):
+                late.add(name)
+        return tuple(n for n in names if n in late and self.recording.streams[n].shared)
+
     def forward(self, want: tuple[str, ...], record: bool) -> Program:
         key = (want, record)
         if key not in self._forward:
             real = self.recorded if record else self.plain
-            keep = self.residuals if record else None
+            keep, more = (self.residuals, self.totals) if record else (None, ())
             name = f"{self.system.name}_{'recorded' if record else 'forward'}"
-            self._forward[key] = plan(name, real, want, self.dtype, keep=keep)
+            self._forward[key] = plan(name, real, [*want, *more], self.dtype, keep=keep)
         return self._forward[key]
 
     def backward(self, forward: Program, wrt: tuple[str, ...]) -> Program:
         """The adjoint's program for gradients of `wrt`, reading the memory of `forward`."""
-        key = (wrt, forward.source.text)
+        key = (wrt, forward.key)
         if key not in self._backward:
             gradients = self.derived.gradients
             wanted = [gradients[n] for n in wrt if n in gradients]

@@ -31,14 +31,14 @@ class Shape:
     batch: int
     chunk: int
     ragged: bool
-    carried: frozenset[str] = frozenset()
+    carried: frozenset[tuple[str, int]] = frozenset()  # streams with steps already run, and how many are given
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """`table` for the generated code, `preparing` for packing; `at` the names' values; elements of each arena."""
+    """Tables of the generated code's `stages` and of `preparing`; `at` the names' values; elements of each arena."""
 
-    table: NDArray[np.int64]
+    stages: tuple[NDArray[np.int64], ...]
     preparing: NDArray[np.int64]
     at: Mapping[str, int]
     reals: int
@@ -82,10 +82,11 @@ class Sizer:
         reals = self._work(at, shape, steps, reals)
         parameters = self._parameters(at)
         at.update({k: v for k, v in (kept or {}).items() if k not in at})
-        table, preparing = (_numbers(entries, at) for entries in (self.source.table, self.source.preparing))
+        stages = tuple(_numbers(entries, at) for entries in self.source.stages)
+        preparing = _numbers(self.source.preparing, at)
         axes = len(steps)
         return Sizes(
-            table,
+            stages,
             preparing,
             at,
             reals + LINE,
@@ -124,7 +125,7 @@ class Sizer:
                 at[f"o_{place.ident}"] = offset[head.array] + column
                 at[f"w_{place.ident}"] = sum(widths)
                 at[f"K_{place.ident}"] = rows
-                at[f"K_carry_{place.ident}"] = int(place.name in shape.carried)
+                at[f"K_carry_{place.ident}"] = dict(shape.carried).get(place.name, 0)
                 column += width
             offset[head.array] += _round(rows * sum(widths))
         return offset["A"], offset["I"]

@@ -47,7 +47,7 @@ class Source:
     """What a generated file needs from the host: its text, and what the table's names mean."""
 
     text: str
-    table: list[Entry]
+    stages: list[list[Entry]]  # a table each; between one and the next, totals over all sequences are added up
     preparing: list[Entry]  # the table of the program that packs weights
     dims: dict[str, Dim]  # n_* -> the dim
     packs: list[Pack]
@@ -73,16 +73,19 @@ class _File(Edges, Factors):
     # ------------------------------------------------------------ the file
 
     def run(self) -> Source:
-        pieces = [p for nest in self.arrangement.nests for p in self._nest(nest)]
+        pieces: list[list[Piece]] = [[]]
+        for nest in self.arrangement.nests:
+            pieces += [[] for _ in range(nest.stage + 1 - len(pieces))]
+            pieces[nest.stage] += self._nest(nest)
         packing = self._packing()
         outside = [(n, f"{letter}_{self._ident(n)}") for letter, n in self._outside()]
         arrays = [a for _, a in outside] + [f"m_{self._ident(w)}" for w in self.weights]
         categories = frozenset(a for n, a in outside if self.definitions[n].dtype == "category")
         assembly = Assembly(arrays, categories)
-        table, preparing = (assembly.program(p).table() for p in (pieces, packing))
+        *stages, preparing = [assembly.program(p).table() for p in (*pieces, packing)]
         return Source(
             HEADER.format(name=self.name, dtype=self.dtype) + assembly.text(),
-            table,
+            stages,
             preparing,
             {f"n_{i}": d for d, i in self.dims.items()},
             self.packs,

@@ -131,7 +131,9 @@ class Executable:
         """What fills tables in; sizes of dims and shared values are the same in all runs."""
         if self._sizer is None:
             dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
-            self._sizer = Sizer(self.program, dims, {n: np.shape(v) for n, v in shared.items()})
+            shapes = {n: np.shape(v) for n, v in shared.items()}
+            self._sizer = Sizer(self.program, dims, shapes)
+            shapes.update({n: self.shape(n) for n in (*self.normal.totals, *self.normal.after)})
             products = sum(self._sizer.width(p) * self._sizer.depth(p) for p in self.source.packs)
             units = sum(self._sizer.number(d.shape[0]) for d in self.normal.definitions.values() if d.shape)
             self.work = products + 4 * units
@@ -181,23 +183,29 @@ class Executable:
                 raise ValueError(f"shared values depend on each other: {', '.join(pending)}")
         return values
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The feature shape of a stream in numbers."""
+        assert self._sizer is not None
+        return tuple(self._sizer.number(d) for d in self.normal.streams[name].shape)
+
     def parameters(self, inputs: Mapping[str, Array], sizes: Sizes, room: Array) -> None:
-        """Pack what the loops read of shared values into `room`."""
+        """Pack what the loops read of shared values into `room`; what is not known yet, a later stage needs."""
         at, source = sizes.at, self.source
-        for name in source.vectors:
+        for name in (n for n in source.vectors if n in inputs):
             value = np.atleast_1d(np.asarray(inputs[name]))
             value = value.reshape(-1, value.shape[-1])
             start, stride = at[f"o_P_{source.idents[name]}"], padded(value.shape[1], self.dtype)
             stride = value.size if len(value) == 1 else stride
             room[start : start + len(value) * stride].reshape(len(value), stride)[:, : value.shape[1]] = value
-        for name in source.tables:
+        for name in (n for n in source.tables if n in inputs):
             matrix = inputs[name]
             h, k = matrix.shape
             ident = f"{source.idents[name]}_columns"
             start, stride = at[f"o_{ident}"], at[f"w_{ident}"]
             room[start : start + (k + 1) * stride].reshape(k + 1, stride)[1:, :h] = matrix.T
         if source.packs:
-            matrices = [np.ascontiguousarray(inputs[w], self.dtype) for w in source.weights]
+            unknown = {w: np.zeros(self.shape(w)) for w in source.weights if w not in inputs}
+            matrices = [np.ascontiguousarray({**unknown, **inputs}[w], self.dtype) for w in source.weights]
             given = len(ARRAYS) + len(source.inputs) + len(source.results) + len(source.carried)
             places = [0] * given + self.addresses.of(matrices, "matrices")
             places[ARRAYS.index("P")] = self.addresses.of([room], "room")[0]
@@ -256,8 +264,8 @@ class Compiled:
         return Plans(self.system, self.outside, self.dtype)
 
     def executable(self, program: Program) -> Executable:
-        """The program's executable; programs of equal text share one."""
-        return self._executables.setdefault(program.source.text, Executable(program))
+        """The program's executable; equal programs share one."""
+        return self._executables.setdefault(program.key, Executable(program))
 
     # ------------------------------------------------------------ running
 
@@ -280,6 +288,8 @@ class Compiled:
         parts = run.parts()
         values = run.execute(parts)
         held = {n: v for n, v in run.inputs.items() if n in self.system.streams}  # with shared values, computed once
+        if record:
+            held.update({n: values[n] for n in self.plans.totals})
         saved = Saved(program, held, known, batch, steps, parts, clock, start, self.arena)
         return {n: values[n] for n in want}, saved if record else None
 
@@ -291,11 +301,8 @@ class Compiled:
         for name, given in derived.cotangents.items():
             value = cotangents.get(name)
             stream = derived.system.streams[given]
-            shape = (
-                *(dict(saved.steps)[a] for a in stream.axes),
-                saved.batch,
-                *(int(d.bind(self._dims)) for d in stream.shape),
-            )
+            lead = () if stream.shared else (*(dict(saved.steps)[a] for a in stream.axes), saved.batch)
+            shape = (*lead, *(int(d.bind(self._dims)) for d in stream.shape))
             dtype = precision(stream.dtype == "complex", self.dtype)
             inputs[given] = np.zeros(shape, dtype) if value is None else np.asarray(value, dtype)
         run = _Run(self, program, inputs, saved.lengths, saved.steps, saved.batch, saved.start, saved.clock)
@@ -358,7 +365,7 @@ class _Run:
         out = []
         for k, own in enumerate(rows):
             chunk = max(1, CHUNK_ROWS // max(1, len(own)))
-            carried = frozenset(n for n in self.program.source.carried if self.start and self._started(n) is not None)
+            carried = frozenset((n, self._held(n)) for n in self.program.source.carried) if self.start else frozenset()
             shape = Shape(self.steps, len(own), self.batch, chunk, self.ragged, carried)
             sizes = self.program.sized(shape, None if saved is None else (saved.program, saved.parts[k].sizes))
             lengths, counts = self._bounds(own, sizes, shape)
@@ -422,10 +429,14 @@ class _Run:
         named += [self._carried(n) for n in source.carried]
         if parts and self.batch:
             room = self.arena.take(parts[0].sizes.parameters, self.dtype)
-            program.parameters(self.inputs, parts[0].sizes, room)
             old = saved.parts if saved is not None else parts
             outside = program.addresses.of(named, "named")
-            run_parts([self._call(k, p, old[k], room, outside) for k, p in enumerate(parts)])
+            known: Mapping[str, Array] = self.inputs
+            for stage in range(len(source.stages)):
+                if stage:
+                    known = {**self.inputs, **self._summed(parts, stage)}
+                program.parameters(known, parts[0].sizes, room)
+                run_parts([self._call(k, p, old[k], room, outside, stage) for k, p in enumerate(parts)])
             self.arena.give(room)
         values = self._collect(results, parts)
         if saved is not None:
@@ -434,10 +445,10 @@ class _Run:
                 self.arena.give(p.categories)
         return values
 
-    def _call(self, k: int, p: Part, old: Part, room: Array, outside: list[int]) -> Callable[[], None]:
+    def _call(self, k: int, p: Part, old: Part, room: Array, outside: list[int], stage: int) -> Callable[[], None]:
         own = (p.reals, p.categories, old.reals, old.categories, room, p.lengths, p.counts, p.rows)
         run, places = self.program.module.run, np.array(self.program.addresses.of(own, k) + outside, np.int64)
-        return lambda: run(places, p.sizes.table)
+        return lambda: run(places, p.sizes.stages[stage])
 
     def _result(self, name: str) -> Array:
         definition = self.program.normal.definitions[name]
@@ -447,15 +458,17 @@ class _Run:
         return np.zeros((*shape, *(self.sizer.number(d) for d in definition.shape)), self.dtype)
 
     def _carried(self, name: str) -> Array:
-        definition, place = self.program.normal.definitions[name], self.program.layout.places[name]
+        definition = self.program.normal.definitions[name]
         dtype = np.int64 if definition.dtype == "category" else self.dtype
         value = self._started(name) if self.start else None
         if value is None:
             return NOTHING
-        front = place.pads[place.axes[0]][0]
-        if len(value) < front:
-            raise ValueError(f"state of {name}: expected {front} steps, given {len(value)}")
-        return np.ascontiguousarray(value[len(value) - front :], dtype)
+        return np.ascontiguousarray(value[len(value) - self._held(name) :], dtype)
+
+    def _held(self, name: str) -> int:
+        """Steps already run that loops can reach and the caller gives; before those is the boundary."""
+        place, value = self.program.layout.places[name], self._started(name)
+        return 0 if value is None else min(place.pads[place.axes[0]][0], len(value))
 
     def _collect(self, results: Mapping[str, Array], parts: Sequence[Part]) -> dict[str, Array]:
         normal = self.program.normal
@@ -463,20 +476,34 @@ class _Run:
         for name, definition in normal.names.items():
             if definition in results:
                 values[name] = results[definition]
+        for name in normal.before:
+            values[name] = self.inputs[name]
+        for name, (re, im) in self.program.program.parts.items():
+            if re in values and im in values:
+                values[name] = values[re] + 1j * values[im]
+        return {**values, **self._summed(parts, len(self.program.source.stages))}
+
+    def _summed(self, parts: Sequence[Part], stage: int) -> dict[str, Array]:
+        """Totals over the sequences that are known when `stage` begins, and what is made of them."""
+        normal = self.program.normal
+        values: dict[str, Array] = {}
         for name, contributions in normal.totals.items():
+            if any(normal.stages.get(d, 0) >= stage for d, _ in contributions):
+                continue
             total: Any = 0
             for definition, turn in contributions:
                 for part in parts:
                     piece = self._total(definition, part)
                     total = total + (piece.T if turn else piece)
             values[name] = np.asarray(total, self.dtype)
-        for name in normal.before:
-            values[name] = self.inputs[name]
-        for name, (re, im) in self.program.program.parts.items():
-            if re in values and im in values:
-                values[name] = values[re] + 1j * values[im]
-        values.update(self.program.shared({**self.inputs, **values}, normal.after))
-        return values
+        known = {**self.inputs, **values}
+        late = {n for n in (*normal.totals, *normal.after) if n not in known}
+        ready: dict[str, Symbol] = {}
+        for name, root in normal.after.items():
+            if not late.intersection(n.leaf.name for n in postorder([root]) if isinstance(n.leaf, Read)):
+                ready[name] = root
+                late.discard(name)
+        return {**values, **self.program.shared(known, ready)}
 
     def _total(self, name: str, part: Part) -> Array:
         kind, form = self.program.source.totals[name]
