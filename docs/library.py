@@ -39,9 +39,10 @@ against an oracle of its own, value and gradient: a NumPy loop written from the 
 Made by `docs/library.py` from `dsl/library/*.cell`; do not edit.
 """
 THEMES = {
-    "Simple networks": "elman indrnn antisymmetric unicornn",
-    "Long short-term memory": "lstm lstm1997 layernorm chrono memory residual_lstm xlstm",
-    "Gated units": "gru mgu atr brc cfn fastgrnn lightru ligru minimalrnn mut ran sgrn sgu ugrnn",
+    "Simple networks": "elman indrnn scrn",
+    "Dynamical systems": "antisymmetric unicornn oscillators",
+    "Long short-term memory": "lstm lstm1997 janet layernorm chrono memory residual_lstm xlstm",
+    "Gated units": "gru mgu atr brc cfn fastgrnn lightru ligru minimalrnn mut ran sgrn sgu star ugrnn",
     "Linear recurrences": "sru qrnn mingru typed",
     "Shortcuts and several time scales": "skip dilated clockwork hierarchy pyramid",
     "Depth and both directions": "bidirectional residual highway",

@@ -293,6 +293,50 @@ def ClockworkRNN(x: Data, p: Data) -> Array:
     return np.array(out)
 
 
+@oracle
+def JANET(x: Data, p: Data) -> Array:
+    h, out = np.zeros(len(p["b_c"])), []
+    for v in x["x"]:
+        s, n = (p[f"V_{k}"] @ v + p[f"W_{k}"] @ h + p[f"b_{k}"] for k in "fc")
+        h = h / (1 + np.exp(-s)) + np.tanh(n) / (1 + np.exp(s - 1))
+        out.append(h)
+    return np.array(out)
+
+
+@oracle
+def LEM(x: Data, p: Data) -> Array:
+    """The paper's equation, its two time scales written as what is kept."""
+    y = z = np.zeros(len(p["b_z"]))
+    out = []
+    for v in x["x"]:
+        keep_z, keep_y = (1 - sigma(p[f"W_{k}"] @ y + p[f"V_{k}"] @ v + p[f"b_{k}"]) for k in "12")
+        z = keep_z * z + (1 - keep_z) * np.tanh(p["W_z"] @ y + p["V_z"] @ v + p["b_z"])
+        y = keep_y * y + (1 - keep_y) * np.tanh(p["W_y"] @ z + p["V_y"] @ v + p["b_y"])
+        out.append(y)
+    return np.array(out)
+
+
+@oracle
+def tauGRU(x: Data, p: Data) -> Array:
+    hs = [np.zeros(len(p["b_1"]))] * 4
+    for v in x["x"]:
+        u, z, g, a = (p[f"W_{k}"] @ hs[-4 if k == 2 else -1] + p[f"U_{k}"] @ v + p[f"b_{k}"] for k in (1, 2, 3, 4))
+        hs.append((1 - sigma(g)) * hs[-1] + sigma(g) * (np.tanh(u) + sigma(a) * np.tanh(z)))
+    return np.array(hs[4:])
+
+
+@oracle
+def SCRN(x: Data, p: Data) -> Array:
+    """The context as the sum that its recurrence unrolls to."""
+    fed = x["x"] @ p["B"].T
+    h, out = np.zeros(len(p["R"])), []
+    for t, v in enumerate(x["x"]):
+        s = 0.05 * sum(0.95 ** (t - k) * fed[k] for k in range(t + 1))
+        h = sigma(p["P"] @ s + p["A"] @ v + p["R"] @ h)
+        out.append(np.concatenate([h, s]))
+    return np.array(out)
+
+
 def layer_norm(z: Array, gain: Array, bias: Array) -> Array:
     return (z - z.mean()) / np.sqrt(z.var() + 1e-5) * gain + bias
 

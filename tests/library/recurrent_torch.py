@@ -92,6 +92,8 @@ STACKS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
         {"weight_ih": "W_xh W_xz", "weight_hh": "W_zxh W_hz", "weight_ho": "W_go", "bias_ih": "b_g b_z"},
         {"gate_nonlinearity": "theano"},
     ),
+    "STAR": ("STARCell", {"weight_ih": "W_z W_k", "weight_hh": "U", "bias_ih": "b_z b_k"}, {}),
+    "coRNN": ("coRNNCell", {"weight_ih": "V", "weight_hh": "W", "weight_ch": "U", "bias_ih": "b"}, {}),
     "TRNN": ("TRNNCell", {"weight_ih": "W V", "bias_ih": "0 b"}, {}),
     "TLSTM": ("TLSTMCell", {"weight_ih": "W_z W_f W_o", "weight_hh": "V_z V_f V_o", "bias_ih": "b_z b_f b_o"}, {}),
     "TGRU": ("TGRUCell", {"weight_ih": "W_z W_f W_o", "weight_hh": "V_z V_f V_o", "bias_ih": "b_z b_f b_o"}, {}),
@@ -122,7 +124,7 @@ STACKS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
     ),
 }
 # these take and return both of their states, and output the first
-PAIRS = ("LSTM0", "RAN", "ResidualLSTM", "TGRU", "UnICORNN", "WMCLSTM")
+PAIRS = ("LSTM0", "RAN", "ResidualLSTM", "TGRU", "UnICORNN", "WMCLSTM", "coRNN")
 
 
 def stack(words: str, params: dict[str, Array], shape: tuple[int, ...]) -> Array:

@@ -17,7 +17,7 @@ from tests.library.recurrent_torch import STACKS
 FOLDER = Path(dsl.__file__).parent / "library"
 FILES = sorted(FOLDER.glob("*.cell"))
 CELLS = {name: path for path in FILES for name in parse(path.read_text(encoding="utf-8"), path.name).cells}
-SIZES = {"D": 3, "H": 4, "K": 5, "K_in": 6, "A": 3, "L": 2, "N": 8, "M": 3, "G": 2}
+SIZES = {"D": 3, "H": 4, "K": 5, "K_in": 6, "A": 3, "L": 2, "N": 8, "M": 3, "G": 2, "C": 2}
 CORE = """
     Elman Jordan IRNN LSTM0 LSTM Peephole Coupled GRU GRUResetAfter MGU IndRNN Skip BiRNN BiLSTM ResidualStack Pyramid
     Translate EncoderDecoder CharRNN CTC Classifier ClassifierMax ClassifierAttention
