@@ -25,7 +25,17 @@ from tinygrad_seq.symbol import Symbol, lift, postorder, substitute
 _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _WHOLE = frozenset({*_OPERATORS, "neg", "exp", "sin", "cos", "tanh", "sqrt"})  # keep shape and floating dtype
 # results that share no memory with an argument
-_NEW = _WHOLE | {"where", "matmul", "matvec", "matmul_sum", "outer", "outer_sum", "scatter_add", "scatter_columns"}
+_NEW = _WHOLE | {
+    "where",
+    "matmul",
+    "matvec",
+    "matmul_sum",
+    "outer",
+    "outer_sum",
+    "scatter_add",
+    "scatter_columns",
+    "softmax_error",
+}
 _SHAPE = {"shape": np.shape}
 _CACHE_LIMIT = 4096
 _cache: dict[Any, Derivative] = {}
@@ -70,6 +80,7 @@ class Derivative:
     shapes_of    `shapes_of(values)`: the shapes of the inputs at `shapes`, as a tuple
     source       the pullback's text: `pullback(g, kept, shapes, static)`
     on_values, on_tensors   that function over arrays, and over tensors
+    on_tape      over arrays, sums of products not multiplied yet (`ops.linalg.Product`)
     """
 
     cotangents: tuple[Symbol | None, ...]
@@ -86,6 +97,7 @@ class Derivative:
     source: str
     on_values: Callable[..., tuple[Any, ...]]
     on_tensors: Callable[..., tuple[Any, ...]]
+    on_tape: Callable[..., tuple[Any, ...]]
 
 
 def derivative(
@@ -161,8 +173,7 @@ def expressions(
             continue
         node = substitute(lift(expression), _without_conj) if real else lift(expression)
         if tape:
-            node = substitute(node, _shapes_only)
-            node = _product_summed(node, i, names[i])
+            node = _product_summed(_in_one_pass(substitute(node, _shapes_only)), i, names[i])
             if op.singular and node.op is not None:
                 node = REGISTRY["settle"](node, g)
         result.append(None if node.is_number and node.leaf == 0 else node)
@@ -194,6 +205,16 @@ def _product_summed(node: Symbol, position: int, name: str) -> Symbol:
     return node
 
 
+def _in_one_pass(node: Symbol) -> Symbol:
+    """Cross-entropy's cotangent as the one primitive that it is on arrays; spelt out, it makes four of that size."""
+    if node.is_op("mul") and node.args[0].is_op("sub") and node.args[1].is_op("expand"):
+        (p, picked), g = node.args[0].args, node.args[1].args[0]
+        if p.is_op("softmax") and picked.is_op("one_hot") and p.options.get("axis", -1) == -1:
+            y = lift(Slot("y", 0, "y"))
+            return Symbol.make(REGISTRY["softmax_error"], (p.args[0], picked.args[0], y, g))
+    return node
+
+
 def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool) -> Derivative:
     readable = {k: v if type(v) in _PLAIN else Passed(k) for k, v in static.items()}
     cotangents = expressions(op, needs, readable, constant, real, tape=True)
@@ -208,11 +229,16 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     code = compile(source, filename, "exec")
     functions: list[Callable[..., tuple[Any, ...]]] = []
-    for on_values in (True, False):
+    ops = {node.op for node in order if node.op is not None}
+    results = {c.op for c in cotangents if c is not None}
+    readings: tuple[Callable[[Primitive], Any], ...] = (
+        lambda op: op.impl,
+        lambda op: op,
+        lambda op: _waiting(op) if op in results else op.impl,
+    )
+    for read in readings:
         names: dict[str, Any] = {"inf": math.inf, "nan": math.nan, **constants}
-        for node in order:
-            if node.op is not None:
-                names[f"op_{node.op.name}"] = node.op.impl if on_values else node.op
+        names.update((f"op_{op.name}", read(op)) for op in ops)
         names["op_size"] = _size_of_shape
         exec(code, names)
         functions.append(names["pullback"])
@@ -229,9 +255,16 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
         _picker("values, y", ["y" if i == len(needs) else f"values[{i}]" for i in keep]),
         _picker("values", [f"shape(values[{i}])" for i in shapes]),
         source,
-        functions[0],
-        functions[1],
+        *functions,
     )
+
+
+def _waiting(op: Primitive) -> Any:
+    if op.name in ("outer_sum", "matmul_sum"):
+        from tinygrad_seq.ops.linalg import delayed
+
+        return delayed(op)
+    return op.impl
 
 
 def _picker(arguments: str, parts: list[str]) -> Callable[..., tuple[Any, ...]]:

@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_seq.changes import last_change, latest_change, touch
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.nodes import Custom, Edge, Leaf, Node, Pullback, Step, fit, freed_error, register_tensor
+from tinygrad_seq.ops.linalg import Product
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.state import changed, state, user_line
 
@@ -53,14 +54,16 @@ def use_tensors(tensor_type: Any) -> None:
 class Sums:
     """Cotangents as they come in, edge by edge; a buffer is written to only if it was made here.
 
-    The first output of a node is held under the node itself, any other under the edge.
+    The first output of a node is held under the node itself, any other under the edge. Products that are not
+    multiplied yet wait beside, until there are enough of them or the sum is taken.
     """
 
-    __slots__ = ("held", "made", "record")
+    __slots__ = ("held", "made", "record", "waiting")
 
     def __init__(self, record: bool) -> None:
         self.held: dict[Any, Any] = {}
         self.made: set[Any] = set()
+        self.waiting: dict[Edge, Product] = {}
         self.record = record
 
     def add(self, edge: Edge, value: Any, fresh: bool = False) -> None:
@@ -82,8 +85,21 @@ class Sums:
             self.held[key] = np.asarray(np.add(present, value))
             self.made.add(key)
 
+    def wait(self, edge: Edge, product: Product) -> None:
+        """Add a product to those that wait."""
+        present = self.waiting.setdefault(edge, product)
+        if present is not product:
+            present.join(product)
+            if present.rows >= Product.ENOUGH:
+                self._multiply(edge)
+
+    def _multiply(self, edge: Edge) -> None:
+        self.add(edge, fit(self.waiting.pop(edge).array(), *edge[0].meta(edge[1])), True)
+
     def take(self, edge: Edge) -> tuple[Any, bool]:
         """What arrived, and whether its buffer was made here; forgotten here."""
+        if edge in self.waiting:
+            self._multiply(edge)
         key = edge if edge[1] else edge[0]
         made = key in self.made
         self.made.discard(key)
@@ -98,6 +114,17 @@ def reach(
     seen: set[Node] = set()
     stack = [node for node, _ in roots]
     outside = False
+    while stack and not (floor or stops or own):  # all there is below
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            if node.freed:
+                raise freed_error(node)
+            edges = node.edges
+            outside = outside or not edges
+            for edge in edges:
+                if edge is not None:
+                    stack.append(edge[0])
     while stack:
         node = stack.pop()
         if node in seen:
@@ -200,7 +227,7 @@ def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
     try:
         if rules.scatters and _scatter(node, g, sums, useful):
             return
-        results = rules.on_values(g, kept, node.shapes, node.static)
+        results = rules.on_tape(g, kept, node.shapes, node.static)
         for value, edge, fresh in zip(results, node.edges, rules.fresh, strict=True):
             if value is None or edge is None or (useful is not None and edge[0] not in useful):
                 continue
@@ -211,6 +238,11 @@ def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
             else:
                 shape, dtype = source.meta(slot)
             if value.shape != shape or value.dtype is not dtype:
+                if type(value) is Product:
+                    if not inner:
+                        sums.wait(edge, value)
+                        continue
+                    value = value.array()
                 value = fit(value, shape, dtype)
             if inner and source not in held:  # nearly always
                 held[source] = value
@@ -231,7 +263,7 @@ def _scatter(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> bool:
     source = edge[0]
     if useful is not None and source not in useful:
         return True
-    shape, dtype = source.meta(0)
+    shape, dtype = (source.shape, source.dtype) if type(source) is Step else source.meta(0)
     if g.dtype != dtype:
         return False
     buffer = sums.held.get(source)

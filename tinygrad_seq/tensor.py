@@ -21,6 +21,7 @@ from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tenso
 
 Array = np.ndarray[Any, Any]
 _getframe = sys._getframe
+_GETITEM = REGISTRY["getitem"]
 _UFUNCS: dict[str, str] = {  # names of NumPy's and SciPy's functions that are primitives under another
     "subtract": "sub",
     "multiply": "mul",
@@ -295,7 +296,7 @@ class Tensor(Arithmetic):
     # ------------------------------------------------------------ indexing and change in place
 
     def __getitem__(self, key: Any) -> Any:
-        return REGISTRY["getitem"](self, key=Key(_plain_key(key)))
+        return self.read(_GETITEM, (self,), {"key": Key(_plain_key(key))})
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._check_change()

@@ -57,3 +57,30 @@ def logsumexp(x: Any, part: Any, out: Any) -> None:
         for k in range(x.shape[1]):
             total += exp(x[i, k] - top)
         out[i] = top + log(total)
+
+
+@kernel
+def cross_entropy(x: Any, target: Any, part: Any, out: Any) -> None:
+    """out[i] = log Σ exp(x[i]) - x[i, target[i]] for the rows part[0]..part[1]-1; a target below 0 picks nothing."""
+    tops = np.empty(LANES, x.dtype)
+    for i in range(part[0], part[1]):
+        top = largest(x[i], tops)
+        total = x.dtype.type(0)
+        for k in range(x.shape[1]):
+            total += exp(x[i, k] - top)
+        chosen = x[i, target[i]] - top if target[i] >= 0 else -top
+        out[i] = log(total) - chosen
+
+
+@kernel
+def softmax_error(x: Any, target: Any, y: Any, g: Any, part: Any, out: Any) -> None:
+    """out[i] = g[i] (softmax(x[i]) - one_hot(target[i])), given y = cross_entropy(x, target)."""
+    tops = np.empty(LANES, x.dtype)
+    for i in range(part[0], part[1]):
+        top = largest(x[i], tops)
+        chosen = x[i, target[i]] - top if target[i] >= 0 else -top
+        size = y[i] + chosen  # log Σ exp(x[i] - top)
+        for k in range(x.shape[1]):
+            out[i, k] = exp(x[i, k] - top - size) * g[i]
+        if target[i] >= 0:
+            out[i, target[i]] -= g[i]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.ops.index import one_hot
-from tinygrad_seq.ops.reduce import logsumexp, softmax
+from tinygrad_seq.ops.linalg import dot
+from tinygrad_seq.ops.reduce import as_rows, logsumexp, over_rows, softmax, sum_
 from tinygrad_seq.ops.shape import Cotangents, expand, size
 from tinygrad_seq.primitive import Primitive
 
@@ -16,8 +17,24 @@ def _cross_entropy(logits: Any, target: Any) -> Any:
     target = np.asarray(target)
     if target.size and (target.max() >= logits.shape[-1] or target.min() < -1):
         raise ValueError(f"a category outside -1..{logits.shape[-1] - 1}: {target.min()}..{target.max()}")
+    rows = as_rows(logits, -1)
+    if rows is not None and target.shape == logits.shape[:-1]:
+        result = np.empty(target.shape, logits.dtype)
+        over_rows("cross_entropy", result.reshape(-1), rows, target.reshape(-1).astype(np.int64, copy=False))
+        return result
     chosen = np.take_along_axis(logits, np.maximum(target, 0)[..., None].astype(np.intp), axis=-1)[..., 0]
     return logsumexp.impl(logits, axis=-1) - np.where(target >= 0, chosen, np.zeros((), logits.dtype))
+
+
+def _softmax_error(logits: Any, target: Any, y: Any, g: Any) -> Any:
+    target = np.asarray(target)
+    rows = as_rows(logits, -1)
+    if rows is not None and target.shape == logits.shape[:-1] and y.dtype == g.dtype == logits.dtype:
+        result = np.empty(logits.shape, logits.dtype)
+        others = target.reshape(-1).astype(np.int64, copy=False), y.reshape(-1), np.ascontiguousarray(g).reshape(-1)
+        over_rows("softmax_error", result.reshape(rows.shape), rows, *others)
+        return result
+    return (softmax.impl(logits) - one_hot.impl(target, logits.shape[-1])) * np.expand_dims(g, -1)
 
 
 cross_entropy = Primitive(
@@ -27,9 +44,30 @@ cross_entropy = Primitive(
     tex=r"-\log\operatorname{{softmax}}({0})_{{{1}}}",
     ordered=True,
 )
+softmax_error = Primitive(
+    "softmax_error",
+    _softmax_error,
+    shape=lambda logits, target, y, g: logits,
+    tex=r"\left(\operatorname{{softmax}}({0}) - \mathbf{{1}}_{{{1}}}\right) {3}",
+    ordered=True,
+)
 
 
 @cross_entropy.rule
 def cross_entropy_rule(g: Any, y: Any, logits: Any, target: Any) -> Cotangents:
     """-log softmax(logits)[target]; (…, K) and (…) give (…). The target -1 picks nothing."""
     return ((softmax(logits) - one_hot(target, size(logits, axis=-1))) * expand(g, axis=-1), None)
+
+
+@softmax_error.rule
+def softmax_error_rule(h: Any, e: Any, logits: Any, target: Any, y: Any, g: Any) -> Cotangents:
+    """`softmax_error(logits, target, y, g)` is cross_entropy's cotangent in one pass; y, cross_entropy's value, is a
+    function of the logits and sends nothing of its own."""
+    p = softmax(logits)
+    along = h * expand(g, axis=-1)
+    return (
+        p * (along - sum_(along * p, axis=-1, keepdims=True)),
+        None,
+        None,
+        dot(h, p - one_hot(target, size(logits, axis=-1))),
+    )

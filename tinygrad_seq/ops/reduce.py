@@ -125,7 +125,7 @@ def _finite_max(x: Any, axis: Any) -> Any:
     return np.where(np.isfinite(top), top, np.zeros((), top.dtype))
 
 
-def _as_rows(x: Any, axis: Any) -> Any:
+def as_rows(x: Any, axis: Any) -> Any:
     """Many elements over their last axis as a matrix for the compiled loops; None when NumPy does it."""
     if not isinstance(x, np.ndarray) or x.size < COMPILED or x.dtype.char not in "fd" or not x.flags.c_contiguous:
         return None
@@ -134,20 +134,20 @@ def _as_rows(x: Any, axis: Any) -> Any:
     return x.reshape(-1, x.shape[-1])
 
 
-def _over_rows(name: str, rows: Any, out: Any) -> None:
+def over_rows(name: str, out: Any, rows: Any, *others: Any) -> None:
     """A loop of `loops.softmax` over the rows, in as many parts as there are threads."""
     from tinygrad_seq.kernels.threads import run_parts, thread_count
 
     loop, count = getattr(load("softmax"), name), thread_count()
     cuts = [len(rows) * i // count for i in range(count + 1)]
-    run_parts([functools.partial(loop, rows, part, out) for part in zip(cuts, cuts[1:], strict=False)])
+    run_parts([functools.partial(loop, rows, *others, part, out) for part in zip(cuts, cuts[1:], strict=False)])
 
 
 def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    rows = _as_rows(x, axis)
+    rows = as_rows(x, axis)
     if rows is not None:
         result = np.empty(len(rows), x.dtype)
-        _over_rows("logsumexp", rows, result)
+        over_rows("logsumexp", result, rows)
         return result.reshape((*x.shape[:-1], 1) if keepdims else x.shape[:-1])
     top = _finite_max(x, axis)
     with np.errstate(divide="ignore", over="ignore"):
@@ -156,10 +156,10 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _softmax(x: Any, *, axis: Any = -1) -> Any:
-    rows = _as_rows(x, axis)
+    rows = as_rows(x, axis)
     if rows is not None:
         result = np.empty(x.shape, x.dtype)
-        _over_rows("softmax", rows, result.reshape(rows.shape))
+        over_rows("softmax", result.reshape(rows.shape), rows)
         return result
     with np.errstate(invalid="ignore", over="ignore"):
         e = np.exp(x - _finite_max(x, axis))
