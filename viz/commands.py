@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from dsl.run.result import Run
     from dsl.spec import Spec
 
-VIEWS = ("folded", "cell", "unrolled", "bptt", "terms", "truncated", "gradient-flow", "attention", "walk", "stepper")
+PAGES = ("walk", "stepper")
+VIEWS = (
+    *("folded", "cell", "unrolled", "bptt", "terms", "truncated", "gradient-flow", "gates", "attention", "tape"),
+    *PAGES,
+)
 
 
 def draw(
@@ -23,13 +27,19 @@ def draw(
     sizes: Sizes = None,
     view: Annotated[str, typer.Option(help=f"one of {', '.join(VIEWS)}")] = "unrolled",
     steps: Annotated[int, typer.Option("-T", help="steps to unroll", min=1)] = 4,
+    loss: Annotated[
+        str | None, typer.Option(help="where a gradient starts: a step, or a loss at a step nll[3]")
+    ] = None,
     to: Annotated[str | None, typer.Option(help="where a gradient goes: a step h[0], a parameter W")] = None,
+    weight: Annotated[str, typer.Option(help="numbers on the edges of bptt: grad or jacobian")] = "grad",
     chunk: Annotated[int, typer.Option(help="steps between the cuts of the truncated view", min=1)] = 2,
+    back: Annotated[int | None, typer.Option(help="steps that its gradient goes back: the chunk's", min=1)] = None,
+    first: Annotated[int, typer.Option(help="the number of the first step, 1 for slides")] = 0,
     output: Output = None,
     force: Force = False,
     show_it: Open = False,
 ) -> None:
-    """Draw a cell. The file's ending says how: .svg, .html or .dot; walk and stepper are pages, .html.
+    """Draw a cell. The file's ending says how: .svg, .html, .png, .pdf or .dot; walk and stepper are pages, .html.
 
     With all sizes given (D=8 H=16), the views of gradients show the numbers of a run: parameters as they start, seed 0,
     on random data.
@@ -37,21 +47,37 @@ def draw(
     spec = resolved(cell, sizes)
     if view not in VIEWS:
         raise Mistake(f"there is no view `{view}`: {', '.join(VIEWS)}")
-    is_page = view in ("walk", "stepper")
-    path = output or Path("out") / f"{spec.name}.{view}.{'html' if is_page else 'svg'}"
+    path = output or Path("out") / f"{spec.name}.{view}.{'html' if view in PAGES else 'svg'}"
     vacant(path, force)
-    make = getattr(viz, view.replace("-", "_"))
-    if view in ("folded", "cell"):
-        drawing = make(spec)
-    elif view == "unrolled" or (view == "bptt" and not is_sized(spec)):
-        drawing = make(spec, T=steps)
-    elif view == "truncated":
-        drawing = make(example(spec, steps), chunk)
-    elif view in ("bptt", "terms", "walk"):
-        aim = to or (recurrent(spec) if view == "terms" else None)
-        drawing = make(example(spec, steps), **({} if aim is None else {"to": aim}))
-    else:
-        drawing = make(example(spec, steps))
+    start = int(loss) if loss is not None and loss.lstrip("-").isdigit() else loss
+    asked: dict[str, Any] = {k: v for k, v in {"loss": start, "to": to}.items() if v is not None}
+    numbered = {**asked, "first": first}
+    drawing: Any
+    match view:
+        case "folded" | "cell":
+            drawing = getattr(viz, view)(spec)
+        case "unrolled":
+            drawing = viz.unrolled(spec, T=steps, first=first)
+        case "bptt" if not is_sized(spec):
+            drawing = viz.bptt(spec, T=steps, first=first)
+        case "bptt":
+            drawing = viz.bptt(example(spec, steps), weight=weight, **numbered)
+        case "terms":
+            drawing = viz.terms(example(spec, steps), **{"to": recurrent(spec), **numbered})
+        case "walk":
+            drawing = viz.walk(example(spec, steps), **asked)
+        case "truncated":
+            drawing = viz.truncated(example(spec, steps), chunk, back, first=first)
+        case "gradient-flow":
+            drawing = viz.gradient_flow(example(spec, steps), to, first=first)
+        case "gates":
+            drawing = viz.gates(*symbols(spec, steps), to)
+        case "attention":
+            drawing = viz.attention(example(spec, steps), first=first)
+        case "tape":
+            drawing = viz.tape(value_of(example(spec, steps, "tape")))
+        case _:
+            drawing = viz.stepper(example(spec, steps))
     save_page(drawing, path, show_it)
 
 
@@ -103,7 +129,23 @@ def is_sized(spec: Spec) -> bool:
     return all(value is not None for value in spec.system.arguments.values())
 
 
-def example(spec: Spec, steps: int) -> Run:
+def symbols(spec: Spec, steps: int) -> tuple[Any, Any]:
+    """A model of symbols and a random text for it."""
+    run = example(spec, steps)
+    name = next((n for n, d in run.system.draws.items() if d.distribution == "categorical"), None)
+    if name is None:
+        raise Mistake(f"{spec.name} draws no category: gates needs a model of symbols")
+    return run.model, run.value(name).numpy()[:, 0]
+
+
+def value_of(run: Run) -> Any:
+    """The first loss of a run, else the sum of its first output."""
+    system = run.system
+    name = next(iter([*system.losses, *system.outputs, *system.equations]))
+    return run[name] if name in system.losses else run[name].sum()
+
+
+def example(spec: Spec, steps: int, engine: str = "compiled") -> Run:
     """A run of one sequence: parameters as they start, seed 0, on random data."""
     if missing := [name for name, value in spec.system.arguments.items() if value is None]:
         raise Mistake(f"numbers need sizes: give {' '.join(f'{name}=...' for name in missing)}")
@@ -119,7 +161,7 @@ def example(spec: Spec, steps: int) -> Run:
             data[name] = random.integers(0, int(stream.categories), lead)
         else:
             data[name] = random.standard_normal((*lead, *(int(d) for d in stream.shape)))
-    return model(**data)
+    return model(engine=engine, **data)
 
 
 COMMANDS = (draw, lab, gallery)
