@@ -67,7 +67,7 @@ def check_names(cell: str, given: dict[str, Any], known: list[str]) -> None:
 def vacant(path: Path, force: bool) -> None:
     """Nothing is overwritten unless `force` says so."""
     if path.exists() and not force:
-        raise Mistake(f"{path} exists already: --force replaces it, -o names another file")
+        raise Mistake(f"{path} exists already: choose another name, or --force to replace it")
 
 
 def write(path: Path, content: str, force: bool) -> None:

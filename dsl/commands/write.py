@@ -37,7 +37,8 @@ def new(path: Annotated[Path, typer.Argument(metavar="FILE.cell")], force: Force
 
 
 def check(files: Annotated[list[str], typer.Argument(metavar="FILE.cell...")], as_json: Json = False) -> None:
-    """Find every mistake of the files: names, shapes, indices, cycles. Exit status 2 when there are any."""
+    """Find every mistake of the files (- is standard input): names, shapes, indices, cycles. Exit status 2 when there
+    are any."""
     from dsl.text.diagnostics import render
 
     found: list[dict[str, Any]] = []
@@ -59,19 +60,24 @@ def examine(path: str) -> tuple[list[str], list[tuple[Any, Any]]]:
     """Headers of a file's sound cells, and each mistake and warning once, with the source it points into."""
     sound: list[str] = []
     found: dict[Any, Any] = {}
-    read_text(Path(path))
+    text, label = source_of(path)
     try:
-        addresses = [f"{path}:{name}" for name in dsl.load(path).file.cells] or [path]  # without cells `load` complains
+        names = list(dsl.parse(text, path=label).file.cells)
     except dsl.CellError as mistakes:
         return sound, [(d, mistakes.source) for d in mistakes.diagnostics]
-    for address in addresses:
+    for name in names:
         try:
-            spec = dsl.load(address)
+            spec = dsl.parse(text, name, label)
             found |= dict.fromkeys(spec.warnings, spec.file.source)
             sound.append(header(spec.tree))
         except dsl.CellError as mistakes:
             found |= dict.fromkeys(mistakes.diagnostics, mistakes.source)
     return sound, list(found.items())
+
+
+def source_of(path: str) -> tuple[str, str]:
+    """A file's text and its name in messages; `-` is standard input."""
+    return (sys.stdin.read(), "<stdin>") if path == "-" else (read_text(Path(path)), path)
 
 
 def problem(path: str, diagnostic: Any, source: Any) -> dict[str, Any]:
@@ -84,23 +90,25 @@ def problem(path: str, diagnostic: Any, source: Any) -> dict[str, Any]:
 
 
 def fmt(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.cell...")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE.cell...")],
     check_only: Annotated[
         bool, typer.Option("--check", help="change nothing; exit 1 when something would change")
     ] = False,
 ) -> None:
-    """Lay out files the one way; comments stay."""
+    """Lay out files the one way; comments stay. Standard input, as -, is laid out to standard output."""
     from dsl.text.parse import parse
 
     changed = 0
     for path in files:
-        before = read_text(path)
-        after = dsl.format(parse(before, path=str(path)))
-        if before != after:
+        before, label = source_of(path)
+        after = dsl.format(parse(before, path=label))
+        if path == "-" and not check_only:
+            print(after, end="")
+        elif before != after:
             changed += 1
-            print(f"{'would change' if check_only else 'formatted'} {path}")
+            print(f"{'would change' if check_only else 'formatted'} {label}")
             if not check_only:
-                replace(path, after)
+                replace(Path(path), after)
     if check_only and changed:
         raise SystemExit(1)
 

@@ -228,13 +228,16 @@ class Elaborator(Uses):
                     "E405", f"`{ref.name}` is defined at a plain step", copy.place(ref.span), f"write `{ref.name}[t]`"
                 )
             elif index.name not in copy.axes:
-                length = next(iter(copy.axes), "t")
+                known = next(iter(copy.axes), None)
+                hint = f"declare it: `time {index.name}: len({known})//2`"
+                if known is None:
+                    hint = f"no input lives on it: `input x[{index.name}]: D`"
                 copy.unknown_axes.add(index.name)
                 self._problem(
                     "E401",
                     f"unknown axis `{index.name}`",
                     copy.place(index.span),
-                    f"declare it: `time {index.name}: len({length})//2`",
+                    hint,
                 )
             elif index.name in names:
                 self._problem("E407", f"axis `{index.name}` stands twice", copy.place(ref.span), "one name an axis")

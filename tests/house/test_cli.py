@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, and that every mistake is one message with exit status 2."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,35 @@ def test_fmt_changes_once(run: Run) -> None:
     assert run("fmt", "a.cell").out == "formatted a.cell\n"
     assert run("fmt", "a.cell").out == ""
     assert Path("a.cell").read_text() == GOOD
+
+
+def test_standard_input_is_checked_and_laid_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def given(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    given(GOOD.replace(" = 0", "   =  0"))
+    assert run("fmt", "-").out == GOOD
+    given(GOOD.replace(" = 0", "   =  0"))
+    changed = run("fmt", "--check", "-")
+    assert (changed.status, changed.out) == (1, "would change <stdin>\n")
+    given(BAD)
+    shown = run("check", "-")
+    assert shown.status == 2 and "--> <stdin>:5:10" in shown.err
+
+
+def test_check_goes_through_all_files(run: Run) -> None:
+    Path("good.cell").write_text(GOOD.replace("x[t]: D", "x[t]: H"))
+    Path("bad.cell").write_text(BAD)
+    shown = run("check", "bad.cell", "good.cell")
+    assert shown.status == 2 and "ok  good.cell: A(D, H)" in shown.out and "bad.cell:5:10" in shown.err
+
+
+def test_a_derivation_is_explained(run: Run) -> None:
+    shown = run("adjoint", "Skip", "--explain")
+    assert shown.status == 0 and "h[t] reads h[t-k] (matvec), which receives S.T@z_bar[t]" in shown.out
+    assert r"\bar{z}_{t+k}" in run("adjoint", "Skip", "--explain", "--latex").out
+    refused = run("adjoint", "Skip", "--explain", "--joined")
+    assert refused.status == 2 and "leave --joined out" in refused.err
 
 
 @pytest.mark.parametrize("command", ["check", "fmt", "show", "adjoint", "plan", "draw"])
