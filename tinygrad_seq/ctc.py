@@ -1,4 +1,8 @@
-"""The CTC loss, as one node on the tape: the forward-backward kernel gives value and gradient together."""
+"""The CTC loss, as one node on the tape: the forward-backward kernel gives value and gradient together.
+
+Where its gradient is itself differentiated, the forward recurrence is computed again out of primitives, a step of all
+sequences at a time, and the tape differentiates that.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.functions import mean, sum
+from tinygrad_seq.functions import log_softmax, mean, sum, where
 from tinygrad_seq.loops import load
-from tinygrad_seq.shapes import plain
-from tinygrad_seq.tape import custom_node, state
+from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.shapes import concat, plain
+from tinygrad_seq.state import state
+from tinygrad_seq.tape import backward, custom_node
 from tinygrad_seq.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
+LOW = -1e30  # below every log probability, and finite: its differences are
+logaddexp = REGISTRY["logaddexp"]
 
 
 def ctc_loss(
@@ -35,7 +43,7 @@ def ctc_loss(
     reduction        "none": (B,); "sum"; "mean": each divided by its target's length (at least 1), then averaged
     zero_infinity    0 instead of inf for a target that does not fit into its steps; its gradient is 0 either way
 
-    Differentiable once.
+    The first derivative comes from the kernel, every further one from the recurrence on the tape.
     """
     values = plain(logits)
     if values.ndim not in (2, 3) or values.dtype.kind != "f":
@@ -51,15 +59,20 @@ def ctc_loss(
         raise ValueError(f"input_lengths are {count} numbers 0..{steps}, not {input_lengths}")
     want = isinstance(logits, Tensor) and logits.edge is not None and state().recording
     loss, grad = _run(array, padded, frames, sizes, blank, want)
+    fits = np.isfinite(loss)
     if zero_infinity:
         loss = np.where(np.isinf(loss), 0, loss).astype(loss.dtype)
 
     def pullback(cotangents: list[Any]) -> list[Any]:
+        if isinstance(cotangents[0], Tensor):
+            again = _recurrence(logits[:, None] if single else logits, padded, frames, sizes, blank)
+            g = where(fits, cotangents[0], 0)
+            return backward([again.edge], [g], [logits.edge], record=True) if again.edge is not None else [None]
         whole = grad * np.reshape(cotangents[0], (1, count, 1))
         return [whole[:, 0] if single else whole]
 
     each = loss[0] if single else loss
-    result: Any = custom_node("ctc_loss", [logits], [each], pullback)[0] if isinstance(logits, Tensor) else each
+    result: Any = custom_node("ctc_loss", [logits], [each], pullback, differentiable=True)[0] if isinstance(logits, Tensor) else each
     if reduction == "none":
         return result
     if reduction == "sum":
@@ -111,3 +124,28 @@ def _run(array: Array, targets: Array, frames: Array, sizes: Array, blank: int, 
 
     run_parts([work(part) for part in zip(cuts, cuts[1:], strict=False)])
     return loss, np.swapaxes(grad, 0, 1)
+
+
+def _recurrence(logits: Any, targets: Array, frames: Array, sizes: Array, blank: int) -> Any:
+    """The losses (B,) out of primitives: log α of every state, a step at a time (Graves et al. 2006, equation 6)."""
+    steps, count, _ = logits.shape
+    states = 2 * targets.shape[1] + 1
+    labels = np.full((count, states), blank, np.int64)
+    labels[:, 1::2] = targets
+    jumps = np.zeros((count, states), bool)  # over a blank, between labels that differ
+    jumps[:, 3::2] = targets[:, 1:] != targets[:, :-1]
+    each, state_of = np.arange(count), np.arange(states)
+    log_p = log_softmax(logits)
+    low = np.asarray(LOW, logits.dtype)
+    before: Any = np.where(state_of == 0, np.zeros((), logits.dtype), np.broadcast_to(low, (count, states)))
+    for t in range(steps):
+        emitted = log_p[t][each[:, None], labels]
+        wall = np.broadcast_to(low, (count, 2))
+        behind = concat([wall, before], axis=1)
+        # from before the start one enters the first blank or the first label
+        into = logaddexp(before, where(state_of > 0, behind[:, 1:-1], LOW)) if t else where(state_of < 2, 0.0, before)
+        over = logaddexp(into, where(jumps, behind[:, :-2], LOW)) if t else into
+        before = where((t < frames)[:, None], over + emitted, before)
+    last = before[each, 2 * sizes]
+    label = where(sizes > 0, before[each, np.maximum(2 * sizes - 1, 0)], LOW)
+    return -logaddexp(last, label)
