@@ -24,11 +24,12 @@ from tests.differential.generator import random_cell
 
 CHEAP = ("printed",)
 COMPILED = ("compiled", "printed compiled")
+EXPORTED = ("torch",)
 STRIDE = 7919  # a prime
 
 
 def judged(seed: int, readings: tuple[str, ...]) -> dict[str, Any]:
-    """One cell's line: which readings agreed, and what stopped the rest."""
+    """One cell's line: which readings agreed, what a reading says it cannot do, and what stopped the rest."""
     start = time.process_time()
     case = random_cell(seed)
     line: dict[str, Any] = {"seed": seed, "outcome": "agree", "agreed": [], "refused": {}}
@@ -36,23 +37,26 @@ def judged(seed: int, readings: tuple[str, ...]) -> dict[str, Any]:
         p = prepare(case)
         line |= {"equations": len(p.system.equations), "sequences": p.batch}
         line["steps"] = max([0, *(n for steps in case.lengths.values() for n in steps)])
-        line["agreed"] = [*compared(p, tuple(r for r in readings if r != "torch"))]
-    except CellError as error:
-        codes = sorted({d.code for d in error.diagnostics})
-        line["outcome"] = "refused" if all(c.startswith("E7") for c in codes) else "error"
-        line["why"] = f"{codes[0]}: {error.diagnostics[0].message}"
+        for group in (tuple(r for r in readings if r not in (*COMPILED, *EXPORTED)), COMPILED, EXPORTED):
+            try:
+                for reading in compared(p, tuple(r for r in group if r in readings)):
+                    line["agreed"].append(reading)
+            except (CellError, ValueError) as error:
+                if group not in (COMPILED, EXPORTED) or not refusal(error, group):
+                    raise
+                line["refused"][group[0]] = str(error).splitlines()[0][:200]
     except AssertionError as error:
         line |= {"outcome": "disagree", "why": f"{type(error).__name__}: {error}"[:300]}
     except Exception as error:
         line |= {"outcome": "error", "why": f"{type(error).__name__}: {error}"[:300]}
-    if "torch" in readings and line["outcome"] == "agree":
-        try:
-            line["agreed"] += [r for r in compared(p, ("torch",)) if r == "torch"]
-        except ValueError as error:  # an export says what it cannot carry
-            line["refused"]["torch"] = str(error)[:200]
-        except Exception as error:
-            line |= {"outcome": "disagree", "why": f"torch: {type(error).__name__}: {error}"[:300]}
     return line | {"facts": sorted(case.facts), "seconds": round(time.process_time() - start, 4)}
+
+
+def refusal(error: Exception, group: tuple[str, ...]) -> bool:
+    """Whether an error says, by its code, that something is not done by this reading; an export says so in words."""
+    if isinstance(error, CellError):
+        return all(d.code.startswith("E7") for d in error.diagnostics)
+    return group == EXPORTED
 
 
 def read(log: Path) -> dict[int, dict[str, Any]]:

@@ -1,0 +1,103 @@
+"""Writes docs/correctness.md: what the long run of random cells found, from docs/correctness.json.
+
+    python -m tests.differential --cells 10000 --out docs/correctness.json
+    python docs/correctness.py
+
+The JSON file is what a run wrote, never edited; a test compares the page with what this module makes of it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+COUNTS = Path(__file__).with_name("correctness.json")
+PAGE = Path(__file__).with_name("correctness.md")
+HEAD = """# Correctness
+
+Made by `docs/correctness.py` from `docs/correctness.json`, which a run outside CI wrote:
+
+    python -m tests.differential --cells 10000 --out docs/correctness.json
+
+A random well-typed cell is written as text, given random parameters, data and lengths, and evaluated in ways that
+share as little as they can; cells grow with the seed. `tests/differential` says how. `tests/reference.py` is the
+oracle: it evaluates the parse tree on demand and knows no schedule, no system and no derivative.
+"""
+LEFT_OUT = """Finite differences are left out where data is tied (a maximum of three equal numbers has no slope) and
+where the loss is too large beside its changes. Compiling costs: generated code and exports take a share of the cells.
+"""
+READINGS = {
+    "tape": "value of every stream: the reference (the parse tree, one sequence, float64) and the unrolled tape",
+    "differences": "gradient: the tape and finite differences of the reference",
+    "adjoint": "gradient: the tape and the derived adjoint, unrolled",
+    "printed": "gradient: the tape and the adjoint's printed text, parsed again",
+    "compiled": "values and gradient: the reference, the tape and generated code",
+    "printed compiled": "gradient: the tape and generated code of the printed adjoint",
+    "torch": "loss and gradient: the reference, the tape and the exported PyTorch module",
+}
+GROUPS = {
+    "Boundaries": "boundary ",
+    "Indices": "index ",
+    "Lags": "lag ",
+    "Scans": "scan ",
+    "Derived axes": "derived ",
+    "Forms of `use`": "use ",
+    "Rarer functions": "tail ",
+}
+DRAWN = ("categorical", "bernoulli", "normal", "mdn2d")
+OTHER = ("ragged", "even", "a sequence without steps", "tied", "sub-cell", "flat", "1 axes", "2 axes", "3 axes")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(" --- " for _ in head) + "|"]
+    return [
+        *lines,
+        *("| " + " | ".join(f"{c:,}" if isinstance(c, int) else str(c) for c in row) + " |" for row in rows),
+    ]
+
+
+def listed(counts: dict[str, int], names: list[str], prefix: str = "") -> str:
+    return ", ".join(f"{n.removeprefix(prefix)} {counts[n]:,}" for n in names)
+
+
+def page(found: dict[str, Any]) -> str:
+    """The page of one run's counts."""
+    outcomes, features, versions = found["outcomes"], found["features"], found["versions"]
+    agreed = outcomes.get("agree", 0)
+    lines = [
+        HEAD,
+        f"**{found['cells']:,} cells, {agreed:,} of them with every reading asked for in agreement**, in"
+        f" {found['seconds']:,} seconds of one core. Equations a cell: {found['equations']['mean']} on average, at most"
+        f" {found['equations']['most']}; steps: at most {found['steps']}.",
+        "",
+        *table(("Outcome", "Cells"), sorted(outcomes.items())),
+        "",
+        *table(("Reading", "What agreed", "Cells"), [(r, READINGS[r], n) for r, n in found["readings"].items()]),
+        "",
+        LEFT_OUT,
+        "",
+    ]
+    if found["failing"]:
+        rows = [(seed, f"`{why[:120].replace('|', '/').splitlines()[0]}`") for seed, why in found["failing"].items()]
+        lines += ["Not in agreement:", "", *table(("Seed", "Why"), rows), ""]
+    if found["refused"]:
+        rows = [(n, why.replace("|", "/")) for why, n in found["refused"].items()]
+        lines += ["What a reading says it cannot do, most often:", "", *table(("Cells", "What it says"), rows), ""]
+    lines += ["## What the cells held", "", "Cells in which each occurs.", ""]
+    rest = sorted(features, key=lambda n: (-features[n], n))
+    for title, prefix in GROUPS.items():
+        names = [n for n in rest if n.startswith(prefix)]
+        rest = [n for n in rest if n not in names]
+        lines += [f"{title}: {listed(features, names, prefix)}.", ""] if names else []
+    for title, own in (("Drawn streams", DRAWN), ("Data and shape", OTHER)):
+        names = [n for n in own if n in features]
+        rest = [n for n in rest if n not in names]
+        lines += [f"{title}: {listed(features, names)}.", ""] if names else []
+    rest = [n for n in rest if not n.startswith("stage ")]
+    lines += [f"Operations and the rest: {listed(features, rest)}.", ""]
+    return "\n".join([*lines, "Versions: " + ", ".join(f"{n} {v}" for n, v in versions.items()) + "."]) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(json.loads(COUNTS.read_text("utf-8"))), "utf-8")
