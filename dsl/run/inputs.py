@@ -45,7 +45,7 @@ def expected(stream: Stream) -> str:
     layout = f"({', '.join(sizes)})" if len(sizes) > 1 else f"({sizes[0]},)"
     if stream.dtype == "category":
         return f"{layout} integers 0..{int(stream.categories or 0) - 1}"
-    return f"{layout} numbers"
+    return f"{layout} {'complex ' if stream.dtype == 'complex' else ''}numbers"
 
 
 def arrange(
@@ -83,7 +83,7 @@ def _layout(stream: Stream, value: Any, dtype: np.dtype[Any]) -> tuple[Any, str,
         form = _form(stream, value.shape, rank)
         return (value if form == "batch" else REGISTRY["expand"](value, axis=len(stream.axes))), form, {}
     if isinstance(value, list | tuple) and len(value) and stream.axes and _is_ragged(value, rank):
-        return _pad(stream, [_array(stream, v, dtype) for v in value], dtype)
+        return _pad(stream, [_array(stream, v, dtype) for v in value])
     array = _array(stream, value, dtype)
     form = _form(stream, array.shape, rank)
     return (array if form == "batch" else np.expand_dims(array, len(stream.axes))), form, {}
@@ -110,9 +110,9 @@ def _array(stream: Stream, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
         if array.dtype.kind not in "iu" and array.size:
             raise ValueError(f"{stream.name}: expected {expected(stream)}, given {array.dtype} {array.shape}")
         return array.astype(np.int64, copy=False)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in ("fiubc" if stream.dtype == "complex" else "fiub"):
         raise ValueError(f"{stream.name}: expected {expected(stream)}, given {array.dtype} {array.shape}")
-    return array.astype(dtype, copy=False)
+    return array.astype(np.result_type(dtype, np.complex64) if stream.dtype == "complex" else dtype, copy=False)
 
 
 def _form(stream: Stream, shape: tuple[int, ...], rank: int) -> str:
@@ -122,7 +122,7 @@ def _form(stream: Stream, shape: tuple[int, ...], rank: int) -> str:
     return "one" if len(shape) == rank else "batch"
 
 
-def _pad(stream: Stream, items: list[NDArray[Any]], dtype: np.dtype[Any]) -> tuple[NDArray[Any], str, dict[str, Ints]]:
+def _pad(stream: Stream, items: list[NDArray[Any]]) -> tuple[NDArray[Any], str, dict[str, Ints]]:
     axes = len(stream.axes)
     for item in items:
         _form(stream, item.shape, axes + _feature_rank(stream))
@@ -130,7 +130,7 @@ def _pad(stream: Stream, items: list[NDArray[Any]], dtype: np.dtype[Any]) -> tup
     extent = tuple(int(n) for n in steps.max(axis=0))
     features = items[0].shape[axes:]
     fill = -1 if stream.dtype == "category" else 0
-    out = np.full((*extent, len(items), *features), fill, np.int64 if stream.dtype == "category" else dtype)
+    out = np.full((*extent, len(items), *features), fill, items[0].dtype)
     for b, item in enumerate(items):
         where: tuple[Any, ...] = (*(slice(n) for n in item.shape[:axes]), b)
         out[where] = item

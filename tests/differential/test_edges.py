@@ -154,6 +154,32 @@ def test_what_padding_holds_never_matters():
         np.testing.assert_array_equal(np.asarray(grads[name]), np.asarray(others[name]))
 
 
+COMPLEX = """
+cell Turn(D):
+  input x[t]: complex D = 0
+  input c: complex D
+  param V: complex (D, D) ~ uniform(-1, 1)
+  state g[t]: complex D = c
+  g[t] = V@x[t] + 0.5*conj(g[t-1])*x[t-1]
+  output g
+  loss cost = sum[t](sum(abs(g[t])))
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_complex_data_keeps_its_width(dtype):
+    """Fed as arrays or as a list of sequences; too much for a real stream."""
+    model = dsl.parse(COMPLEX).build(D=3, dtype=dtype, seed=1)
+    rng = np.random.default_rng(0)
+    x, c = (rng.normal(size=s) + 1j * rng.normal(size=s) for s in ((4, 2, 3), (2, 3)))
+    one = model(x=x, c=c, lengths=[4, 2], engine="tape").g.numpy()
+    other = model(x=[x[:, 0], x[:2, 1]], c=c, engine="tape").g.numpy()
+    assert one.dtype == other.dtype == np.result_type(dtype, np.complex64)
+    np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="x: expected .* numbers, given complex128"):
+        dsl.parse(COMPLEX.replace("complex D = 0", "D = 0")).build(D=3)(x=x, c=c)
+
+
 def test_a_case_is_a_pure_function_of_its_file():
     case = Case(1, EDGE, SIZES, {"t": [2, 1], "s": [1, 3]})
     assert check(case, ()).inputs["q"].tobytes() == check(dataclasses.replace(case), ()).inputs["q"].tobytes()
