@@ -19,7 +19,7 @@ from tinygrad_seq.primitive import REGISTRY
 Size = int | str  # a number, or the name of one that is known when the export runs: "B", "steps_t"
 KINDS = ("bool", "int", "real", "complex")
 PREDICATES = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-LOGICAL = ("logical_and", "logical_or", "logical_not")
+LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "signbit")
 MEASURES = ("re", "im", "abs", "angle")  # real numbers of complex ones
 WHOLE = ("add", "sub", "mul", "neg", "floordiv", "mod", "maximum", "minimum", "clip", "where")  # integers stay such
 REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")

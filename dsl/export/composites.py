@@ -142,6 +142,103 @@ def log1p(o: Arrays, x: Array) -> Array:
     return o("where", rounded, x, o("div", o("mul", o("log", safe), x), o("sub", safe, 1.0)))
 
 
+@composite
+def exp2(o: Arrays, x: Array) -> Array:
+    """2 to the power of x."""
+    return o("exp", o("mul", math.log(2), x))
+
+
+@composite
+def log2(o: Arrays, x: Array) -> Array:
+    """The logarithm of base 2."""
+    return o("mul", 1 / math.log(2), o("log", x))
+
+
+@composite
+def log10(o: Arrays, x: Array) -> Array:
+    """The logarithm of base 10."""
+    return o("mul", 1 / math.log(10), o("log", x))
+
+
+@composite
+def cbrt(o: Arrays, x: Array) -> Array:
+    """The cubic root, of negative numbers too."""
+    return o("mul", o("sign", x), o("power", o("abs", x), 1 / 3))
+
+
+@composite
+def hypot(o: Arrays, a: Array, b: Array) -> Array:
+    """sqrt(a² + b²), with slope 0 where both are."""
+    square = o("add", o("square", a), o("square", b))
+    positive = o("greater", square, 0.0)
+    return o("where", positive, o("sqrt", o("where", positive, square, 1.0)), 0.0)
+
+
+@composite
+def arctan2(o: Arrays, a: Array, b: Array) -> Array:
+    """The angle of the point (b, a)."""
+    safe = o("where", o("equal", b, 0.0), 1.0, b)
+    half = o("where", o("less", a, 0.0), -math.pi / 2, math.pi / 2)
+    left = o("add", o("arctan", o("div", a, safe)), o("where", o("less", a, 0.0), -math.pi, math.pi))
+    right = o("arctan", o("div", a, safe))
+    angle = o("where", o("less", b, 0.0), left, right)
+    upright = o("where", o("equal", a, 0.0), 0.0, half)
+    return o("where", o("equal", b, 0.0), upright, angle)
+
+
+@composite
+def xlogy(o: Arrays, a: Array, b: Array) -> Array:
+    """a log(b), 0 where a is, even of log 0."""
+    nothing = o("equal", a, 0.0)
+    return o("where", nothing, 0.0, o("mul", a, o("log", o("where", nothing, 1.0, b))))
+
+
+@composite
+def erfc(o: Arrays, x: Array) -> Array:
+    """1 - erf(x)."""
+    return o("sub", 1.0, o("erf", x))
+
+
+@composite
+def gamma(o: Arrays, x: Array) -> Array:
+    """The gamma function; left of 0 by its reflection formula."""
+    right = o("greater", x, 0.0)
+    value = o("exp", o("gammaln", o("where", right, x, o("sub", 1.0, x))))
+    return o("where", right, value, o("div", math.pi, o("mul", o("sin", o("mul", math.pi, x)), value)))
+
+
+@composite
+def logit(o: Arrays, x: Array) -> Array:
+    """The inverse of the logistic function."""
+    return o("sub", o("log", x), o("log1p", o("neg", x)))
+
+
+@composite
+def sinc(o: Arrays, x: Array) -> Array:
+    """sin(πx)/(πx), and 1 at 0."""
+    middle = o("equal", x, 0.0)
+    angle = o("mul", math.pi, o("where", middle, 1.0, x))
+    return o("where", middle, 1.0, o("div", o("sin", angle), angle))
+
+
+@composite
+def trunc(o: Arrays, x: Array) -> Array:
+    """Towards 0."""
+    return o("where", o("less", x, 0.0), o("ceil", x), o("floor", x))
+
+
+@composite
+def isfinite(o: Arrays, x: Array) -> Array:
+    """Neither infinite nor NaN."""
+    return o("logical_not", o("logical_or", o("isnan", x), o("isinf", x)))
+
+
+@composite
+def logical_xor(o: Arrays, a: Array, b: Array) -> Array:
+    """One of them."""
+    return o("logical_and", o("logical_or", a, b), o("logical_not", o("logical_and", a, b)))
+
+
 # ---------------------------------------------------------------- complex numbers
 
 

@@ -180,7 +180,7 @@ class Expressions(Reads):
         nothing = 0.0 if name in ("sum", "mean") else float("inf") if name == "min" else float("-inf")
         x = o("where", have, self.o.full(x, (), "real") if x.is_number else x, nothing)
         if binds(node) is None:
-            return o.along(name, x, place)
+            return o("where", have, o.along(name, x, place), 0.5 if name == "softmax" else -0.5)  # nothing singular
         keep = axis in here.axes
         total = o.reduce("sum" if name == "mean" else name, x, place, keep)
         if name != "mean":

@@ -27,6 +27,14 @@ def lengths_on(axis, lengths, steps, B):
         lengths = lengths.get(axis)
     return jnp.full((B,), steps) if lengths is None else jnp.broadcast_to(jnp.asarray(lengths), (B,))
 ''',
+    "lengths_of": '''
+def lengths_of(axis, lengths):
+    """The lengths of an axis whose steps no input shows."""
+    given = lengths.get(axis) if isinstance(lengths, dict) else lengths
+    if given is None:
+        raise ValueError(f"lengths of {axis} must be given: no input shows how many steps it has")
+    return np.asarray(given)  # known when the function is traced: sizes depend on it
+''',
     "drawn": '''
 def drawn(given, kind, numbers, mean, key, stream, shape, real):
     """Noise: what is given, else fresh from a key and its mean without one."""
@@ -88,6 +96,15 @@ class JaxSource(PythonSource):
             for name in "tanh exp expm1 log log1p sqrt square abs sin cos tan sinh cosh arctan sign angle".split()
         },
         **{name: f"jnp.{name}({{0}}, {{1}})" for name in ("maximum", "minimum")},
+        **{
+            name: f"jnp.{name}({{0}})"
+            for name in (
+                "arcsin arccos arcsinh arccosh arctanh exp2 log2 log10 cbrt sinc isnan isinf isfinite signbit floor"
+                " ceil trunc round"
+            ).split()
+        },
+        "arctan2": "jnp.arctan2({0}, {1})",
+        **{name: f"jax.scipy.special.{name}({{0}})" for name in "erfc erfinv digamma gammaln".split()},
         "sigmoid": "jax.nn.sigmoid({0})",
         "relu": "jax.nn.relu({0})",
         "erf": "jax.scipy.special.erf({0})",
@@ -122,7 +139,6 @@ class JaxSource(PythonSource):
         super().__init__(program)
         self.depth = 1
         self.carries: dict[tuple[Loop, str], str] = {}
-        self.used: dict[str, None] = {}
 
     def param(self, name: str) -> str:
         return self.identifier(name)
@@ -167,7 +183,7 @@ class JaxSource(PythonSource):
         program, system = self.program, self.system
         given = ", ".join(f"{n}={v}" for n, v in system.arguments.items() if v is not None)
         out = [f'"""{system.name}({given}) as a JAX function, written from its equations."""', ""]
-        out += ["import jax", "import jax.numpy as jnp"]
+        out += ["import jax", "import jax.numpy as jnp", *(["import numpy as np"] if "lengths_of" in self.used else [])]
         for name in self.used:
             out += ["", *FUNCTIONS[name].splitlines()]
         for lines in self.helpers.values():
@@ -185,12 +201,9 @@ class JaxSource(PythonSource):
             self.line(f'{self.identifier(name)} = params["{name}"]')
         for name in program.inputs:
             self.line(f'{self.identifier(name)} = inputs["{name}"]')
-        first, stream = next((n, s) for n, s in program.inputs.items() if not s.shared)
-        self.line(f"B = {self.identifier(first)}.shape[{len(stream.axes)}]")
+        self.counts("size")
         typed = [n for n, s in (*program.params.items(), *program.inputs.items()) if s.dtype == "real"]
         self.line(f"real = {self.identifier(typed[0])}.dtype" if typed else "real = jnp.result_type(float)")
-        for axis, (name, dim) in program.base.items():
-            self.line(f"{self.size(f'steps_{axis}')} = {self.identifier(name)}.shape[{dim}]")
         if program.noises:
             self.line("noise = noise or {}")
         self.statements(program.statements)

@@ -29,6 +29,7 @@ INFIX = {
     "floordiv": ("//", 5, 5, 5.5),
     "mod": ("%", 5, 5, 5.5),
     "power": ("**", 7, 8, 6),
+    "logical_xor": ("^", 2.5, 2.5, 3),
     "logical_and": ("&", 3, 3, 3.5),
     "logical_or": ("|", 2, 2, 2.5),
     "equal": ("==", 1, 2, 2),
@@ -81,6 +82,7 @@ class PythonSource(ABC):
         "take_last": "{0}[..., {1}]",
         "at_least": "max({0}, {s0})",
         "state": lambda s, n, a: f'state["{n.name}"]',
+        "reciprocal": lambda s, n, a: s.leveled(f"1 / {s.wrapped(a[0], 5.5)}", 5),
         "neg": lambda s, n, a: s.leveled(f"-{s.wrapped(a[0], NEGATIVE)}", NEGATIVE),
         "given": lambda s, n, a: s.leveled(f"{a[1]} if {n.name} is None else {a[0]}", CONDITION),
     }
@@ -92,6 +94,7 @@ class PythonSource(ABC):
         self.helpers: dict[str, list[str]] = {}
         self.texts: dict[Array, str] = {}  # of what has a name
         self.variables: dict[Loop, str] = {}
+        self.used: dict[str, None] = {}  # the file's own functions that are called
         self._levels: dict[str, float] = {}
         self._identifiers: dict[str, str] = {}
         self._taken = {*keyword.kwlist, *self.RESERVED, *COMPOSITES, "B", "lengths", "state", "noise"}
@@ -122,6 +125,16 @@ class PythonSource(ABC):
         """A parameter where it is read."""
 
     # ------------------------------------------------------------ expressions
+
+    def counts(self, size: str) -> None:
+        """Lines for the numbers of sequences and of steps; `size` is a framework's word for how many elements."""
+        for name, (of, dim) in self.program.counts.items():
+            value = f"{self.identifier(of)}.shape[{dim}]"
+            if dim is None:
+                self.used["lengths_of"] = None
+                given = f'lengths_of("{of}", lengths)'
+                value = f"{given}.{size}" if name == "B" else f"int({given}.max())"
+            self.line(f"{self.size(name)} = {value}")
 
     def line(self, text: str = "") -> None:
         self.lines.append("    " * self.depth + text if text else "")
@@ -268,10 +281,11 @@ class PythonSource(ABC):
             return self.target(value)
         if value not in self.texts:
             wanted = f"e_{next(self._serial)}"
-            by = value.args[0] if value.op == "columns" else value.args[-1].args[0] if value.op == "matmul" else value
-            of = value.args[-1 if value.op == "columns" else 0] if by is not value else value
-            if by.op == "param" and of.op == "name":
-                wanted = f"{by.name}_{of.name}".replace(".", "_")
+            if value.op in ("columns", "matmul"):
+                by, of = value.args if value.op == "columns" else reversed(value.args)
+                by = by.args[0] if by.op == "transpose" else by
+                if by.op == "param" and of.op == "name":
+                    wanted = f"{by.name}_{of.name}".replace(".", "_")
             self.texts[value] = self.assign(wanted, self.expression(value))
         return self.texts[value]
 

@@ -44,6 +44,14 @@ def stacked(values, steps, shape, dtype, device):
     made = [values[i] for i in range(steps)]
     return torch.stack(made) if made else torch.zeros((0, *shape), dtype=dtype, device=device)
 ''',
+    "lengths_of": '''
+def lengths_of(axis, lengths):
+    """The lengths of an axis whose steps no input shows."""
+    given = lengths.get(axis) if isinstance(lengths, dict) else lengths
+    if given is None:
+        raise ValueError(f"lengths of {axis} must be given: no input shows how many steps it has")
+    return torch.as_tensor(given)
+''',
     "drawn": '''
 def drawn(given, kind, numbers, mean, training, shape, like):
     """Noise: what is given, else fresh in training and its mean otherwise."""
@@ -149,7 +157,14 @@ class TorchSource(PythonSource):
                 "tanh sigmoid relu exp expm1 log log1p sqrt square abs sin cos tan sinh cosh erf angle"
             ).split()
         },
-        "arctan": "torch.atan({0})",
+        **{f"arc{name}": f"torch.a{name}({{0}})" for name in "sin cos tan sinh cosh tanh".split()},
+        **{
+            name: f"torch.{name}({{0}})"
+            for name in "exp2 log2 log10 erfc erfinv digamma sinc isnan isinf isfinite signbit".split()
+        },
+        **{name: f"torch.{name}({{0}}.detach())" for name in "floor ceil trunc round".split()},
+        "arctan2": _tensors("atan2"),
+        "gammaln": "torch.lgamma({0})",
         "sign": "torch.sgn({0}).detach()",
         "conj": "{0}.conj()",
         "re": "{0}.real",
@@ -184,7 +199,6 @@ class TorchSource(PythonSource):
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         self.stores: dict[tuple[Loop, str], str] = {}
-        self.used: dict[str, None] = {}
 
     def use(self, helper: str) -> None:
         self.used[helper] = None
@@ -285,14 +299,12 @@ class TorchSource(PythonSource):
 
     def body(self) -> None:
         program = self.program
-        first, stream = next((n, s) for n, s in program.inputs.items() if not s.shared)
-        x = self.identifier(first)
-        self.line(f"B, device = {x}.shape[{len(stream.axes)}], {x}.device")
+        held = [*map(self.identifier, program.inputs), *map(self.param, program.params)]
+        self.line(f"device = {held[0]}.device" if held else 'device = torch.device("cpu")')
+        self.counts("numel()")
         typed = [self.param(n) for n, s in program.params.items() if s.dtype == "real"]
         typed += [self.identifier(n) for n, s in program.inputs.items() if s.dtype == "real"]
         self.line(f"real = {typed[0]}.dtype" if typed else "real = torch.get_default_dtype()")
-        for axis, (name, dim) in program.base.items():
-            self.line(f"{self.size(f'steps_{axis}')} = {self.identifier(name)}.shape[{dim}]")
         if program.noises:
             self.line("noise, like = noise or {}, dict(dtype=real, device=device)")
         self.statements(program.statements)

@@ -31,7 +31,8 @@ class Program:
     """A cell on arrays.
 
     inputs      streams that are fed, as the caller gives them
-    base        axis -> the input and its dim that tell how many steps it has
+    counts      the sizes "B" and "steps_t" of each free axis -> the input and its dim that show it, or the axis
+                whose lengths must be given and None
     statements  in order
     results     name -> value: outputs by their names, a loss `nll` as its mean and as `nll.each`
     held        stream -> how many of its last values a state has; empty for a cell that cannot be carried on
@@ -42,7 +43,7 @@ class Program:
     inputs: dict[str, Stream]
     params: dict[str, Stream]
     noises: dict[str, Stream]
-    base: dict[str, tuple[str, int]]
+    counts: dict[str, tuple[str, int | None]]
     statements: list[Statement] = field(default_factory=list)
     results: dict[str, Array] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
@@ -83,18 +84,18 @@ class Walk(Expressions):
     def _axes(self) -> None:
         """The sizes and lengths of the axes, and each sequence's own steps."""
         o, system, program = self.o, self.system, self.program
-        if not any(not s.shared for s in program.inputs.values()):
-            raise ValueError(
-                f"{system.name} has no input, from whose shape an export could read the number of sequences"
-            )
-        for axis in self.axes_used(self.chosen):
+        axes = self.axes_used(self.chosen)
+        name, stream = next(((n, s) for n, s in program.inputs.items() if not s.shared), (None, None))
+        if stream is None and not axes:
+            raise lacking(system, "one value a sequence, and nothing that shows how many sequences there are")
+        program.counts["B"] = (axes[0], None) if name is None or stream is None else (name, len(stream.axes))
+        for axis in axes:
             length = system.axes[axis].length
             own = self.leaf(f"len_{axis}", ("B",), "int")
             if length is None:
                 name = next((n for n, s in program.inputs.items() if axis in s.axes), None)
-                if name is None:
-                    raise ValueError(f"axis {axis} is no input's: an export could not know how many steps it has")
-                program.base[axis] = name, program.inputs[name].axes.index(axis)
+                dim = None if name is None else program.inputs[name].axes.index(axis)
+                program.counts[f"steps_{axis}"] = name or axis, dim
                 value = o.make("given_length", (), (axis,), ("B",), "int")
             else:
                 steps = self.leaf(f"steps_{axis}", (), "int")
@@ -125,7 +126,8 @@ class Walk(Expressions):
             assert stream.initializer is not None
             kind, numbers = numbers_of(stream)
             static = (name, stream.initializer.name, tuple(numbers), float(kind.mean(*numbers)))
-            self.emit(Let(own, o.make("noise", (), static, self.row_sizes(stream, stream.axes), "real")))
+            drawn = o.make("noise", (), static, self.row_sizes(stream, stream.axes), "real")
+            self.emit(Let(own, self.filled(drawn, stream) if stream.axes else drawn))
             self.home[name] = own, stream.axes
 
     # ------------------------------------------------------------ the schedule
@@ -288,7 +290,7 @@ class Walk(Expressions):
             program.results[name] = value
         for name, lag in program.held.items():
             program.state[name] = self.advanced(name, lag)
-        for axis in program.base if self.carries else ():
+        for axis in self.lengths if self.carries else ():
             ran = o.leaf("state", axis, ("B",), "int")
             program.state[axis] = o.given("state", o("add", ran, self.lengths[axis]), self.lengths[axis])
 

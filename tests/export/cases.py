@@ -190,7 +190,11 @@ cell Numbers(D):                      # one function after the other
   d[t] = maximum(w*x[t], 0.1) + minimum(x[t], p[t]) + clip(x[t], -0.7, 0.7) + logaddexp(x[t], w*x[t])
   e[t] = x[t]**2 + p[t]**w + 2**x[t] + p[t]//0.3 + p[t]%0.7 + stop_gradient(x[t]*w) - 1/p[t]
   f[t] = where((x[t] > 0) == (w > 0), x[t]*w, where(x[t] <= 0.2, 1, 0)) + D
-  output a, b, c, d, e, f
+  q[t] = 0.8*tanh(w*x[t])
+  g[t] = arcsin(q[t]) + arccos(q[t]) + arcsinh(x[t]) + arccosh(1 + p[t]) + arctanh(q[t]) + arctan2(x[t], w*x[t] - 0.2)
+  i[t] = exp2(x[t]) + log2(p[t]) + log10(p[t]) + cbrt(x[t]) + reciprocal(p[t]) + sinc(x[t]) + hypot(x[t], w)
+  j[t] = xlogy(p[t], p[t]) + erfc(x[t]) + logit(0.5 + 0.5*q[t]) + round(9*x[t])*x[t] + floor(3*x[t])*w + ceil(x[t])
+  output a, b, c, d, e, f, g, i, j
 """
 COMPLEX = """
 cell Complex(D, N):                   # complex states, the Fourier transform, reflections, permutations
@@ -219,6 +223,22 @@ cell Carried(K, D, H):                # what a state must hold: lags, categories
   y[t] ~ categorical(logits = U@h[t])
   output h
   loss nll = -mean[t](logprob(y[t]))
+"""
+SPECIAL = """
+cell Special(D):                      # functions that ONNX does not have
+  input x[t]: D
+  param w: D ~ normal
+  p[t] = abs(w*x[t]) + 0.5
+  a[t] = gamma(p[t]) + gamma(-p[t]) + gammaln(p[t]) + digamma(p[t]) + erfinv(0.8*tanh(w*x[t]))
+  output a
+"""
+CLOCK = """
+cell Clock(H):                        # no input shows how many steps or sequences there are
+  state h[t]: H = p
+  param W ~ glorot
+  param p: H ~ normal
+  h[t] = tanh(W@h[t-1] + t)
+  output h
 """
 NOISE = """
 cell Zoneout(D, H):                   # noise a step and a sequence
@@ -251,6 +271,8 @@ TEXTS = {
     "matrices": (MATRICES, {"D": 2, "H": 3}),
     "numbers": (NUMBERS.replace("", ""), {"D": 3}),
     "carried": (CARRIED, {"K": 4, "D": 2, "H": 3}),
+    "special": (SPECIAL, {"D": 3}),
+    "clock": (CLOCK, {"H": 3}),
     "noise": (NOISE, {"D": 2, "H": 3}),
     "complex": (COMPLEX, {"D": 2, "N": 4}),
 }

@@ -35,6 +35,8 @@ def held(case: Case, rtol: float = 1e-10, atol: float = 1e-11) -> Any:
     floats = {n: jnp.asarray(v) for n, v in case.data.items() if v.dtype.kind == "f"}
     others = {n: jnp.asarray(v) for n, v in case.data.items() if v.dtype.kind != "f"}
 
+    options["lengths"] = {a: np.asarray(v) for a, v in options["lengths"].items()}  # static where no input shows steps
+
     @jax.jit
     def scalar(leaves: Any) -> Any:
         params, inputs = leaves

@@ -59,7 +59,8 @@ def test_library(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_construct(name: str) -> None:
-    held(example(name, train=name == "noise"))
+    accurate = 1e-7 if name == "special" else 1e-10  # torch's trigamma, digamma's slope, has eight digits
+    held(example(name, train=name == "noise"), accurate)
 
 
 @pytest.mark.parametrize("name", ["carried", "noise"])
