@@ -3,7 +3,7 @@
 S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), experiments 1, 4 and 6a: nets of
 264, 93 and 156 weights, one sequence an update. Published, as the mean of their trials: 8,440 sequences to learn the
 grammar, 74,000 to add over 100 steps, 31,390 to tell the order of two symbols 30 steps or more apart. They follow the
-gradient with a fixed rate; here Adam does.
+gradient with a fixed rate; here RMSProp does.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def solve(e: Experiment, name: str, model: Any, source: Any, share: Any, enough:
     """Train on one sequence an update until `share` of a test is right; the figure is how many sequences that took."""
     done = model.fit(
         source=source,
-        optimizer=tg.optim.Adam(model.params.trained, lr=1e-2),
+        optimizer=tg.optim.RMSProp(model.params.trained, lr=1e-2, decay=0.95),
         clip=1.0,
         steps=e.size(300, 80_000, 200_000),
         valid_every=e.size(100, 500, 500),
@@ -131,6 +131,7 @@ def run(e: Experiment) -> None:
     unseen = np.random.default_rng([e.seed, 10**6])
 
     reber = e.cell("Reber").build(B=4, K=7, seed=e.seed)
+    reber.params["b_o"] = -np.arange(1.0, 5.0)
     e.figure("embedded Reber grammar, weights", reber.params.count, 264, "the paper's table 2", "equal")
     solve(e, "embedded Reber grammar", reber, reber_batch, lambda m: reber_share(m, tests, e.seed), 1.0, 8_440)
 
