@@ -105,7 +105,7 @@ class Elaborator(Uses):
                     related = (Label(copy.place(seen[ref.name]), "in the header"),)
                     message = f"`{ref.name}` is an argument of `{copy.cell.name}` already"
                     self._problem("E207", message, copy.place(ref.span), "choose another name", related=related)
-                elif ref.name.partition(".")[0] in copies:
+                elif "." in ref.name and ref.name.partition(".")[0] in copies:
                     head, _, tail = ref.name.partition(".")
                     message = f"`{ref.name}` belongs to the copy `{head}` and is declared there"
                     hint = f"an input, state or parameter is given in its `use` line: `{tail}=...`"

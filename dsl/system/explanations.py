@@ -483,6 +483,6 @@ for _code, (_title, _text) in PAGES.items():
 
 def explain(code: str) -> str:
     """The page on a code of any part of the language; ValueError for one that does not exist."""
-    for module in ("dsl.run.carry", "dsl.run.generate"):  # they register the codes of running a cell
+    for module in ("dsl.run.carry", "dsl.run.generate", "dsl.export.lacking"):  # they register codes of their own
         import_module(module)
     return diagnostics.explain(code)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class Scope:
 def open_scope(file: File, problems: list[Diagnostic] | None = None, _open: tuple[str, ...] = ()) -> Scope:
     """The scope of a file, imports followed; what is wrong with an import goes to `problems`."""
     scope = Scope(file)
+    _open = _open or (str(Path(file.source.path).resolve()),)
     found = problems if problems is not None else []
     for item in file.items:
         if isinstance(item, Import):
@@ -109,12 +110,18 @@ def _import(item: Import, scope: Scope, file: File, opened: tuple[str, ...]) -> 
         return
     try:
         tree = library_file(path) if LIBRARY in path.parents else parse(path.read_text(encoding="utf-8"), str(path))
-    except (CellError, OSError, UnicodeDecodeError) as error:
+    except CellError as mistakes:
+        yield from (replace(d, source=d.source or mistakes.source) for d in mistakes.diagnostics)
+        return
+    except (OSError, UnicodeDecodeError) as error:
         yield Diagnostic(
             "E203", f"`{item.module}` cannot be read: {str(error).splitlines()[0]}", item.span, help=f"check {path}"
         )
         return
-    other = open_scope(tree, None, (*opened, str(path.resolve())))
+    inside: list[Diagnostic] = []
+    other = open_scope(tree, inside, (*opened, str(path.resolve())))
+    for diagnostic in inside:
+        yield replace(diagnostic, source=diagnostic.source or tree.source)
     for name in item.names:
         if name in other.cells:
             scope.cells[name] = other.cells[name]

@@ -207,7 +207,9 @@ class Reading(ABC):
 
     def _local_names(self, copy: Copy) -> list[str]:
         own = [n[len(copy.prefix) :] for n in [*self.flat.declared, *self.flat.defined] if n.startswith(copy.prefix)]
-        return [*dict.fromkeys([*own, *copy.aliases, *copy.dims, *copy.uses])]
+        tops = [(name, children[-1].cell) for name, children in copy.uses.items() if children]
+        theirs = [f"{name}.{ref.name}" for name, cell in tops for s in cell.body for ref in targets(s)]
+        return [*dict.fromkeys([*theirs, *own, *copy.aliases, *copy.dims, *copy.uses])]
 
     @abstractmethod
     def _call(self, call: Call, copy: Copy, env: Mapping[str, Term]) -> Term:
@@ -277,7 +279,8 @@ class Reading(ABC):
                 f"`last({ref.name})`?",
             )
             return None
-        if local.axis is None and local.extent == 1 and local.offset.is_constant and int(local.offset) >= 0:
+        past = local.extent == 1 and local.divisor == 1 and local.offset.is_constant and int(local.offset) >= 0
+        if local.axis is None and past:
             self.problem(
                 "E409",
                 "index past the last step" if int(local.offset) else f"the last index is {expression(expr)}-1",

@@ -46,7 +46,10 @@ class Unifier:
                 name = monomial[0]
                 rest = Dim({m: c for m, c in difference.terms.items() if m != monomial})
                 if name not in rest.names:
-                    self.solved[name] = -rest if factor == 1 else rest
+                    value = -rest if factor == 1 else rest
+                    if all(c <= 0 for c in value.terms.values()):
+                        raise Mismatch(left, right)  # nothing is left for it: every size is at least 1
+                    self.solved[name] = value
                     self.changes += 1
                     return
         if any(n.startswith("?") for n in difference.names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,3 +55,31 @@ def test_a_syntax_error_does_not_hide_the_rest() -> None:
     assert [d.code for d in caught.value.diagnostics] == ["E202", "E402", "E102"], (
         "and nothing about z, whose line is unread"
     )
+
+
+def test_imports_in_a_circle(tmp_path: Path) -> None:
+    cell = "cell {0}(D):\n  input x[t]: D\n  y[t] = 2*x[t]\n"
+    (tmp_path / "a.cell").write_text("from b import B\n" + cell.format("A"))
+    (tmp_path / "b.cell").write_text("from a import A\n" + cell.format("B"))
+    with pytest.raises(CellError) as caught:
+        _ = dsl.load(str(tmp_path / "a.cell")).system
+    assert [d.code for d in caught.value.diagnostics] == ["E204"]
+
+
+def test_a_read_that_cannot_be_turned_round() -> None:
+    text = "cell A(D):\n  input x[t]: D\n  time u: len(t)\n  z[t,u] = x[t]*x[u]\n  y[t] = z[t,t]\n"
+    with pytest.raises(CellError) as caught:
+        dsl.parse(text).adjoint()
+    assert [d.code for d in caught.value.diagnostics] == ["E705"]
+    assert "`z`" in str(caught.value)
+
+
+def test_every_code_of_meaning_is_seen_in_a_test() -> None:
+    """A code without a golden text is a message nobody has read."""
+    source = Path(dsl.__file__).parent
+    raised: set[str] = set()
+    for path in [*source.glob("system/*.py"), source / "spec.py"]:
+        if path.name != "explanations.py":
+            raised |= set(re.findall(r'"([EW]\d{3})"', path.read_text(encoding="utf-8")))
+    seen = {code for path in MISTAKES for code in said(path)[1]} | {"E204", "E705"}  # the two above
+    assert not raised - seen
