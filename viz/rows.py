@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -249,6 +249,11 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
     _flows(found, nodes, wires, group, rails, constraints)
     _storeys(found, nodes, group, constraints)
     level = _longest({*group.values(), "floor"}, constraints)
+    for low, high in combinations(found.spines.values(), 2):  # each state runs on along a row of its own
+        a, b = group[low.state], group[high.state]
+        if low.sign == high.sign and found.block[low.state] == found.block[high.state] and level[a] == level[b]:
+            constraints.append((a, b, 1, True))
+            level = _longest({*group.values(), "floor"}, constraints)
     _raise(found, nodes, group, constraints, level)
     for key in group:
         found.row[key] = level[group[key]]
