@@ -67,7 +67,7 @@ def test_imports_in_a_circle(tmp_path: Path) -> None:
 
 
 def test_a_read_that_cannot_be_turned_round() -> None:
-    text = "cell A(D):\n  input x[t]: D\n  time u: len(t)\n  z[t,u] = x[t]*x[u]\n  y[t] = z[t,t]\n"
+    text = "cell A(D):\n  input x[t]: D\n  time u: len(t)\n  state z[t,u]: D = 0\n  z[t,u] = x[t]*x[u]\n  y[t] = z[2*t,t]\n"
     with pytest.raises(CellError) as caught:
         dsl.parse(text).adjoint()
     assert [d.code for d in caught.value.diagnostics] == ["E705"]
