@@ -48,7 +48,8 @@ def _concerned(system: System) -> bool:
     if any(s.dtype == "complex" for s in system.streams.values()):
         return True
     roots = [*system.equations.values(), *(s.boundary for s in system.streams.values() if s.boundary is not None)]
-    return any(n.is_op("fft", "ifft", "reflect", "reflect_adjoint", "modrelu", "cis") for n in postorder(roots))
+    ops = ("fft", "ifft", "reflect", "reflect_adjoint", "modrelu", "cis", "angle")
+    return any(n.is_op(*ops) or isinstance(n.leaf, complex) for n in postorder(roots))
 
 
 class _Pass:

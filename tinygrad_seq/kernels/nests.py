@@ -24,6 +24,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from tinygrad_seq.kernels import callbacks
 from tinygrad_seq.kernels.memory import element
 from tinygrad_seq.kernels.product import cut_of, require, symbol
 from tinygrad_seq.kernels.translate import Setting, translate
@@ -37,6 +38,8 @@ def setting(dtype: str) -> Setting:
 
 def nests(path: str, dtype: str) -> Callable[[Any, Any], None]:
     """The functions of a generated file as one callable for kernels: `execute(X, O)` is the file's `main(X, O)`."""
+
+    callbacks.offer("".join(linecache.getlines(path)))
 
     @intrinsic  # type: ignore[untyped-decorator]
     def execute(typing: Any, X: Any, O: Any) -> Any:

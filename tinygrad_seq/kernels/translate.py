@@ -18,6 +18,7 @@ The language, all of a file's functions in it:
     int(e)  real(e), infinity, not_a_number, min, max   min and max of integers
     copy zero product_set product_add multiply weight_gradient pack pack_transposed pack_rows pack_panels
                                    see `tinygrad_seq.kernels`;  and every function of `kernels.formulas`
+    python1_NAME(e)                a primitive's own implementation: see `kernels.callbacks`
     another(X, O, e)               a function of the same file
 
 May not know what a nest computes.
@@ -35,6 +36,7 @@ from typing import NoReturn
 import numpy as np
 from llvmlite import ir
 
+from tinygrad_seq.kernels import callbacks
 from tinygrad_seq.kernels.formulas import DOUBLE, FORMULAS, SINGLE, formula
 
 FLAGS = "contract nsz reassoc"
@@ -584,7 +586,20 @@ class _Function:
             return result
         if name in FORMULAS or name in LIBRARY:
             return self.function(e, name, [self.cast(self.expression(a), "real") for a in args])
+        if callbacks.CALL.fullmatch(name):
+            return self.callback(name, [self.cast(self.expression(a), "real") for a in args])
         self.fail(e, f"`{name}` is not known")
+
+    def callback(self, name: str, values: list[Value]) -> Value:
+        """A function of Python, on doubles."""
+        callbacks.provide(name)
+        single = self.setting.dtype == "float32"
+        if single:
+            values = [self.value("", f"fpext float {v.text} to double") for v in values]
+        symbol = callbacks.symbol(name)
+        self.shared.declared[symbol] = f"double @{symbol}({', '.join(['double'] * len(values))})"
+        result = self.value("real", f"call double @{symbol}({', '.join(f'double {v.text}' for v in values)})")
+        return self.value("real", f"fptrunc double {result.text} to float") if single else result
 
     def function(self, e: ast.Call, name: str, values: list[Value]) -> Value:
         if name in LIBRARY:

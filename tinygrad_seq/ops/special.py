@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_seq.ops.elementwise import equal, exp, log, sqrt, where
+from tinygrad_seq.ops.elementwise import equal, exp, log, sign, sqrt, where
 from tinygrad_seq.primitive import elementwise
 
 Partials = tuple[Any, ...]
@@ -102,7 +102,7 @@ cbrt = elementwise(
 )
 reciprocal = elementwise("reciprocal", lambda x: 1 / x, tex=r"\frac{{1}}{{{0}}}", kernel="(1 / {0})", singular=True)
 xlogy = elementwise(
-    "xlogy", _scipy("xlogy"), tex=r"{0}\log({1})", kernel="where(equal({0}, 0), 0 * {0}, {0} * log({1}))", singular=True
+    "xlogy", _scipy("xlogy"), tex=r"{0}\log({1})", kernel="where({0} == 0, 0 * {0}, {0} * log({1}))", singular=True
 )
 
 
@@ -227,6 +227,23 @@ sinc = elementwise("sinc", _sinc, tex=r"\operatorname{{sinc}}({0})", ordered=Tru
 def sinc_partials(y: Any, x: Any, *, order: int = 0) -> Partials:
     """`order` counts derivatives, each of which is smooth at 0."""
     return (sinc(x, order=order + 1),)
+
+
+# ---------------------------------------------------------------- signs
+
+positive = elementwise("positive", np.positive, tex="{0}")
+copysign = elementwise("copysign", np.copysign, tex=r"\left|{0}\right|\operatorname{{sign}}({1})", ordered=True)
+
+
+@positive.partials
+def positive_partials(y: Any, x: Any) -> Partials:
+    return (1,)
+
+
+@copysign.partials
+def copysign_partials(y: Any, a: Any, b: Any) -> Partials:
+    """|a| with b's sign: 0 at a = 0."""
+    return (sign(a) * copysign(1.0, b), None)
 
 
 # ---------------------------------------------------------------- no derivative
