@@ -6,6 +6,7 @@ index. Everything here is that inversion; nothing knows derivative rules.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,33 +32,50 @@ def inverse(indices: Sequence[Index], axes: Sequence[str]) -> list[Collected]:
     """All ways in which a step of the target (on `axes`) is read through `indices`; they add up."""
     ways = [Collected({}, ())]
     for index, axis in zip(indices, axes, strict=True):
-        options = _inverse_axis(index, axis)
-        if index.axis is not None and any(index.axis in w.indices for w in ways):
-            raise Irreversible(f"two indices run with `{index.axis}`")
-        ways = [
-            Collected({**w.indices, **more}, w.conditions + conditions) for w in ways for more, conditions in options
-        ]
+        found: list[Collected] = []
+        for way in ways:
+            if index.axis is not None and index.axis in way.indices:  # that step is known: only those that it meets
+                meets = apply("equal", lift(Position(axis)), _full(_composed(index, way.indices[index.axis])))
+                found.append(Collected(way.indices, (*way.conditions, meets)))
+            else:
+                options = _inverse_axis(index, axis)
+                found += [Collected({**way.indices, **more}, way.conditions + c) for more, c in options]
+        ways = found
     return ways
+
+
+def _composed(index: Index, step: Index) -> Index:
+    """`index` of the step that `step` gives, as in `z[2*t,t-1]` whose t is known from z's first index: where that
+    division has no rest, which its own condition says."""
+    if index.extent and step.extent and index.length != step.length:
+        raise Irreversible(f"two indices run with `{index.axis}`, from the ends of two axes")
+    extent = index.scale * step.extent + step.divisor * index.extent
+    return Index(
+        step.axis,
+        index.scale * step.scale,
+        index.scale * step.offset + step.divisor * index.offset,
+        index.divisor * step.divisor,
+        (index.length if index.extent else step.length) if extent else None,
+        extent,
+    )
 
 
 def _inverse_axis(index: Index, axis: str) -> list[tuple[dict[str, Index], tuple[Symbol, ...]]]:
     here = lift(Position(axis))
     if index.axis is None or index.scale == 0:
-        if index.divisor != 1:
-            raise Irreversible("a floor of a length")
-        return [({}, (apply("equal", here, _value(index)),))]
+        return [({}, (apply("equal", here, _full(index)),))]
     q, a, k = index.axis, index.scale, index.divisor
-    if k == 1 and a in (1, -1):
-        # p = a*q + e*n + c  =>  q = a*p - a*e*n - a*c
-        return [({q: Index(axis, a, -a * index.offset, 1, index.length, -a * index.extent)}, ())]
-    if k == 1:
-        sign = 1 if a > 0 else -1
-        back = Index(axis, sign, -sign * index.offset, abs(a), index.length, -sign * index.extent)
-        numerator = _value(Index(None, 0, back.offset, 1, back.length, back.extent), here if sign > 0 else -here)
-        return [({q: back}, (apply("equal", apply("mod", numerator, lift(abs(a))), lift(0)),))]
-    if a == 1:
-        return [({q: Index(axis, k, j - index.offset, 1, index.length, -index.extent)}, ()) for j in range(k)]
-    raise Irreversible("a stride under a floor")
+    ways: list[tuple[dict[str, Index], tuple[Symbol, ...]]] = []
+    sign = 1 if a > 0 else -1
+    for j in range(k):
+        # p = (a*q + e*n + c)//k  =>  a*q = k*p + j - e*n - c for one of j = 0..k-1
+        back = Index(axis, sign * k, sign * (j - index.offset), abs(a), index.length, -sign * index.extent)
+        if abs(a) == 1:
+            ways.append(({q: back}, ()))
+            continue
+        numerator = dataclasses.replace(back, divisor=1)
+        ways.append(({q: back}, (apply("equal", apply("mod", _full(numerator), lift(abs(a))), lift(0)),)))
+    return ways
 
 
 def _value(index: Index, start: Symbol | None = None) -> Symbol:
