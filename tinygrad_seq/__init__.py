@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from tinygrad_seq import fft, functions, initializers, layers, linalg, losses, ops, optim, schedules, shapes
 from tinygrad_seq.ctc import ctc_loss
 from tinygrad_seq.errors import AnomalyError, GradientError
@@ -50,8 +52,20 @@ for _name in (*REGISTRY, *_NAMES):  # `tg.tanh` and every other primitive, under
     globals().setdefault(_name, REGISTRY[_NAMES.get(_name, _name)])
 
 
+# the array API's names of what is constant to every derivative: NumPy's own
+_CONSTANT = frozenset(
+    "arange asarray bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor bool "
+    "broadcast_shapes can_cast complex128 complex64 e empty empty_like eye finfo float32 float64 from_dlpack full "
+    "full_like iinfo inf int16 int32 int64 int8 isdtype isin linspace nan newaxis nextafter nonzero ones ones_like pi "
+    "result_type searchsorted uint16 uint32 uint64 uint8 unique_all unique_counts unique_inverse unique_values zeros "
+    "zeros_like".split()
+)
+
+
 def __getattr__(name: str) -> Any:
-    """A primitive that was made since."""
+    """A primitive that was made since, or a name of NumPy's that the array API has too."""
+    if name in _CONSTANT:
+        return getattr(numpy, name)
     found = REGISTRY.get(_NAMES.get(name, name))
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -59,7 +73,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *REGISTRY, *_NAMES})
+    return sorted({*globals(), *REGISTRY, *_NAMES, *_CONSTANT})
 
 
 __all__ = [  # noqa: F405

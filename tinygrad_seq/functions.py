@@ -21,6 +21,7 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "astype",
     "clip",
     "count_nonzero",
     "cumprod",
@@ -62,8 +63,19 @@ def is_complex(x: Any) -> bool:
 # ---------------------------------------------------------------- reductions
 
 
-def sum(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001
-    """The sum over `axis` (an int, a tuple, or None for all)."""
+def _cast(x: Any, dtype: Any) -> Any:
+    return as_array(x) if dtype is None else _op["astype"](as_array(x), dtype=np.dtype(dtype).name)
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
+    """The same numbers in another dtype; the gradient comes back in x's own. (`copy`: nobody can tell.)"""
+    return _op["astype"](as_array(x), dtype=np.dtype(dtype).name)
+
+
+def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:  # noqa: A001
+    """The sum over `axis` (an int, a tuple, or None for all), in `dtype` if one is given."""
+    if dtype is not None:
+        x = _cast(x, dtype)
     return _op["sum"](as_array(x), axis=as_axis(axis), keepdims=keepdims)
 
 
@@ -127,9 +139,9 @@ def norm(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     return _op["where"](nothing, 0, _op["sqrt"](_op["where"](nothing, 1, total)))
 
 
-def prod(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     """The product over `axis`, by halves: its derivatives of any order are right with zeros among x."""
-    x = as_array(x)
+    x = _cast(x, dtype)
     rank = len(x.shape)
     for at in axes_of(as_axis(axis), rank):
         whole = (slice(None),) * at
@@ -179,19 +191,20 @@ def _with_initial(x: Any, axis: int | None, first: float, running: Any, include_
     return concat((np.full(shape, first, y.dtype), y), axis=axis)
 
 
-def cumulative_sum(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Any:
+def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
     """Running sums along `axis`; `include_initial`: 0 first."""
-    return _with_initial(x, axis, 0, cumsum, include_initial)
+    return _with_initial(_cast(x, dtype), axis, 0, cumsum, include_initial)
 
 
-def cumulative_prod(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Any:
+def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
     """Running products along `axis`; `include_initial`: 1 first."""
-    return _with_initial(x, axis, 1, cumprod, include_initial)
+    return _with_initial(_cast(x, dtype), axis, 1, cumprod, include_initial)
 
 
-def diff(x: Any, /, *, axis: int = -1, n: int = 1) -> Any:
-    """Differences of neighbours along `axis`, n times."""
-    x = as_array(x)
+def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
+    """Differences of neighbours along `axis`, n times; of `prepend`, x and `append` joined, where they are given."""
+    parts = [p for p in (prepend, x, append) if p is not None]
+    x = concat(parts, axis=axis) if len(parts) > 1 else as_array(x)
     whole = (slice(None),) * (axis % len(x.shape))
     for _ in range(n):
         x = x[(*whole, slice(1, None))] - x[(*whole, slice(None, -1))]
@@ -218,12 +231,12 @@ def argmin(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any
     return _op["argmin"](as_array(x), axis=axis, keepdims=keepdims)
 
 
-def argsort(x: Any, /, *, axis: int = -1, descending: bool = False) -> Any:
-    """Positions that sort x along `axis`, equal elements in their order."""
+def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """Positions that sort x along `axis`; equal elements always keep their order."""
     return _op["argsort"](as_array(x), axis=axis, descending=descending)
 
 
-def sort(x: Any, /, *, axis: int = -1, descending: bool = False) -> Any:
+def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
     """x sorted along `axis`; gradients go back where the elements came from."""
     return take_along_axis(x, argsort(x, axis=axis, descending=descending), axis=axis)
 

@@ -29,6 +29,7 @@ __all__ = [
     "matmul",
     "matrix_norm",
     "matrix_power",
+    "matrix_rank",
     "matrix_transpose",
     "outer",
     "pinv",
@@ -159,9 +160,17 @@ def pinv(x: Any, /) -> Any:
     return _op["pinv"](_matrices(x, "pinv"))
 
 
-def trace(x: Any, /, *, offset: int = 0) -> Any:
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     """The sum of the diagonal."""
-    return fn.sum(shapes.diagonal(x, offset=offset), axis=-1)
+    return fn.sum(shapes.diagonal(x, offset=offset), axis=-1, dtype=dtype)
+
+
+def matrix_rank(x: Any, /, *, rtol: float | None = None) -> Any:
+    """How many singular values are above `rtol` (max(n, m) · eps) times the largest. No derivative."""
+    values = np.asarray(svdvals(x))
+    if rtol is None:
+        rtol = max(np.shape(x)[-2:]) * float(np.finfo(values.dtype).eps)
+    return np.count_nonzero(values > rtol * values.max(axis=-1, keepdims=True, initial=0), axis=-1)
 
 
 def tril(x: Any, /, *, k: int = 0) -> Any:

@@ -63,8 +63,8 @@ def plain(x: Any) -> Any:
     return x.data if hasattr(x, "edge") else np.asarray(x)
 
 
-def reshape(x: Any, /, shape: Any) -> Any:
-    """The same elements in another shape; one dim may be -1."""
+def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
+    """The same elements in another shape; one dim may be -1. `copy` is NumPy's business: nobody can tell."""
     x = as_array(x)
     wanted = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(d) for d in shape)
     if -1 in wanted:
@@ -265,9 +265,11 @@ def diag(x: Any, /) -> Any:
 # ---------------------------------------------------------------- indices
 
 
-def take(x: Any, indices: Any, /, *, axis: int = 0) -> Any:
-    """Elements at integer `indices` along `axis`; repeated ones add their gradients up."""
-    x = as_array(x)
+def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
+    """Elements at integer `indices` along `axis` (the first); repeated ones add their gradients up."""
+    x, axis = as_array(x), axis or 0
+    if not len(x.shape):
+        raise ValueError("take from an array with an axis, not from a scalar")
     index = plain(indices)
     return _op["getitem"](x, key=Key((slice(None),) * (axis % len(x.shape)) + (index,)))
 

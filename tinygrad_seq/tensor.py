@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from tinygrad_seq import protocol
 from tinygrad_seq.derivative import Derivative, derivative, is_plain, known, remember
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.ops.index import Key
@@ -160,6 +161,9 @@ class Tensor(Arithmetic):
         if method != "__call__" or options or op is None or not (op.elementwise or name == "matmul"):
             return NotImplemented
         return inputs[0] @ inputs[1] if name == "matmul" and isinstance(inputs[0], Tensor) else op(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return protocol.call(function, args, options)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if copy:

@@ -41,3 +41,5 @@ record("xlogy", binary(anywhere, positive, tied=False), torch=lambda t, a, b: t.
 for _name in ("floor", "ceil", "trunc", "round", "isnan", "isinf", "isfinite", "signbit"):
     record(_name, unary())
 record("logical_xor", lambda rng: [Sample((anywhere(rng, a) > 0, anywhere(rng, b) > 0)) for a, b in PAIRS])
+record("positive", unary(), torch=lambda t, x: t.positive(x), complex="c")
+record("copysign", binary(off_zero))

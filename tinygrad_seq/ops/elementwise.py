@@ -19,6 +19,7 @@ INF = math.inf
 # What a derivative is where there is none, as tested.
 KINKS = {
     "abs": "0 at 0",
+    "copysign": "0 at 0",
     "angle": "0 at 0",
     "modrelu": "value and gradient 0 at 0 and up to the threshold |x| = -b",
     "sign": "0 everywhere on reals; 0 at the complex 0",

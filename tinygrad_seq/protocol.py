@@ -1,0 +1,123 @@
+"""NumPy's functions on tensors: what `np.concatenate([t, t])` or `np.linalg.inv(t)` mean (NEP 18).
+
+NumPy's own signatures, translated to our functions. Ufuncs (`np.tanh(t)`) are read by name, reductions (`np.sum(t)`)
+reach the tensor's methods; a function that is neither here nor there gets arrays, as if there were no tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tinygrad_seq.primitive import REGISTRY
+
+Function = Callable[..., Any]
+
+
+@cache
+def table() -> dict[Any, Function]:
+    """NumPy's function -> ours in NumPy's signature. (A function: ours are not there yet when this is imported.)"""
+    import tinygrad_seq as tg
+
+    found: dict[Any, Function] = {
+        np.concatenate: lambda xs, axis=0: tg.concat(xs, axis=axis),
+        np.stack: lambda xs, axis=0: tg.stack(xs, axis=axis),
+        np.split: lambda x, sections, axis=0: tg.split(x, _whole(sections), axis=axis),
+        np.where: tg.where,
+        np.einsum: lambda spec, *xs: tg.einsum(spec, *xs),
+        np.tensordot: lambda a, b, axes=2: tg.tensordot(a, b, axes=axes),
+        np.dot: _dot,
+        np.inner: lambda a, b: tg.tensordot(a, b, axes=((-1,), (-1,))) if np.ndim(a) and np.ndim(b) else a * b,
+        np.outer: lambda a, b: tg.outer(tg.flatten(a), tg.flatten(b)),
+        np.kron: tg.linalg.kron,
+        np.trace: lambda x, offset=0: tg.linalg.trace(tg.moveaxis(x, (0, 1), (-2, -1)), offset=offset),
+        np.diagonal: lambda x, offset=0, axis1=0, axis2=1: tg.diagonal(
+            tg.moveaxis(x, (axis1, axis2), (-2, -1)), offset=offset
+        ),
+        np.tril: lambda x, k=0: tg.tril(x, k=k),
+        np.triu: lambda x, k=0: tg.triu(x, k=k),
+        np.reshape: lambda x, shape: tg.reshape(x, shape),
+        np.ravel: tg.flatten,
+        np.transpose: lambda x, axes=None: tg.permute_dims(x, range(np.ndim(x))[::-1] if axes is None else axes),
+        np.squeeze: lambda x, axis=None: tg.squeeze(x, axis=axis),
+        np.flip: lambda x, axis=None: tg.flip(x, axis=axis),
+        np.roll: lambda x, shift, axis=None: tg.roll(x, shift, axis=axis),
+        np.moveaxis: tg.moveaxis,
+        np.swapaxes: tg.swapaxes,
+        np.expand_dims: lambda x, axis: tg.expand_dims(x, axis=axis),
+        np.broadcast_to: lambda x, shape: tg.broadcast_to(x, shape),
+        np.broadcast_arrays: lambda *xs: tuple(tg.broadcast_arrays(*xs)),
+        np.tile: tg.tile,
+        np.repeat: lambda x, repeats, axis=None: tg.repeat(x, repeats, axis=axis),
+        np.pad: lambda x, widths, mode="constant", constant_values=0: tg.pad(
+            x, widths, mode=mode, value=constant_values
+        ),
+        np.cumprod: lambda x, axis=None: tg.cumprod(tg.flatten(x) if axis is None else x, axis=axis or 0),
+        np.diff: lambda x, n=1, axis=-1: tg.diff(x, axis=axis, n=n),
+        np.sort: lambda x, axis=-1: tg.sort(x, axis=axis),
+        np.median: lambda x, axis=None, keepdims=False: tg.median(
+            tg.flatten(x) if axis is None else x, axis=-1 if axis is None else axis, keepdims=keepdims
+        ),
+        np.take: lambda x, index, axis=None: tg.take(tg.flatten(x) if axis is None else x, index, axis=axis or 0),
+        np.take_along_axis: lambda x, index, axis=-1: tg.take_along_axis(x, index, axis=axis),
+        np.linalg.norm: _norm,
+        np.linalg.solve: tg.linalg.solve,
+        np.linalg.matrix_power: tg.linalg.matrix_power,
+        np.linalg.svd: lambda x, full_matrices=True: tg.linalg.svd(x, full_matrices=full_matrices),
+    }
+    for name in ("inv", "det", "slogdet", "cholesky", "eigh", "eigvalsh", "qr", "pinv"):
+        found[getattr(np.linalg, name)] = getattr(tg.linalg, name)
+    for name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"):
+        found[getattr(np.fft, name)] = _of_one_axis(getattr(tg.fft, name))
+    for name in ("fft2", "ifft2", "fftn", "ifftn", "rfft2", "irfft2", "rfftn", "irfftn"):
+        found[getattr(np.fft, name)] = _of_axes(getattr(tg.fft, name), (-2, -1) if name[-1] == "2" else None)
+    return found
+
+
+def call(function: Any, args: Any, options: Any) -> Any:
+    """What `function(*args, **options)` of NumPy means with a tensor among the arguments."""
+    ours = table().get(function)
+    if ours is None:
+        return function._implementation(*args, **options)
+    try:
+        return ours(*args, **options)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise TypeError(f"np.{function.__name__} of tensors: {error}") from error
+
+
+def _whole(sections: Any) -> Any:
+    return sections if isinstance(sections, int) else [int(s) for s in sections]
+
+
+def _dot(a: Any, b: Any) -> Any:
+    """A product of scalars, vectors and matrices; of more axes, over the last of a and the last but one of b."""
+    import tinygrad_seq as tg
+
+    ranks = np.ndim(a), np.ndim(b)
+    if 0 in ranks:
+        return REGISTRY["mul"](a, b)
+    return tg.matmul(a, b) if max(ranks) <= 2 else tg.tensordot(a, b, axes=((-1,), (-1 if ranks[1] == 1 else -2,)))
+
+
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
+    import tinygrad_seq as tg
+
+    matrix = isinstance(axis, tuple) or (axis is None and ord is not None and np.ndim(x) == 2)
+    if not matrix:
+        return tg.linalg.vector_norm(x, axis=axis, keepdims=keepdims, ord=2 if ord is None else ord)
+    y = tg.moveaxis(x, axis, (-2, -1)) if axis is not None else x
+    y = tg.linalg.matrix_norm(y, ord="fro" if ord is None else ord)
+    return tg.expand_dims(y, axis=axis or (0, 1)) if keepdims else y
+
+
+def _of_one_axis(f: Function) -> Function:
+    return lambda x, n=None, axis=-1, norm=None: f(x, n=n, axis=axis, norm=norm or "backward")
+
+
+def _of_axes(f: Function, default: Any) -> Function:
+    return lambda x, s=None, axes=default, norm=None: f(x, s=s, axes=axes, norm=norm or "backward")
