@@ -74,7 +74,9 @@ class Spec:
         """The equations as LaTeX, one aligned block."""
         from dsl.system.latex import cell_latex, ranks
 
-        return cell_latex(self.tree, ranks(self.system), {given: name for name, given in getattr(self, "cotangents", {}).items()})
+        return cell_latex(
+            self.tree, ranks(self.system), {given: name for name, given in getattr(self, "cotangents", {}).items()}
+        )
 
     def _repr_latex_(self) -> str:
         return "$$" + self.latex() + "$$"
@@ -99,6 +101,10 @@ class Spec:
         `joined=True` contains the forward equations too, and can itself be differentiated.
         """
         spec = self(**arguments)
+        for name in (*(outside or ()), *(wrt or ())):
+            if name not in spec.system.streams:
+                near = suggest(name, list(spec.system.streams))
+                raise ValueError(f"{self.name} has no stream {name!r}" + (f"; did you mean {near!r}?" if near else ""))
         derived = _adjoint.adjoint(spec.system, outside, wrt)
         if joined:
             derived = _adjoint.joined(spec.system, derived)

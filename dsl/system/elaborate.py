@@ -35,16 +35,29 @@ class Elaborator(Uses):
         for parameter in root.cell.parameters:
             value = self.arguments.get(parameter.name)
             default = parameter.default
-            if self._is_cell_parameter(root.cell, parameter.name, default, root.scope, value):
+            if self._is_cell_parameter(root.cell, parameter.name, default, root.scope):
                 name = value if value is not None else default.name if isinstance(default, Ref) else None
-                if name is None:
+                if not isinstance(name, str):
                     self._problem("E604", f"`{parameter.name}` needs a cell", parameter.span, 'give one: Cell="LSTM"')
                     continue
                 self._bind_cell(root, parameter.name, str(name), root.scope, parameter.span)
                 self.values[parameter.name] = str(name)
                 continue
+            if isinstance(value, str) or (isinstance(value, float) and _whole(default)):
+                message = f"`{parameter.name}` is a number, given {value!r}"
+                if not isinstance(value, str):
+                    message = f"`{parameter.name}` is an integer, given {value!r}"
+                self._problem("E607", message, parameter.span, f"as in `{parameter.name}=4`")
+                value = None
             if value is None and isinstance(default, Number) and isinstance(default.value, int | float):
                 value = default.value
+            if value is None and default is not None:  # a size made of others: `H=2*D`
+                size = self.dim(root, default)
+                if size is not None:
+                    root.dims[parameter.name] = size
+                    continue
+                message = f"`{parameter.name}` is no size: an integer expression of the arguments before it"
+                self._problem("E607", message, parameter.span, "as in `H=2*D`")
             self.values[parameter.name] = value
             if isinstance(value, float):
                 root.numbers[parameter.name] = value
@@ -298,6 +311,10 @@ class Elaborator(Uses):
         )
         if isinstance(statement, Loss) and copy.parent is None:
             self.flat.losses.append(name)
+
+
+def _whole(default: Any) -> bool:
+    return isinstance(default, Number) and isinstance(default.value, int)
 
 
 def _a(kind: str) -> str:

@@ -316,6 +316,10 @@ class Resolver:
                 hint = f"a default, `cell {copy.cell.name}(..., {open_names[0]}=64)`, or a size of its own"
             self._problem("E201", message, copy.place(expr.span), hint)
             return
+        if names[0] in copy.numbers:
+            message = f"a size is an integer, `{names[0]}` is {copy.numbers[names[0]]}"
+            self._problem("E201", message, copy.place(expr.span), "give a whole number: `H=4`")
+            return
         near = suggest(names[0], list(copy.dims))
         hint = f"did you mean `{near}`?" if near else f"add it to the header: `cell {copy.cell.name}(..., {names[0]})`"
         self._problem("E201", f"unknown size `{names[0]}`", copy.place(expr.span), hint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from dsl.system.copies import Copy, TimeMap
 from dsl.system.dims import Dim
@@ -20,9 +19,7 @@ class Uses(Names):
     inline: Callable[[Copy], None]
 
     @staticmethod
-    def _is_cell_parameter(cell: Cell, name: str, default: Expr | None, scope: Scope, value: Any) -> bool:
-        if isinstance(value, str):
-            return True
+    def _is_cell_parameter(cell: Cell, name: str, default: Expr | None, scope: Scope) -> bool:
         if isinstance(default, Ref) and scope.cell(default.name) is not None:
             return True
         return any(isinstance(s, Use) and s.cell == name for s in cell.body)
@@ -53,6 +50,9 @@ class Uses(Names):
     def _use(self, copy: Copy, use: Use, table: dict[str, tuple[str, ...]]) -> None:
         shared = copy.uses.get(use.cell) or (copy.model.uses.get(use.name) if copy.model else None) or None
         target = (shared[0].cell, shared[0].scope) if shared else copy.cells.get(use.cell) or copy.scope.cell(use.cell)
+        if target is None and any(p.name == use.cell for p in copy.cell.parameters):
+            copy.uses[use.name] = []  # an argument that is no cell, which has been told
+            return
         if target is None:
             near = suggest(use.cell, [*copy.cells, *copy.scope.names()])
             self._problem(
@@ -169,7 +169,7 @@ class Uses(Names):
             if name in child.dims or name in child.numbers or name in child.cells:
                 continue
             default = parameter.default
-            if self._is_cell_parameter(child.cell, name, default, child.scope, None):
+            if self._is_cell_parameter(child.cell, name, default, child.scope):
                 if isinstance(default, Ref):
                     self._bind_cell(child, name, default.name, child.scope, copy.place(use.span))
             elif isinstance(default, Number) and isinstance(default.value, int):
@@ -177,7 +177,8 @@ class Uses(Names):
             elif isinstance(default, Number) and isinstance(default.value, float):
                 child.numbers[name] = default.value
             else:
-                child.dims[name] = Dim.of(f"?{child.prefix}{name}")
+                size = None if default is None else self.dim(child, default)
+                child.dims[name] = Dim.of(f"?{child.prefix}{name}") if size is None else size
         wrong = [a for a in arguments if a.keyword and a.keyword not in headers and a.keyword not in local]
         missing = [
             n
@@ -191,7 +192,7 @@ class Uses(Names):
             self._problem("E608", message, copy.place(use.span), f"write `{child.cell.name}({name}=..., ...)`")
 
     def _header_argument(self, copy: Copy, child: Copy, name: str, default: Expr | None, argument: Argument) -> None:
-        if self._is_cell_parameter(child.cell, name, default, child.scope, None):
+        if self._is_cell_parameter(child.cell, name, default, child.scope):
             if isinstance(argument.value, Ref):
                 found = copy.cells.get(argument.value.name) or copy.scope.cell(argument.value.name)
                 if found is not None:

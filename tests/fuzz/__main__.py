@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fuzz.check import judge
@@ -18,6 +19,41 @@ def late(*_: Any) -> None:
     raise TimeoutError("took more than the allowed seconds")
 
 
+def stop(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@dataclass
+class Tally:
+    """What was found, printed also when the run is cut short."""
+
+    stages: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, list[str]] = field(default_factory=dict)
+
+    def one(self, kind: str, seed: int, compiled: bool) -> None:
+        text, changes = mutant(seed) if kind == "mutants" else (sentences(seed), 0)
+        signal.alarm(300 if compiled else 100)
+        try:
+            verdict = judge(text, changes, compiled)
+            self.stages[verdict.stage] += 1
+            if verdict.stage == "refused":
+                self.codes.update(verdict.codes)
+        except Exception as error:
+            self.stages["FAILED"] += 1
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            key = f"{type(error).__name__} {frame.filename.rpartition('/')[2]}:{frame.lineno} {str(error)[:60]}"
+            self.failures.setdefault(key, []).append(f"{kind} {seed}: {error}\n{text}")
+        finally:
+            signal.alarm(0)
+
+    def show(self, most: int) -> None:
+        print(dict(self.stages))
+        print(", ".join(f"{code} {n}" for code, n in sorted(self.codes.items())))
+        for key, found in list(self.failures.items())[:most]:
+            print(f"\n=== {len(found)} × {key}\n{found[0]}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--cases", type=int, default=1000)
@@ -27,32 +63,16 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=20, help="failures shown in full")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, late)
-    stages: Counter[str] = Counter()
-    codes: Counter[str] = Counter()
-    failures: dict[str, list[str]] = {}
-    for seed in range(options.first, options.first + options.cases):
-        for kind in ("mutants", "sentences") if options.kind == "both" else (options.kind,):
-            text, changes = mutant(seed) if kind == "mutants" else (sentences(seed), 0)
-            compiled = options.compile > 0 and seed % options.compile == 0
-            signal.alarm(120 if compiled else 30)
-            try:
-                verdict = judge(text, changes, compiled)
-                stages[verdict.stage] += 1
-                codes.update(verdict.codes if verdict.stage == "refused" else ())
-                if verdict.stage == "data":
-                    codes.update([f"   {verdict.codes[0][:100]}" if verdict.codes else "   size"])
-            except Exception as error:
-                stages["FAILED"] += 1
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                key = f"{type(error).__name__} {frame.filename.rpartition('/')[2]}:{frame.lineno} {str(error)[:60]}"
-                failures.setdefault(key, []).append(f"{kind} {seed}: {error}\n{text}")
-            finally:
-                signal.alarm(0)
-    print(dict(stages))
-    print(", ".join(f"{c} {n}" for c, n in sorted(codes.items())))
-    for key, found in list(failures.items())[: options.show]:
-        print(f"\n=== {len(found)} × {key}\n{found[0]}")
-    return 1 if failures else 0
+    signal.signal(signal.SIGTERM, stop)
+    tally = Tally()
+    try:
+        for seed in range(options.first, options.first + options.cases):
+            for kind in ("mutants", "sentences") if options.kind == "both" else (options.kind,):
+                tally.one(kind, seed, options.compile > 0 and seed % options.compile == 0)
+    except KeyboardInterrupt:
+        print(f"stopped before seed {seed}")
+    tally.show(options.show)
+    return 1 if tally.failures else 0
 
 
 if __name__ == "__main__":

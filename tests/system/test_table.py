@@ -99,3 +99,49 @@ def test_several_at_once_are_sorted_by_line() -> None:
     found = mistakes(text)
     assert [d.span.start for d in found] == sorted(d.span.start for d in found)
     assert {"E202", "E402", "E408"} <= {d.code for d in found}
+
+
+@pytest.mark.parametrize(
+    ("cell", "arguments", "words"),
+    [
+        ("LSTM", {"H": "a"}, "`H` is a number, given 'a'"),
+        ("LSTM", {"H": 2.5}, "a size is an integer, `H` is 2.5"),
+        ("LSTM", {"K": 3}, "`LSTM` has no argument `K`"),
+        ("Skip", {"k": 1.5}, "`k` is an integer, given 1.5"),
+        ("CharRNN", {"L": "two"}, "`L` is a number, given 'two'"),
+        ("CharRNN", {"L": 0}, "a known integer of at least 1"),
+        ("CharRNN", {"Cell": 3}, "`Cell` needs a cell"),
+        ("CharRNN", {"Cell": "GRUU"}, "no cell named `GRUU`"),
+    ],
+)
+def test_a_wrong_argument_is_one_message(cell: str, arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(CellError) as caught:
+        _ = dsl.load(cell, **arguments).system
+    (found,) = caught.value.diagnostics
+    assert words in found.message
+
+
+def test_streams_asked_for_must_exist() -> None:
+    with pytest.raises(ValueError, match=r"LSTM has no stream 'V_ff'; did you mean 'V_f'"):
+        dsl.load("LSTM").adjoint(wrt=("V_ff",))
+
+
+def test_a_stride_is_settled_by_its_default_and_by_what_is_given() -> None:
+    text = (
+        TOP.replace("H)", "H, k=2)").replace("x[t]: D", "x[t]: D = 0")
+        + "  time u: len(t)//k\n  state z[u]: D = 0\n  z[u] = x[k*u] + x[k*u+k-1]\n  y[t] = z[t//k]\n  output y\n"
+    )
+    spec = dsl.parse(text)
+    assert "z[t//2]" in str(spec(k=2).adjoint().explain()) and "dy[3*u+2]" in str(spec(k=3).adjoint())
+    with pytest.raises(ValueError, match=r"made with k=2"):
+        spec.system.bind({"k": 3})
+    found = mistakes(text.replace("k=2", "k"))
+    assert [d.code for d in found] == ["E411"] and "`k` has none yet" in found[0].message
+
+
+def test_initialisers_may_use_sizes() -> None:
+    text = CELL.replace("V, W ~ glorot", "V, W ~ uniform(-1/sqrt(H), 1/sqrt(H))\n  param b = -1/H")
+    model = dsl.parse(text.replace("h[t-1])", "h[t-1] + b)")).build(D=3, H=16, seed=0)
+    V = model.params["V"].numpy()
+    assert 0.2 < abs(V).max() <= 0.25
+    assert (model.params["b"].numpy() == -1 / 16).all()
