@@ -25,7 +25,7 @@ STEP = 1e-5
 
 def built(name: str, **arguments: Any) -> Any:
     """A float64 model whose every parameter is moved off its start: zeros hide transposed and missing terms."""
-    model = dsl.load(name).build(seed=2, dtype="float64", **{**sized(name), **arguments})
+    model = dsl.load(name).build(seed=2, dtype="float64", **(sized(name) | arguments))
     for place, parameter in enumerate(model.params.values()):
         if parameter.requires_grad:
             parameter.data[...] += 0.4 * normal(np.random.default_rng(place), parameter)
@@ -38,9 +38,14 @@ def normal(random: np.random.Generator, like: Any) -> Array:
     return value + 1j * random.normal(size=like.shape) if np.dtype(like.dtype).kind == "c" else value
 
 
-def expected(model: Any, oracle: Callable[..., Any], streams: dict[str, Array], params: dict[str, Array]) -> Array:
+def expected(
+    model: Any,
+    oracle: Callable[..., Any],
+    streams: dict[str, Array],
+    params: dict[str, Array],
+    lengths: dict[str, Array],
+) -> Array:
     """What the oracle says, one sequence at a time: outputs with zeros behind their ends, or a mean loss."""
-    lengths = lengths_of(model)
     found = []
     for b in range(3):
         one = {}
@@ -52,9 +57,10 @@ def expected(model: Any, oracle: Callable[..., Any], streams: dict[str, Array], 
         return np.asarray(np.mean(found))
     rank = len(model.system.streams[observed_of(model)].axes)
     steps = np.max([f.shape[:rank] for f in found], axis=0)
-    padded = np.zeros((*steps, 3, *found[0].shape[rank:]))
+    padded = np.zeros((*steps, 3, *max(found, key=len).shape[rank:]))
     for b, f in enumerate(found):
-        padded[(*map(slice, f.shape[:rank]), b)] = f
+        if len(f):
+            padded[(*map(slice, f.shape[:rank]), b)] = f
     return padded
 
 
@@ -62,18 +68,25 @@ def observed_of(model: Any) -> str:
     return str((*model.system.outputs, *model.system.losses)[0])
 
 
-def compare(name: str, oracle: Callable[..., Any], seed: int | None = None, **arguments: Any) -> None:
+def compare(
+    name: str,
+    oracle: Callable[..., Any],
+    seed: int | None = None,
+    lengths: dict[str, Array] | None = None,
+    **arguments: Any,
+) -> None:
     """Values to 1e-10 and the derivative along one random direction to 1e-6; with a seed, as in training."""
     model = built(name, **arguments)
-    streams, params = data(model, lengths_of(model)), {n: p.numpy().copy() for n, p in model.params.items()}
+    lengths = {a: v for a, v in (lengths or lengths_of(model)).items() if a in lengths_of(model)}
+    streams, params = data(model, lengths), {n: p.numpy().copy() for n, p in model.params.items()}
     observed = observed_of(model)
     inputs = [n for n, v in streams.items() if v.dtype.kind == "f" and model.system.streams[n].kind == "input"]
     fed = streams | {n: tg.tensor(streams[n], requires_grad=True) for n in inputs}
-    run = model(**fed, lengths=lengths_of(model), engine="tape", train=seed is not None, seed=seed)
+    run = model(**fed, lengths=lengths, engine="tape", train=seed is not None, seed=seed)
     value = run[observed]
     noise = [n for n, s in model.system.streams.items() if s.kind == "noise"]
     streams |= {n: run[n].numpy() for n in noise}
-    wanted = expected(model, oracle, streams, params)
+    wanted = expected(model, oracle, streams, params, lengths)
     got = value.numpy().reshape(wanted.shape)  # torch's scalars have a feature axis
     np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-10, err_msg=f"{name}.{observed}")
 
@@ -89,7 +102,7 @@ def compare(name: str, oracle: Callable[..., Any], seed: int | None = None, **ar
     def moved(by: float) -> float:
         x = {n: v + by * along[n] if n in along else v for n, v in streams.items()}
         p = {n: v + by * along[n] if n in along else v for n, v in params.items()}
-        return float((weights * expected(model, oracle, x, p)).sum())
+        return float((weights * expected(model, oracle, x, p, lengths)).sum())
 
     difference = (8 * (moved(STEP) - moved(-STEP)) - moved(2 * STEP) + moved(-2 * STEP)) / (12 * STEP)
     assert slope == pytest.approx(difference, rel=1e-6, abs=1e-8)
@@ -98,6 +111,52 @@ def compare(name: str, oracle: Callable[..., Any], seed: int | None = None, **ar
 @pytest.mark.parametrize("name", ORACLES)
 def test_a_cell_is_what_its_paper_says(name: str) -> None:
     compare(name, ORACLES[name])
+
+
+def configuration(name: str, number: int) -> dict[str, Any]:
+    """Random sizes and lengths: single units, features and steps occur."""
+    rng = np.random.default_rng([number, *name.encode()])
+    known = {p.name for p in dsl.load(name).tree.parameters}
+    sizes = {k: int(rng.integers(low, high)) for k, low, high in RANGES if k in known}
+    labels = rng.integers(0, 3, 3)
+    return {
+        **sizes,
+        "lengths": {
+            "t": rng.integers(6, 10, 3) if name in FRAMES else rng.integers(1, 8, 3),
+            "s": rng.integers(1, 6, 3),
+            "u": labels if name in FRAMES else labels + 1,
+        },
+    }
+
+
+RANGES = [
+    ("D", 1, 6),
+    ("H", 1, 7),
+    ("K", 1, 6),
+    ("K_in", 1, 5),
+    ("A", 1, 5),
+    ("N", 8, 12),
+    ("M", 1, 5),
+    ("G", 1, 4),
+    ("C", 1, 4),
+]
+FRAMES = ("CTC", "CTCLabeller")  # where labels have to fit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_cell_of_random_sizes_is_what_its_paper_says(name: str, number: int) -> None:
+    compare(name, ORACLES[name], **configuration(name, number))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("name", recurrent_torch.STACKS)
+def test_a_cell_of_random_sizes_is_what_torchrecurrent_computes(name: str, number: int) -> None:
+    pytest.importorskip("torchrecurrent")
+    sizes = configuration(name, number)
+    compare(name, recurrent_torch.oracle(name, sizes.get("D", sizes["H"]), sizes["H"]), **sizes)
 
 
 NOISY = ["Dropout", "DropoutStack", "RecurrentDropoutLSTM", "VariationalLSTM", "ZoneoutLSTM"]
