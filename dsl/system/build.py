@@ -70,7 +70,8 @@ class Builder:
                 equations[name] = self.lowering.lower(self.boundaries[name].value)
         streams = self._sharing(self._dtypes(streams, equations), equations)
         root = self.flat.root
-        arguments = {p.name: self.elaborator.values.get(p.name) for p in root.cell.parameters}
+        given = self.elaborator.values
+        arguments = {p.name: given[p.name] for p in root.cell.parameters if p.name in given}
         instances = tuple(
             Instance(c.prefix[:-1], c.cell.name, c.reverse, c.storey) for c in self.flat.copies if c.parent is not None
         )

@@ -66,7 +66,8 @@ class Lowering:
             dim = self.dim(term.payload)
             return lift(int(dim)) if dim.is_constant else lift(dataclasses.replace(constant_leaf(term), dim=dim))
         if term.op == "read":
-            return lift(term.payload)
+            index = tuple(dataclasses.replace(i, offset=self.dim(i.offset)) for i in term.payload.index)
+            return lift(Read(term.payload.name, index))
         if term.op == "logprob":
             return self._logprob(term)
         if term.op == "product":

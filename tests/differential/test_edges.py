@@ -183,3 +183,11 @@ def test_complex_data_keeps_its_width(dtype):
 def test_a_case_is_a_pure_function_of_its_file():
     case = Case(1, EDGE, SIZES, {"t": [2, 1], "s": [1, 3]})
     assert check(case, ()).inputs["q"].tobytes() == check(dataclasses.replace(case), ()).inputs["q"].tobytes()
+
+
+def test_a_size_made_of_other_arguments_can_still_be_given():
+    spec = dsl.parse("cell Wide(D, H=2*D):\n  input x[t]: D\n  param W: (H, D) ~ glorot\n  y[t] = W@x[t]\n")
+    for given, rows in (({"D": 3}, 6), ({"D": 3, "H": 4}, 4), ({"like": {"x": np.zeros((5, 3))}}, 6)):
+        assert spec.build(**given).params["W"].shape == (rows, 3)
+    with pytest.raises(dsl.CellError, match="`H` is no size"):
+        _ = dsl.parse("cell Wide(D, H=2*Q):\n  input x[t]: D\n  y[t] = x[t]\n").system
