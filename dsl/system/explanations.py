@@ -60,9 +60,11 @@ A later one would hide the earlier. Rename one of them.
 """,
     ),
     "E207": (
-        "a name declared twice",
+        "a name that means two things",
         """
-A name has one declaration: one type, one boundary, one initialiser. Keep the one you mean.
+A name has one declaration: one type, one boundary, one initialiser. It is not an argument of the header
+or a time axis besides, and not one of the constants `pi`, `inf` and `none`. Keep the one you mean, and
+give the other a name of its own.
 """,
     ),
     "E208": (
@@ -89,6 +91,8 @@ declaration or the equation.
 `state c[t]: H = 0` announces a stream that is read at another time; some equation must define it:
 
   c[t] = f[t]*c[t-1] + i[t]*g[t]
+
+A cell without a single line has nothing to compute.
 """,
     ),
     "E211": (
@@ -146,7 +150,8 @@ from.
         "sizes that do not fit elementwise",
         """
 Only scalars broadcast. A vector and a matrix, or vectors of different sizes, never do: NumPy's
-silent broadcasting would compute another cell.
+silent broadcasting would compute another cell. `V*x[t]` multiplies number by number, a product of
+matrix and vector is `V@x[t]`; `part(v, start, size)` stays within v.
 """,
     ),
     "E303": (
@@ -206,7 +211,10 @@ in brackets: `sum[s](...)`.
         "a boundary or an initialiser that is no value",
         """
 A boundary is a number, a param, an input without index, or `last(...)` of another stream; `none` is
-for one_hot streams. An initialiser takes numbers.
+for one_hot streams. An initialiser takes numbers, which may be made of sizes:
+
+  param W ~ normal(0, 1/sqrt(H))
+  param V ~ uniform(-1/sqrt(D), 1/sqrt(D))
 """,
     ),
     "E310": (
@@ -296,8 +304,16 @@ k=4):`. Reading at a computed step is attention: a softmax over the axis.
     "E411": (
         "an index the language does not have",
         """
-Indices are `a*t+c`, `(t+c)//k`, `len(t)-1-t`, `len(t)-c` or a constant, on one axis. Offsets may
-use integer arguments.
+Indices are `a*t+c`, `(t+c)//k`, `len(t)-1-t`, `len(t)-c` or a constant, on one axis. Integer arguments
+may stand for the numbers. An offset may stay open (`h[t-k]`); a stride or a divisor is part of the
+equations, so its argument needs a default, or a value when the cell is asked for:
+
+  cell Strided(D, k=2):
+    input x[t]: D
+    time u: len(t)//k
+    z[u] = x[k*u]
+
+`dsl.load("my.cell")(k=3)` and `build(k=3)` make it with another.
 """,
     ),
     "E412": (
@@ -356,7 +372,7 @@ up. Drop `total`.
         "a length that is no integer expression",
         """
 The length of a derived axis is made of other lengths and integers: `time u: len(t)//2`, `time v:
-2*len(u)+1`.
+2*len(u)+1`. It cannot be made of its own.
 """,
     ),
     "E501": (
@@ -430,7 +446,8 @@ A copy needs a name of its own. Rename it.
     "E607": (
         "an argument of the wrong kind",
         """
-Sizes are integer expressions, inputs and params are names of streams of this cell. Define a stream
+Sizes are integer expressions, inputs and params are names of streams of this cell, and `build(H=...)`
+takes numbers where the header means numbers. Define a stream
 first: `z[t] = ...`, then `use a = Cell(x=z)`.
 """,
     ),

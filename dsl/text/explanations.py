@@ -172,7 +172,8 @@ register(
     "E115",
     "nested too deep",
     """
-Brackets nest at most 100 deep, and an expression is at most 256 operations deep. Equations cost nothing at run time:
+Brackets nest at most 100 deep, and an expression is at most 256 operations deep (a sum or a product is one operation
+deep, however many terms it has). Equations cost nothing at run time:
 give a part of the expression a name of its own.
 
   a[t] = ...
