@@ -131,7 +131,7 @@ def ResidualStack(x: Data, p: Data) -> Array:
 @oracle
 def Pyramid(x: Data, p: Data) -> Array:
     low = BiRNN(x, p, "low.")
-    pairs = low[: len(low) // 2 * 2].reshape(len(low) // 2, -1)
+    pairs = low[: len(low) // 2 * 2].reshape(len(low) // 2, 2 * low.shape[1])
     return BiRNN({"x": pairs}, p, "up.")
 
 

@@ -94,7 +94,7 @@ def simple(x: Array, p: Data, f: Callable[[Array], Array], V: str = "V", W: str 
     for v in x:
         h = f(p[V] @ v + p[W] @ h + p[b])
         out.append(h)
-    return np.array(out)
+    return np.array(out).reshape(len(out), len(h))
 
 
 def rectified(z: Array) -> Array:
