@@ -22,7 +22,7 @@ LIBRARY = Path(dsl.__file__).parent / "library"
 PAGE = Path(__file__).with_name("library.md")
 HEAD = """# The library
 
-Every cell here is a few lines you can read: `dsl.load("LSTM")` gives it, `tgseq show LSTM` its equations, `tgseq adjoint
+Every cell is a few lines you can read: `dsl.load("LSTM")` gives it, `tgseq show LSTM` its equations, `tgseq adjoint
 LSTM` its backpropagation through time, `tgseq draw LSTM` its picture. In a cell of your own, `use rnn = LSTM(x=x, H=H)`
 makes it a part, and where another has an argument `Cell=LSTM` any layer can stand: `dsl.load("CharRNN", Cell="GRU")`.
 

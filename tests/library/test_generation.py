@@ -228,3 +228,27 @@ def test_a_search_needs_what_is_drawn_once() -> None:
     assert model.generate(3, v=v, tau=np.array(3), beam=2)["y"].shape == (3,)
     with pytest.raises(ValueError, match="beam: give tau"):
         model.generate(3, v=v, beam=2)
+
+
+@pytest.mark.parametrize("engine", ["tape", "compiled"])
+def test_what_is_drawn_comes_back_through_the_copies_of_a_stack(engine: str) -> None:
+    """Two layers of GRU: greedy symbols are the likeliest of teacher forcing; equal seeds give equal batches."""
+    model = tiny("CharRNN", Cell="GRU", L=2)
+    y = model.generate(7, prime=[2, 0], greedy=True, engine=engine)
+    for t in range(2, 9):
+        others = np.array([[*y[:t], k] for k in range(3)]).T
+        assert log_probabilities(model, others, {}, {}).argmax() == y[t]
+    many = model.generate(7, prime=[2, 0], temperature=0.7, seed=4, batch=5, engine=engine)
+    assert many.shape == (9, 5) and len({tuple(v) for v in many.T}) > 1
+    np.testing.assert_array_equal(
+        many, model.generate(7, prime=[2, 0], temperature=0.7, seed=4, batch=5, engine=engine)
+    )
+
+
+def test_two_lengths_of_one_axis_stay_apart() -> None:
+    """A source of each length gives what it gives alone, whatever lies behind its end."""
+    model = tiny("Translate")
+    x = np.array([[0, 1], [2, 2], [1, -1], [1, -1]])
+    both = model.generate(4, x=np.maximum(x, 0), lengths={"s": [4, 2]}, greedy=True)
+    for b, n in ((0, 4), (1, 2)):
+        np.testing.assert_array_equal(both[:, b], model.generate(4, x=x[:n, b], greedy=True))
