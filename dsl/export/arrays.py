@@ -177,8 +177,12 @@ class Arrays:
         given = [a if isinstance(a, Array) else self.number(a) for a in args]
         if all(a.is_number for a in given):
             return self.number(np.asarray(REGISTRY[name].impl(*(a.static[0] for a in given), **options)).item())
+        from dsl.export.composites import COMPOSITES
+
         if name == "where" and given[1].is_number and given[2].is_number:
             given[1] = self.full(given[1], (), "real")
+        if name in COMPOSITES and len(given) > 1:  # functions of an exported file, which take arrays
+            given = [self.full(a, (), "real") if a.is_number else a for a in given]
         if name == "add" and given[1].is_number and isinstance(back := given[1].static[0], int) and back < 0:
             return self("sub", given[0], -back)
         kinds = [_kind_of_number(a.static[0]) if a.is_number else a.kind for a in given]

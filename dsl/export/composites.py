@@ -78,6 +78,12 @@ def cross_entropy(o: Arrays, logits: Array, target: Array) -> Array:
 
 
 @composite
+def absolute(o: Arrays, x: Array) -> Array:
+    """|x|, with slope 0 at 0."""
+    return o("hypot", o("re", x), o("im", x)) if x.kind == "complex" else o("mul", x, o("sign", x))
+
+
+@composite
 def softplus(o: Arrays, x: Array) -> Array:
     """log(1 + exp(x)), for large |x| too."""
     return o("add", o("maximum", x, 0.0), o("log1p", o("exp", o("neg", o("abs", x)))))

@@ -93,7 +93,7 @@ class JaxSource(PythonSource):
     CALLS = {
         **{
             name: f"jnp.{name}({{0}})"
-            for name in "tanh exp expm1 log log1p sqrt square abs sin cos tan sinh cosh arctan sign angle".split()
+            for name in "tanh exp expm1 log log1p sqrt square sin cos tan sinh cosh arctan sign angle".split()
         },
         **{name: f"jnp.{name}({{0}}, {{1}})" for name in ("maximum", "minimum")},
         **{
@@ -103,6 +103,7 @@ class JaxSource(PythonSource):
                 " ceil trunc round"
             ).split()
         },
+        "abs": lambda s, n, a: f"{s.function(n, 'absolute')}({a[0]})",  # jax has slope 1 at 0
         "arctan2": "jnp.arctan2({0}, {1})",
         **{name: f"jax.scipy.special.{name}({{0}})" for name in "erfc erfinv digamma gammaln".split()},
         "sigmoid": "jax.nn.sigmoid({0})",

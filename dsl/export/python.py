@@ -186,7 +186,7 @@ class PythonSource(ABC):
         if writer is None and node.op in INFIX:
             return self.infix(node, args)
         if writer is None and node.op in COMPOSITES:
-            return f"{self.function(node)}({', '.join(args)})"
+            return f"{self.function(node, node.op)}({', '.join(args)})"
         if writer is None:
             raise lacking(self.system, node.op, self.TARGET)
         if not isinstance(writer, str):
@@ -205,9 +205,9 @@ class PythonSource(ABC):
             return self.leveled(f'float("{value}")', ATOM)
         return self.leveled(str(value), NEGATIVE if not isinstance(value, complex) and value < 0 else ATOM)
 
-    def function(self, node: Array) -> str:
+    def function(self, node: Array, op: str) -> str:
         """The name of a composite as a function of the file; one more where the rank makes another of it."""
-        composite, o = COMPOSITES[node.op], Arrays()
+        composite, o = COMPOSITES[op], Arrays()
         names = list(inspect.signature(composite).parameters)[1:]
         pairs = zip(names, node.args, strict=True)
         given = [o.leaf("name", n, a.sizes, "real" if a.is_number else a.kind) for n, a in pairs]
@@ -217,7 +217,7 @@ class PythonSource(ABC):
         result = inner.expression(composite(o, *given))
         body = [f'    """{inspect.getdoc(composite)}"""', *inner.lines, f"    return {result}"]
         for count in itertools.count(1):
-            name = node.op if count == 1 else f"{node.op}_{count}"
+            name = op if count == 1 else f"{op}_{count}"
             lines = [f"def {name}({', '.join(names)}):", *body]
             if self.helpers.setdefault(name, lines) == lines:
                 return name

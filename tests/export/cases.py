@@ -78,6 +78,7 @@ def case(
     carried: bool = False,
     batch: int = 3,
     lengths: dict[str, Any] | None = None,
+    data: Arrays | None = None,
 ) -> Case:
     """A model on random data; `carried` runs it behind an earlier call."""
     rng = np.random.default_rng(seed)
@@ -92,8 +93,9 @@ def case(
         first = ragged(1)
         state = model(**random_data(model, first, rng), lengths=first, engine="tape", train=train, seed=1).state
     lengths = ragged(3) if lengths is None else {a: np.array(n) for a, n in lengths.items()}
-    data = random_data(model, lengths, rng)
-    inputs = {n: tg.tensor(v, requires_grad=v.dtype.kind == "f") for n, v in data.items()}
+    data = random_data(model, lengths, rng) if data is None else data
+    fed = {n for n, s in model.system.streams.items() if s.kind == "input"}  # data of `~` has no gradient
+    inputs = {n: tg.tensor(v, requires_grad=n in fed and v.dtype.kind == "f") for n, v in data.items()}
     given: dict[str, Any] = {"lengths": lengths, "engine": "tape", "state": state, "train": train, "seed": seed}
     run = model(**{n: t if t.requires_grad else data[n] for n, t in inputs.items()}, **given)
     parts = []
@@ -240,6 +242,18 @@ cell Clock(H):                        # no input shows how many steps or sequenc
   h[t] = tanh(W@h[t-1] + t)
   output h
 """
+KINKS_TEXT = """
+cell Kinks(D):                        # where there is no slope, the one that ours is
+  input x[t]: D
+  param w: D = 0
+  a[t] = abs(x[t]) + relu(x[t]) + leaky_relu(x[t]) + elu(x[t]) + softplus(x[t]) + sign(x[t]) + abs(w)*x[t]
+  b[t] = maximum(x[t], w) + minimum(w, x[t]) + clip(x[t], 0, 1) + clip(x[t], -1, 0) + hypot(x[t], w) + x[t]**2
+  c[t] = logaddexp(where(x[t] > 0, x[t], -inf), x[t]) + logaddexp(x[t], w)
+  d[t] = exp(logaddexp(where(x[t] > 5, x[t], -inf), -inf))
+  m[t] = max(x[t]) + min(x[t]) + log(1 + sum(relu(x[t])))
+  n = max[t](x[t]) + min[t](x[t])
+  output a, b, c, d, m, n
+"""
 NOISE = """
 cell Zoneout(D, H):                   # noise a step and a sequence
   input x[t]: D
@@ -276,6 +290,13 @@ TEXTS = {
     "noise": (NOISE, {"D": 2, "H": 3}),
     "complex": (COMPLEX, {"D": 2, "N": 4}),
 }
+
+
+def kinks() -> Case:
+    """Functions at their kinks: zeros, ones and ties."""
+    x = np.array([[[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]], [[0.0, -1.0, 0.0], [1.0, 1.0, 0.0]]])
+    model = parse(KINKS_TEXT).build(dtype="float64", D=3)
+    return case(model, lengths={"t": [2, 2]}, data={"x": x})
 
 
 @cache

@@ -14,7 +14,7 @@ import pytest
 from dsl.export.torch import attribute, load_torch, source, to_torch
 from dsl.spec import cells, load, parse
 from dsl.text.diagnostics import CellError
-from tests.export.cases import NOISE, TEXTS, Case, case, example, library, model_state, weights, written
+from tests.export.cases import NOISE, TEXTS, Case, case, example, kinks, library, model_state, weights, written
 from tests.run.cells import LETTERS, SEQUENCE
 
 torch = pytest.importorskip("torch")
@@ -236,3 +236,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     for call, extra in ((model.to_torch, "torch"), (model.to_jax, "jax"), (lambda: model.to_onnx("x.onnx"), "onnx")):
         with pytest.raises(ImportError, match=rf'pip install "tinygrad-seq\[{extra}\]"'):
             call()
+
+
+def test_slopes_where_there_is_none() -> None:
+    held(kinks())
