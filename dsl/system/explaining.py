@@ -76,6 +76,9 @@ class Teller:
             self.named.setdefault(value, lift(Read(name, tuple(here(a) for a in axes))))
         self.printer = Printer(forward)
         self.used: dict[str, None] = {}  # primitives, in order of use
+        self.above: dict[str, dict[Symbol, list[Symbol]]] = {}  # by equation: who passed something to an operand
+        for rule in self.record.rules:
+            self.above.setdefault(rule.equation, {}).setdefault(rule.argument, []).append(rule.node)
         self.stream_of = {self.record.name(bar): stream for stream, bar in self.record.bars.items()}
         self.cut = {self.record.name(bar): place for bar, place in self.record.cut.items()}
         self.cuts = set(self.record.cut.values())
@@ -164,10 +167,7 @@ class Teller:
 
     def _path(self, equation: str, node: Symbol) -> Words:
         """The operations between a place in an equation and the next cotangent above it that has a name."""
-        above: dict[Symbol, list[Symbol]] = {}
-        for rule in self.record.rules:
-            if rule.equation == equation:
-                above.setdefault(rule.argument, []).append(rule.node)
+        above = self.above.get(equation, {})
         path: dict[str, None] = {}
         todo, seen = [node], {node}
         while todo:
