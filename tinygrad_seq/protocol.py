@@ -15,6 +15,19 @@ import numpy as np
 from tinygrad_seq.primitive import REGISTRY
 
 Function = Callable[..., Any]
+UFUNCS: dict[str, str] = {  # names of NumPy's and SciPy's functions that are primitives under another
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "negative": "neg",
+    "floor_divide": "floordiv",
+    "remainder": "mod",
+    "absolute": "abs",
+    "conjugate": "conj",
+    "rint": "round",
+    "psi": "digamma",
+    "expit": "sigmoid",
+}
 
 
 @cache

@@ -23,19 +23,6 @@ from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tenso
 Array = np.ndarray[Any, Any]
 _getframe = sys._getframe
 _GETITEM = REGISTRY["getitem"]
-_UFUNCS: dict[str, str] = {  # names of NumPy's and SciPy's functions that are primitives under another
-    "subtract": "sub",
-    "multiply": "mul",
-    "divide": "div",
-    "negative": "neg",
-    "floor_divide": "floordiv",
-    "remainder": "mod",
-    "absolute": "abs",
-    "conjugate": "conj",
-    "rint": "round",
-    "psi": "digamma",
-    "expit": "sigmoid",
-}
 
 
 class Tensor(Arithmetic):
@@ -156,7 +143,7 @@ class Tensor(Arithmetic):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         called = getattr(ufunc, "__name__", "")
-        name = _UFUNCS.get(called, called)
+        name = protocol.UFUNCS.get(called, called)
         op = REGISTRY.get(name)
         if method != "__call__" or options or op is None or not (op.elementwise or name == "matmul"):
             return NotImplemented
@@ -485,21 +472,14 @@ use_tensors(Tensor)
 
 def _quick_operators() -> None:
     """The commonest operators straight to `Tensor.read`, where nobody else could claim the reading."""
-    plain = frozenset({Tensor, float, int, np.ndarray})
-    read = Tensor.read
+    plain, read = frozenset({Tensor, float, int, np.ndarray}), Tensor.read
 
     def method(op: Primitive, swapped: bool) -> Any:
-        def forward(self: Any, other: Any) -> Any:
-            if type(self) is Tensor and type(other) in plain:
-                return read(op, (self, other), {})
-            return op(self, other)
+        def call(self: Any, other: Any) -> Any:
+            args = (other, self) if swapped else (self, other)
+            return read(op, args, {}) if type(self) is Tensor and type(other) in plain else op(*args)
 
-        def backwards(self: Any, other: Any) -> Any:
-            if type(self) is Tensor and type(other) in plain:
-                return read(op, (other, self), {})
-            return op(other, self)
-
-        return backwards if swapped else forward
+        return call
 
     for name, key in (("add", "add"), ("sub", "sub"), ("mul", "mul"), ("truediv", "div")):
         setattr(Tensor, f"__{name}__", method(REGISTRY[key], False))

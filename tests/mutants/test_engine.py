@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_seq as tg
 from tests.opdb import RECORDS
-from tests.tinygrad_seq import test_combinations, test_traps
+from tests.tinygrad_seq import test_combinations, test_transforms, test_traps
 from tests.tinygrad_seq.test_primitives import CONSTANT, FLAT, closed
 from tinygrad_seq import derivative, nodes, tape
 from tinygrad_seq.primitive import REGISTRY, Primitive
@@ -133,7 +133,7 @@ CHECKS: list[Callable[[], None]] = [
     test_traps.test_residuals_only_and_released_by_backward,
     test_traps.test_a_second_backward_is_a_clear_error,
     test_traps.test_perturbation_confusion,
-    test_traps.test_a_gradient_inside_free_tape_code_is_differentiated_through,
+    test_transforms.test_a_gradient_inside_free_tape_code_is_differentiated_through,
     test_combinations.test_joining_shapes_and_axes,
 ]
 

@@ -11,6 +11,7 @@ import pytest
 import scipy.special
 
 import tinygrad_seq as tg
+from tests.tinygrad_seq.test_traps import gradient, var
 
 rng = np.random.default_rng(17)
 X = rng.standard_normal((2, 3, 4))
@@ -255,3 +256,48 @@ def test_complex_variance_and_norm_are_real() -> None:
     np.testing.assert_allclose(tg.var(z, axis=1), z.var(1))
     np.testing.assert_allclose(tg.norm(z, axis=1), np.linalg.norm(z, axis=1))
     tg.check_grads(lambda z: tg.std(z, axis=0) + tg.norm(z, axis=0), z)
+
+
+# ---------------------------------------------------------------- indexing and products
+
+
+def test_indexing() -> None:
+    x = var(np.arange(6.0).reshape(2, 3))
+    y = tg.sum(x[[0, 0, 1], [2, 2, -1]]) + tg.sum(x[x.data > 3] * 10) + x[-1, -1]
+    y.backward()
+    np.testing.assert_array_equal(gradient(x), [[0, 0, 2], [0, 10, 12]])
+    with pytest.raises(IndexError):
+        x[5]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 2)),
+        ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)), ((5, 2, 3), (5, 3, 4)), ((2, 1, 2, 3), (4, 3, 2)),
+        ((1, 2, 3), (6, 3, 1)), ((2, 0), (0, 3)), ((4, 5, 2, 3), (4, 5, 3, 2)),
+    ],
+)  # fmt: skip
+def test_matmul_of_ranks_1_to_4(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    x, y = rng.standard_normal(a), rng.standard_normal(b)
+    np.testing.assert_allclose(np.asarray(tg.matmul(x, y)), x @ y, rtol=1e-12, atol=1e-13)
+    tg.check_grads(lambda x, y: tg.matmul(x, y), x, y)
+
+
+def test_matmul_says_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"shapes \(2, 3\) and \(2, 3\)"):
+        tg.matmul(np.ones((2, 3)), var(np.ones((2, 3))))
+    with pytest.raises(ValueError, match="scalars"):
+        var(1.0) @ np.ones(3)
+
+
+def test_a_weight_s_gradient_is_one_product_not_one_for_each_row() -> None:
+    import tracemalloc
+
+    w, x = var(np.ones((64, 64), np.float32), dtype=np.float32), np.ones((2000, 64), np.float32)
+    y = tg.REGISTRY["matvec"](w, x)
+    tracemalloc.start()
+    y.backward(np.ones(y.shape))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * y.data.nbytes  # (B, H, D) would be 64 times y
