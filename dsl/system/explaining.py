@@ -186,7 +186,7 @@ class Teller:
         words: Words = ["; ", self._target(source), " receives that of "]
         for k, reader in enumerate(readers):
             at = tuple(index_tree(way.indices.get(a, here(a))) for a in self.forward.streams[reader].axes)
-            words += [", " if k else "", Ref(reader, at or None) if way.indices else f"all steps of {reader}"]
+            words += [", " if k else "", Ref(reader, at or None) if way.indices or not at else f"all steps of {reader}"]
         for k, condition in enumerate(way.conditions):
             words += [" and " if k else " where ", self.printer.expression(condition)]
         if way.indices and not way.conditions and all(i.is_shift for i in index):
