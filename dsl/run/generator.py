@@ -36,6 +36,9 @@ E481 = register(
 In training the data of `y[t] ~ ...` is there from the first step to the last. In generation `y[t]` is drawn at step t,
 so its distribution may use `y[t-1]` and before, never `y[t]` itself, `y[t+1]` or a reduction over all of `y`: those are
 not sampled yet.
+
+What is drawn once a sequence (`tau ~ ...`, without an index) comes before the first step: its distribution cannot use
+what is drawn at the steps.
 """,
 )
 
