@@ -20,6 +20,7 @@ class Accumulation:
 
     def __init__(self, normal: Normal, placed: dict[str, str]) -> None:
         self.normal, self.placed = normal, placed
+        self.count = 0
 
     def run(self) -> None:
         self._drop_dead()
@@ -31,10 +32,10 @@ class Accumulation:
         return tuple(a for a in self.normal.system.axes if a in present)
 
     def fresh(self) -> str:
-        k = 1
-        while f"acc_{k}" in self.normal.streams:
-            k += 1
-        return f"acc_{k}"
+        self.count += 1
+        while f"acc_{self.count}" in self.normal.streams:
+            self.count += 1
+        return f"acc_{self.count}"
 
     def _drop_dead(self) -> None:
         definitions = self.normal.definitions
@@ -119,6 +120,7 @@ class Accumulation:
     def _replace(self, new: Mapping[Symbol, Symbol]) -> None:
         """Put the accumulators in; a definition that is nothing but an accumulator takes its place."""
         definitions = self.normal.definitions
+        taken = set(self.placed.values())
         for definition in list(definitions.values()):
             if definition.value is not None:
                 definition.value = new[definition.value]
@@ -133,9 +135,10 @@ class Accumulation:
                     source is not None
                     and source.kind == "product"
                     and source.axes == definition.axes
-                    and source.name not in self.placed.values()
+                    and source.name not in taken
                 ):
                     self.placed[source.name] = definition.name
+                    taken.add(definition.name)
                     definition.kind, definition.terms, definition.value = "product", source.terms, None
                     del definitions[source.name]
 

@@ -9,7 +9,6 @@ cache; what cannot goes to nests of its own. Symbolic still: no sizes, no memory
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -156,8 +155,10 @@ class _Arranger:
         keys = self._keys(order, scans)
         nests: list[Nest] = []
         stages = self.normal.stages
-        for stage, key in itertools.product(range(max(stages.values(), default=0) + 1), range(2 * len(scans) + 1)):
-            names = [n for n in order if keys[n] == key and stages.get(n, 0) == stage]
+        groups: dict[tuple[int, int], list[str]] = {}
+        for n in order:
+            groups.setdefault((stages.get(n, 0), keys[n]), []).append(n)
+        for (stage, key), names in sorted(groups.items()):
             scan, members = scans[key // 2] if key % 2 else (None, ())
             first = len(nests)
             if scan is not None and members[0] in names:
@@ -241,10 +242,13 @@ class _Arranger:
         for name in names:
             domain = self.definitions[name].domain
             low = 0
-            for i, nest in enumerate(nests):
-                deps = [(s, r) for s, r in self.needs[name] if place.get(s) == i]
-                if deps:
-                    low = i if self._hosts(nest, name, deps) else i + 1
+            needs: dict[int, list[tuple[str, Read | None]]] = {}
+            for s, r in self.needs[name]:
+                if s in place:
+                    needs.setdefault(place[s], []).append((s, r))
+            if needs:
+                last = max(needs)
+                low = last if self._hosts(nests[last], name, needs[last]) else last + 1
             joined = next((i for i in range(low, len(nests)) if self._hosts(nests[i], name, ())), None)
             if joined is None:
                 nests.append(Nest(domain[0] if domain else None, 1, [], frozenset()))

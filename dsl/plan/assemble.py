@@ -39,6 +39,7 @@ class Program:
     """A list of calls as a table: its length, for each call which function and where its entries begin, then those."""
 
     steps: list[tuple[int, list[Entry]]] = field(default_factory=list)
+    listing: list[str] = field(default_factory=list)  # the calls for people: which function, what for
 
     def table(self) -> list[Entry]:
         head: list[Entry] = [len(self.steps)]
@@ -65,7 +66,9 @@ class Assembly:
         self._kinds: dict[str, int] = {}
 
     def program(self, pieces: Sequence[Piece]) -> Program:
-        return Program([self._step(p) for p in pieces if p.lines])
+        real = [p for p in pieces if p.lines]
+        steps = [self._step(p) for p in real]
+        return Program(steps, [f"{self.names[k]}: {p.title}" for (k, _), p in zip(steps, real, strict=True)])
 
     def _step(self, piece: Piece) -> tuple[int, list[Entry]]:
         sums: dict[str, str] = {}
@@ -109,7 +112,8 @@ class Assembly:
                 lines.append(f"    {name} = {self._view(name)}(X[O[at + {k}]])")
             else:
                 note = f"  # {' + '.join(entry)}" if isinstance(entry, tuple) else ""
-                lines.append(f"    {name} = O[at + {k}]{note}")
+                value = f"padded(O[at + {k}])" if name.startswith("p_") else f"O[at + {k}]"
+                lines.append(f"    {name} = {value}{note}")
         return "\n".join([*lines, body, ""])
 
     def _view(self, array: str) -> str:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from dsl.plan.arrange import AFTER, STEP, Arrangement, Group, Outers, Products
 from dsl.plan.definitions import Definition, is_shifted, reads
@@ -47,13 +48,17 @@ class Layout:
     places: dict[str, Place]
     slabs: dict[str, list[str]]  # slab -> its definitions in column order
     kept: frozenset[str] = frozenset()  # definitions that a backward run will read
+    columns: dict[str, tuple[str, int]] = field(init=False)  # definition -> its slab and its place there
+
+    def __post_init__(self) -> None:
+        self.columns = {n: (slab, i) for slab, names in self.slabs.items() for i, n in enumerate(names)}
 
 
-def identifier(name: str, taken: Mapping[str, str]) -> str:
+def identifier(name: str, taken: Container[str]) -> str:
     """A Python name for a stream's name, unlike those already taken."""
     base = re.sub(r"\W", "_", name)
     candidate, k = base, 2
-    while candidate in taken.values():
+    while candidate in taken:
         candidate, k = f"{base}_{k}", k + 1
     return candidate
 
@@ -88,14 +93,15 @@ class _Builder:
     arrangement: Arrangement
     pads: dict[str, Pads]
     keep: frozenset[str]
-    taken: dict[str, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
 
     def build(self, kept: Mapping[str, Place]) -> Layout:
         definitions = self.arrangement.normal.definitions
         local = self._local()
         places: dict[str, Place] = {}
         for name, d in definitions.items():
-            ident = self.taken[name] = identifier(name, self.taken)
+            ident = identifier(name, self.taken)
+            self.taken.add(ident)
             category = d.dtype == "category"
             if d.kind == "kept":
                 there = kept[name]
@@ -180,10 +186,19 @@ class _Builder:
             if place.array == "A":
                 groups.setdefault(root(n), []).append(n)
         slabs: dict[str, list[str]] = {}
-        for members in groups.values():
-            related = [[n for n in dict.fromkeys(f) if n in members] for f in families]
-            related = [f for f in related if len(f) > 1]
-            ordered = _fewest_runs(members, related)
+        related: dict[str, list[list[str]]] = {}
+        for family in families:
+            within: dict[str, list[str]] = {}
+            for n in dict.fromkeys(family):
+                within.setdefault(root(n), []).append(n)
+            for head, part in within.items():
+                if len(part) > 1:
+                    related.setdefault(head, []).append(part)
+        for head, members in groups.items():
+            number = {n: k for k, n in enumerate(members)}
+            known = [tuple(number[n] for n in f if n in number) for f in related.get(head, [])]
+            order = _fewest_runs(len(members), tuple(f for f in known if len(f) > 1))
+            ordered = [members[k] for k in order]
             for n in ordered:
                 places[n].slab = ordered[0]
                 shared = {
@@ -228,10 +243,14 @@ class _Builder:
         )
 
 
-def _fewest_runs(members: Sequence[str], families: Sequence[Sequence[str]]) -> list[str]:
-    """The order in which families are most nearly contiguous: all orders when few, else a greedy one."""
+@cache
+def _fewest_runs(count: int, families: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """The order of things 0, 1, … in which families are most nearly contiguous: of all orders when few, else greedy.
 
-    def runs(order: Iterable[str]) -> int:
+    Remembered, since the layers of a stack ask the same.
+    """
+
+    def runs(order: Iterable[int]) -> int:
         at = {n: i for i, n in enumerate(order)}
         total = 0
         for family in families:
@@ -239,14 +258,15 @@ def _fewest_runs(members: Sequence[str], families: Sequence[Sequence[str]]) -> l
             total += 1 + sum(b != a + 1 for a, b in zip(places, places[1:], strict=False))
         return total
 
-    if len(members) <= 1 or not families:
-        return list(members)
-    if len(members) <= 7:
-        return list(min(itertools.permutations(members), key=runs))
-    order: list[str] = []
+    members = range(count)
+    if count <= 1 or not families:
+        return tuple(members)
+    if count <= 7:
+        return min(itertools.permutations(members), key=runs)
+    order: dict[int, None] = {}
     for family in sorted(families, key=len, reverse=True):
-        order += [n for n in family if n not in order]
-    return order + [n for n in members if n not in order]
+        order.update(dict.fromkeys(family))
+    return (*order, *(n for n in members if n not in order))
 
 
 def lay_out(

@@ -143,6 +143,18 @@ def shift_of(system: System, read: Read, axes: tuple[str, ...], axis: str) -> in
     return None
 
 
+def larger(root: Symbol, limit: int) -> bool:
+    """Whether an expression has more than `limit` operations; looks at no more than that."""
+    seen: set[Symbol] = set()
+    stack = [root]
+    while stack and len(seen) <= limit:
+        node = stack.pop()
+        if node.op is not None and node not in seen:
+            seen.add(node)
+            stack += node.args
+    return len(seen) > limit
+
+
 def size_of(dim: Dim) -> Symbol:
     return lift(int(dim)) if dim.is_constant else lift(Size(dim))
 

@@ -42,8 +42,9 @@ class Plan:
 
     @property
     def source(self) -> str:
-        texts = [self.forward.source.text]
-        return "\n\n".join(texts + ([self.backward.source.text] if self.backward is not None else []))
+        """The generated code, each run's file followed by its calls in order."""
+        programs = [self.forward] + ([self.backward] if self.backward is not None else [])
+        return "\n\n".join(p.source.text + _listing(p) for p in programs)
 
     def _kernel(self) -> str:
         found = backend(self.dtype)
@@ -59,6 +60,16 @@ def describe(system: System, dtype: str = "float32") -> Plan:
     """The plan of a cell's system. Errors: CellError E7xx for what has no compiled form."""
     forward, backward = programs(system, None, dtype)
     return Plan(system, forward, backward, dtype)
+
+
+def _listing(program: Program) -> str:
+    """The calls of a file as comments: packing weights, then the run (in stages, when totals are read again)."""
+    packing, *stages = program.source.listings
+    lines = ["", "# calls before a run:", *(f"#   {text}" for text in packing)]
+    for k, stage in enumerate(stages):
+        lines.append("# calls of a run:" if not k else "# when the totals are added up:")
+        lines += [f"#   {text}" for text in stage]
+    return "\n".join([*lines, ""])
 
 
 def _program(title: str, program: Program) -> list[str]:

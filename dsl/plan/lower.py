@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn
 
-from dsl.plan.definitions import Definition, Normal, Piece, finite, is_home, is_shifted, op, size_of, unsupported
+from dsl.plan.definitions import (
+    Definition,
+    Normal,
+    Piece,
+    finite,
+    is_home,
+    is_shifted,
+    larger,
+    op,
+    size_of,
+    unsupported,
+)
 from dsl.plan.schedule import named_axes
 from dsl.system.dims import Dim
 from dsl.system.system import Extent, Index, Read, Stream, System
@@ -33,6 +44,9 @@ FREE = (
 )
 
 
+INLINED = 120  # operations; a larger value is read from memory, so that expressions do not grow along a chain
+
+
 class Lowering:
     def __init__(self, system: System, wanted: tuple[str, ...], kept: frozenset[str]) -> None:
         self.system, self.wanted, self.kept = system, wanted, kept
@@ -42,6 +56,8 @@ class Lowering:
         self.values: dict[str, Symbol] = {}  # equation -> lowered value
         self.memo: dict[Symbol, Symbol] = {}
         self.named: dict[Symbol, str] = {}  # a value -> the first stream that has it
+        self.constants: dict[Symbol, str] = {}  # shared expressions -> their names
+        self.counts: dict[str, int] = {}  # how often names of one beginning were made
         self.placed: dict[str, str] = {}
         self.pending: list[str] = []  # streams read at another step, to be placed
         self.current = ""
@@ -67,7 +83,9 @@ class Lowering:
         if stream.shared:
             return node
         if is_home(leaf, stream.axes) and leaf.name in self.values and leaf.name not in self.kept:
-            return self.values[leaf.name]
+            value = self.values[leaf.name]
+            if not larger(value, INLINED):
+                return value
         self.pending.append(leaf.name)
         return node
 
@@ -106,13 +124,11 @@ class Lowering:
         """A shared expression has a name of its own unless it is a number or a name already."""
         if x.op is None:
             return x
-        for name, expression in self.out.before.items():
-            if expression is x:
-                return lift(Read(name))
-        name = self._fresh("shared")
-        kind = self.kinds.of(x)
-        self.streams[name] = Stream(name, "const", (), kind.shape, shared=True)
-        self.out.before[name] = x
+        name = self.constants.get(x)
+        if name is None:
+            name = self.constants[x] = self._fresh("shared")
+            self.streams[name] = Stream(name, "const", (), self.kinds.of(x).shape, shared=True)
+            self.out.before[name] = x
         return lift(Read(name))
 
     def _cross(self, x: Symbol, axes: set[str]) -> Symbol:
@@ -128,9 +144,10 @@ class Lowering:
         return lift(Read(name, tuple(Index(a) for a in self.out.definitions[name].axes)))
 
     def _fresh(self, hint: str) -> str:
-        k = 1
+        k = self.counts.get(hint, 1)
         while f"{hint}_{k}" in self.streams:
             k += 1
+        self.counts[hint] = k
         return f"{hint}_{k}"
 
     def materialise(self, x: Symbol, hint: str = "v") -> str:

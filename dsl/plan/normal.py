@@ -39,6 +39,7 @@ class Normaliser(Totals):
                 continue
             if stream.shared:
                 self.out.before[name] = expression
+                self.constants.setdefault(expression, name)
                 continue
             value = self.values[name] = self.lower(expression)
             if value.op is not None:

@@ -61,9 +61,9 @@ class Factors(Writer):
 
     def _adjacent(self, entries: Sequence[T], key: Callable[[T], str]) -> list[list[T]]:
         """Split into lists whose keys are consecutive columns of one slab."""
-        columns = {n: (slab, i) for slab, names in self.layout.slabs.items() for i, n in enumerate(names)}
         out: list[list[T]] = []
         last = ("", 0)
+        columns = self.layout.columns
         for at, entry in sorted(((columns.get(key(e), (key(e), 0)), e) for e in entries), key=lambda pair: pair[0]):
             if out and (last[0], last[1] + 1) == at:
                 out[-1].append(entry)

@@ -53,6 +53,8 @@ Shape = tuple[Dim, ...]
 Loops = tuple[int, ...]  # for each dim of a value, the loop of the nest that runs over it
 Instance = tuple[Symbol, Loops]
 
+BLOCK = 200  # work in one loop over features: an operation or operand is 1, an elementary function 8
+
 
 @dataclass(slots=True)
 class Address:
@@ -229,12 +231,19 @@ class RowProgram:
         return [a for a, at in found if at and at != tuple(range(len(at))) and len(at) < rank and self._weight(a)]
 
     def _place_phases(self) -> None:
+        """Contractions end a phase, and so does enough work: of a loop of hundreds of values LLVM makes bad code."""
         self.phase: dict[Symbol, int] = {}
         self.pinned: set[Symbol] = set()
+        current = work = 0
         for node in self.nodes:
             repeated = self._repeated(node)
             self.pinned.update(repeated)
             at = max([self.phase[a] + (a in repeated) for a in self._below(node)], default=0)
+            if self.shape(node):
+                work += 8 if node.op is not None and node.op.name in COSTLY else 1
+                if work > BLOCK:
+                    current, work = current + 1, 0
+                at = at if node in self.loads else max(at, current)
             self.phase[node] = at + 1 if self._is_contraction(node) else at
         features = [self.phase[n] for n in self.nodes if self.shape(n)]
         reductions = [self.phase[n] for n in self.nodes if self._is_contraction(n)]

@@ -137,8 +137,14 @@ class _Task:
         edges = list(edges)
         out: list[Block] = []
         run: list[str] = []
-        for members in components(names, edges):
-            inner = [e for e in edges if e.reader in members and e.source in members]
+        found = components(names, edges)
+        label = {n: k for k, members in enumerate(found) for n in members}
+        inside: dict[int, list[Edge]] = {}
+        for e in edges:
+            if e.reader in label and label[e.reader] == label.get(e.source):
+                inside.setdefault(label[e.reader], []).append(e)
+        for k, members in enumerate(found):
+            inner = inside.get(k, [])
             if not inner:
                 run += members
                 continue

@@ -7,6 +7,7 @@ every batch and every size. The text depends on nothing but the plan: the same u
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,9 +24,15 @@ from tinygrad_seq.symbol import Symbol, lift
 
 HEADER = '''"""{name}
 
-Generated; do not edit. Arrays: A own reals, I own categories, F and J the forward run's, P packed
-parameters, O the table of sizes and offsets, L lengths (axis, row), C active rows (axis, step), R the
-row's place in the batch; x_* inputs, y_* results, k_* carried values, m_* matrices.
+Generated; do not edit. Functions are called as the head of the table O says, each with the place `at` where its own
+numbers begin.
+
+Arrays   A own reals, I own categories, F and J the forward run's, P packed parameters, L lengths (axis, row),
+         C active rows (axis, step), R the row's place in the batch; x_* inputs, y_* results, k_* carried
+         values, m_* matrices. All are flat: a row is `offset + ((step + front) * nb + b) * width`.
+Numbers  nb sequences here, batch all of them, chunk steps; n_ a size, p_ the same padded, o_ an offset, w_ a row's
+         width, T_ steps of an axis, q_ elements of a region, l_ S_ u_ c_ places in L and C
+Loops    t0 to t1 a chunk of steps, b a sequence, j a feature; r1 … rows in memory, v1 … values
 """
 
 from tinygrad_seq.kernels.cache import kernel
@@ -49,6 +56,7 @@ class Source:
     text: str
     stages: list[list[Entry]]  # a table each; between one and the next, totals over all sequences are added up
     preparing: list[Entry]  # the table of the program that packs weights
+    listings: list[list[str]]  # the calls of each program, for people: packing first, then the stages
     dims: dict[str, Dim]  # n_* -> the dim
     packs: list[Pack]
     vectors: list[str]  # shared vectors and scalars kept in P
@@ -82,11 +90,13 @@ class _File(Edges, Factors):
         arrays = [a for _, a in outside] + [f"m_{self._ident(w)}" for w in self.weights]
         categories = frozenset(a for n, a in outside if self.definitions[n].dtype == "category")
         assembly = Assembly(arrays, categories)
-        *stages, preparing = [assembly.program(p).table() for p in (*pieces, packing)]
+        programs = [assembly.program(p) for p in (*pieces, packing)]
+        *stages, preparing = [p.table() for p in programs]
         return Source(
             HEADER.format(name=self.name, dtype=self.dtype) + assembly.text(),
             stages,
             preparing,
+            [p.listing for p in (programs[-1], *programs[:-1])],
             {f"n_{i}": d for d, i in self.dims.items()},
             self.packs,
             list(self.vectors),
@@ -98,7 +108,7 @@ class _File(Edges, Factors):
             self.totals,
             self.scratch,
             self.outer_groups,
-            self._idents(),
+            self.names,
         )
 
     def _outside(self) -> list[tuple[str, str]]:
@@ -251,7 +261,7 @@ class _File(Edges, Factors):
             assert isinstance(leaf, Read)
             return leaf
 
-        scratch = iter(range(1000))
+        scratch = itertools.count()
         context = Context(
             self.normal,
             self.address,

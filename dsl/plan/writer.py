@@ -22,7 +22,7 @@ from dsl.system.system import Index, Read
 from tinygrad_seq.kernels import math
 
 OWN_NAMES = frozenset(
-    """A B I F J P O L C R X at b j k row rows start t0 t1 turn active chunk nb batch ragged real reals integers
+    """A B I F J P O L C R X at b j k row rows start t0 t1 turn active chunk nb batch ragged real reals integers padded
     infinity not_a_number kernel copy zero pack pack_panels pack_rows pack_transposed product_add product_set
     weight_gradient nests execute main which run range min max abs""".split()
 ) | frozenset(vars(math))
@@ -48,7 +48,8 @@ class Writer:
         self.system = self.normal.system
         self.definitions = self.normal.definitions
         self.places = layout.places
-        self.names: dict[str, str] = {}  # what a table entry, scope or array stands for -> its Python name
+        self.names: dict[str, str] = {}  # shared values and what else has no place -> its Python name
+        self.taken = {p.ident for p in layout.places.values()}
         self.dims: dict[Dim, str] = {}
         self.packs: list[Pack] = []
         self.vectors: dict[str, None] = {}
@@ -68,13 +69,10 @@ class Writer:
     def _ident(self, name: str) -> str:
         if name in self.places:
             return self.places[name].ident
-        key = f"name:{name}"
-        if key not in self.names:
-            self.names[key] = identifier(name, {**self.names, **{n: p.ident for n, p in self.places.items()}})
-        return self.names[key]
-
-    def _idents(self) -> dict[str, str]:
-        return {k.removeprefix("name:"): v for k, v in self.names.items()}
+        if name not in self.names:
+            self.names[name] = identifier(name, self.taken)
+            self.taken.add(self.names[name])
+        return self.names[name]
 
     def fail(self, what: str) -> NoReturn:
         unsupported(self.system, next(iter(self.nest.members if self.nest else self.definitions), ""), what)
@@ -90,12 +88,12 @@ class Writer:
     def _dim(self, dim: Dim) -> str:
         if dim not in self.dims:
             base = str(dim).replace("*", "x").replace(" + ", "_plus_").replace(" - ", "_minus_").replace("-", "minus_")
-            self.dims[dim] = identifier(base, {str(k): v for k, v in self.dims.items()})
+            self.dims[dim] = identifier(base, self.dims.values())
         return self.dims[dim]
 
     def scope(self, key: str) -> str:
         if key not in self.scopes:
-            self.scopes[key] = identifier(self._ident(key) if key in self.places else key, self.scopes)
+            self.scopes[key] = self._ident(key)
         return self.scopes[key]
 
     # ------------------------------------------------------------ lines

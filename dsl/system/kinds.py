@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dsl.system.dims import Dim
 from dsl.system.system import Extent, Position, Read, Size, Stream, System
-from tinygrad_seq.symbol import Symbol, postorder
+from tinygrad_seq.symbol import Symbol
 
 AXIS_REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")  # with axis="t" they bind that axis
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
@@ -50,10 +50,14 @@ class Kinds:
 
     def of(self, root: Symbol) -> Kind:
         memo = self._memo
-        if root not in memo:
-            for node in postorder([root]):
-                if node not in memo:
-                    memo[node] = self._leaf(node) if node.op is None else self._node(node, [memo[a] for a in node.args])
+        stack = [root] if root not in memo else []
+        while stack:
+            node = stack[-1]
+            missing = [a for a in node.args if a not in memo]
+            stack += missing
+            if not missing:
+                memo[node] = self._leaf(node) if node.op is None else self._node(node, [memo[a] for a in node.args])
+                stack.pop()
         return memo[root]
 
     def _leaf(self, node: Symbol) -> Kind:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,22 @@ def test_warm_start_is_short(tmp_path: Path) -> None:
     cold = float(finish(start(tmp_path, program))[-2])
     warm = min(float(finish(start(tmp_path, program))[-2]) for _ in range(2))
     assert warm < 0.25 and warm < cold / 3, (cold, warm)
+
+
+def test_what_was_not_used_for_long_is_forgotten(tmp_path: Path) -> None:
+    def make(name: str, days: float) -> list[Path]:
+        key = hashlib.sha256(name.encode()).hexdigest()[:20]
+        made = [tmp_path / f"{name}_{key}{end}" for end in (".py", ".run-9.0123456789abcdef.bin")]
+        for path in made:
+            path.write_bytes(b"x" * 1000)
+            os.utime(path, (time.time() - 86_400 * days,) * 2)
+        return made
+
+    old, middle, new = make("old", 100), make("middle", 5), make("new", 1)
+    other = tmp_path / "notes.txt"
+    other.write_text("not ours")
+    assert cache.prune(tmp_path, days=60, size=10**6) == 1
+    assert [p.exists() for p in (*old, *middle, *new)] == [False, False, True, True, True, True]
+    assert cache.prune(tmp_path, days=60, size=2500) == 1
+    assert [p.exists() for p in (*middle, *new, other)] == [False, False, True, True, True]
+    assert cache.prune(tmp_path, days=60, size=2500) == 0

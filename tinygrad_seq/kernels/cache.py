@@ -4,7 +4,8 @@ A source file's name is a hash of its text and of everything its machine code de
 of this package, the versions of Numba, llvmlite, NumPy, SciPy and Python, the processor. So nothing
 here is ever invalidated: what changed has another name. Machine code lies beside its source, one
 file an overload, behind a checksum; a damaged file counts as absent. Files are written under a
-temporary name and renamed, so processes may race. May not know what the sources compute.
+temporary name and renamed, so processes may race. What was not used for long goes, and the longest unused when there is
+too much (`prune`). May not know what the sources compute.
 
 The directory is TGSEQ_CACHE_DIR, else the user's cache directory; when neither can be written, a
 temporary one for this process, with one warning.
@@ -22,6 +23,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -45,6 +47,8 @@ from tinygrad_seq.kernels.target import magic
 
 _PACKAGE = "tgseq_generated"  # the modules' parent in sys.modules
 _CHECKSUM = 32
+KEPT_DAYS = 60
+KEPT_BYTES = 500_000_000
 
 # Flags of compiled code. NaN and infinities are values here (no nnan, no ninf), and a division is a
 # division: with arcp a vector x/0 becomes rcp(0) refined by Newton, which is NaN instead of inf.
@@ -155,7 +159,10 @@ def load_source(name: str, text: str) -> ModuleType:
             intact = path.read_bytes() == data
         except OSError:
             intact = False
-        if not intact:
+        if intact:
+            _touch(path)
+        else:
+            _prune_once()
             _write(path, data)
         module = ModuleType(f"{_PACKAGE}.{path.stem}", f"Generated source {name}.")
         module.__file__ = str(path)
@@ -173,6 +180,46 @@ def source_path(name: str, text: str) -> Path:
     """Where `load_source` keeps this text: equal for equal text, versions, kernels and processor."""
     key = hashlib.sha256(f"{environment()}\0{text}".encode()).hexdigest()[:20]
     return cache_directory() / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name) or 'source'}_{key}.py"
+
+
+def _touch(path: Path) -> None:
+    """Remember that a source was used, at most once a day."""
+    try:
+        if time.time() - path.stat().st_mtime > 86_400:
+            os.utime(path)
+    except OSError:
+        pass  # a read-only cache is used as it is
+
+
+@cache
+def _prune_once() -> None:
+    prune(cache_directory())
+
+
+def prune(directory: Path, days: float = KEPT_DAYS, size: int = KEPT_BYTES) -> int:
+    """Remove sources not used for `days`, and the longest unused until `size` bytes remain; with their machine code.
+
+    Returns how many sources went. Another process that was about to load one of them compiles it again.
+    """
+    families: dict[str, list[Path]] = {}
+    for path in directory.glob("*"):  # nothing, where there is no directory any more
+        if re.search(r"_[0-9a-f]{20}$", path.name.split(".")[0]) and path.suffix in (".py", ".bin"):
+            families.setdefault(path.name.split(".")[0], []).append(path)
+    known = []
+    for members in families.values():
+        try:
+            facts = [p.stat() for p in members]
+        except OSError:
+            continue  # another process is at it
+        known.append((max(f.st_mtime for f in facts), sum(f.st_size for f in facts), members))
+    total, gone = sum(amount for _, amount, _ in known), 0
+    for used, amount, members in sorted(known, key=lambda k: k[0]):
+        if total <= size and used > time.time() - 86_400 * days:
+            break
+        total, gone = total - amount, gone + 1
+        for path in members:
+            path.unlink(missing_ok=True)
+    return gone
 
 
 @cache

@@ -16,6 +16,7 @@ The language, all of a file's functions in it:
     load_s(array, i)  store_s(array, i, e)      elements, too; `s` is an alias scope: within an innermost loop two
                                    scopes never touch the same element, nor do two arrays without one
     int(e)  real(e), infinity, not_a_number, min, max   min and max of integers
+    padded(e)                      e, which is a multiple of the panels' tail, the unit of rows in memory
     copy zero product_set product_add multiply weight_gradient pack pack_transposed pack_rows pack_panels
                                    see `tinygrad_seq.kernels`;  and every function of `kernels.formulas`
     python1_NAME(e)                a primitive's own implementation: see `kernels.callbacks`
@@ -40,6 +41,7 @@ from tinygrad_seq.kernels import callbacks
 from tinygrad_seq.kernels.formulas import DOUBLE, FORMULAS, SINGLE, formula
 
 FLAGS = "contract nsz reassoc"
+ENTRIES = 150  # numbers of the table that a function may hold all the time: registers are few, and LLVM's search long
 # Functions of the C library, which are right but no vector code: our names, theirs.
 LIBRARY = {n: n for n in ("tan", "sinh", "cosh", "erf", "erfc", "hypot", "log10")} | {
     **{f"arc{n}": f"a{n}" for n in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")},
@@ -159,6 +161,7 @@ class _Function:
         self.kinds: dict[str, str] = {}
         self.arrays: dict[str, str] = {}  # array variables -> the name their scope goes by
         self.known: dict[str, Value] = {}  # variables whose value this block has just stored
+        self.entries: dict[str, ast.expr] = {}  # variables that are read from the table where they are used
         self.scopes: dict[str, int] = {}
         self.count = 0
         self.loops: list[tuple[str, str]] = []  # where break and continue go
@@ -170,7 +173,10 @@ class _Function:
         kinds = dict(zip(names, ("integers", "integers", "int"), strict=False))
         for name, kind in kinds.items():
             self.assign(name, Value(kind, f"%{name}", name))
-        self.block(self.node.body)
+        entries = [s for s in self.node.body if _is_entry(s)]
+        if len(entries) > ENTRIES:
+            self.entries = {s.targets[0].id: s.value for s in entries}  # type: ignore[attr-defined]
+        self.block([s for s in self.node.body if not (self.entries and _is_entry(s))])
         visible = self.node.name == self.shared.entry
         head = "void @" + (self.shared.symbol if visible else self.node.name)
         arguments = ", ".join(f"{KINDS[k]} %{n}" for n, k in kinds.items())
@@ -231,6 +237,9 @@ class _Function:
             return self.known[name]
         if name in ("infinity", "not_a_number"):
             return Value("real", self.setting.number(math.inf if name == "infinity" else math.nan))
+        if name in self.entries and name not in self.kinds:
+            found = self.known[name] = self.expression(self.entries[name])
+            return found
         if name not in self.kinds:
             self.fail(node, f"`{name}` has no value")
         kind = self.kinds[name]
@@ -656,6 +665,10 @@ class _Function:
         value = self.cast(self.expression(args[0]), "real")
         return self.value("int", f"fptosi {self.setting.real} {value.text} to i64")
 
+    def call_padded(self, e: ast.Call, args: list[ast.expr]) -> Value:
+        """A multiple of the tail, known to be one: loops up to it need no code for what vectors leave over."""
+        return self.value("int", f"and i64 {self.integer(args[0]).text}, {-self.setting.tail}")
+
     def call_conj(self, e: ast.Call, args: list[ast.expr]) -> Value:
         return self.call_real(e, args)
 
@@ -694,6 +707,14 @@ class _Function:
 
     def declare(self, name: str, kinds: str) -> None:
         self.shared.declared[name] = f"void @{name}({kinds})"
+
+
+def _is_entry(s: ast.stmt) -> bool:
+    """Whether a statement takes a number from the table: `v = O[at + 3]`."""
+    if not isinstance(s, ast.Assign) or not isinstance(s.targets[0], ast.Name):
+        return False
+    value = s.value.args[0] if isinstance(s.value, ast.Call) and len(s.value.args) == 1 else s.value
+    return isinstance(value, ast.Subscript) and isinstance(value.value, ast.Name) and value.value.id == "O"
 
 
 def _loaded(target: ast.expr) -> ast.expr:
