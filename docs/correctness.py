@@ -34,6 +34,7 @@ READINGS = {
     "printed": "gradient: the tape and the adjoint's printed text, parsed again",
     "compiled": "values and gradient: the reference, the tape and generated code",
     "printed compiled": "gradient: the tape and generated code of the printed adjoint",
+    "second": "second order: differences of the tape's gradients and the adjoint of the joined adjoint",
     "torch": "loss and gradient: the reference, the tape and the exported PyTorch module",
 }
 GROUPS = {

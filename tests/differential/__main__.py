@@ -1,7 +1,8 @@
 """The long run, outside CI: `python -m tests.differential --cells 10000 --out counts.json`.
 
 Every cell goes through reference, tape, finite differences and the adjoint's printed text; every `--compile-every`th
-through generated code as well, and every `--torch-every`th through the adjoint as derived and the exported module. Each
+through generated code as well, and every `--torch-every`th through the adjoint as derived, the adjoint of the joined
+adjoint and the exported module. Each
 cell is one line of a log beside the counts, written as soon as it is known; a run that is broken off goes on where it
 was, and `--again` repeats the cells whose last line is no agreement. `docs/correctness.py` makes a page of the counts.
 """
@@ -108,7 +109,7 @@ def main() -> None:
         if time.monotonic() > end:
             break
         readings = CHEAP
-        for every, more in ((options.compile_every, COMPILED), (options.torch_every, ("adjoint", "torch"))):
+        for every, more in ((options.compile_every, COMPILED), (options.torch_every, ("adjoint", "second", "torch"))):
             readings += more if every and seed % every == 0 else ()
         known[seed] = judged(seed, readings)
         with log.open("a", encoding="utf-8") as file:

@@ -417,6 +417,11 @@ def compared(p: Prepared, readings: tuple[str, ...], loss: str = "cost") -> Iter
     if "printed compiled" in readings:
         compare_gradients("tape, printed adjoint compiled", gradients, derived(p, values, loss, True, by_compiled(p)))
         yield "printed compiled"
+    if "second" in readings and not p.case.tied:
+        from tests.differential.second import second_order
+
+        if second_order(p, loss):
+            yield "second"
     if "torch" in readings:
         each, exported = by_torch(p, loss)
         agree("torch", each, np.array([scope.losses[loss] for scope in scopes]))
