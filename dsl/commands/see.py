@@ -33,7 +33,7 @@ def cells(as_json: Json = False) -> None:
 def show(cell: CellName, latex: Latex = False, output: Output = None, force: Force = False) -> None:
     """Print a cell's equations."""
     spec = resolved(cell)
-    deliver(spec.latex() if latex else str(spec), output, force)
+    deliver(spec.latex() if latex else str(spec), output, force, cell=not latex)
 
 
 def adjoint(
@@ -52,7 +52,7 @@ def adjoint(
     if explain:
         deliver(derived.explain(latex), output, force)
         return
-    deliver(derived.latex() if latex else str(derived), output, force)
+    deliver(derived.latex() if latex else str(derived), output, force, cell=not latex)
 
 
 def plan(cell: CellName, sizes: Sizes = None, output: Output = None, force: Force = False) -> None:

@@ -6,6 +6,7 @@ Knows the front of the language (`load`), the file system and typer; no command 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,12 +79,24 @@ def write(path: Path, content: str, force: bool) -> None:
     print(f"wrote {path}")
 
 
-def deliver(content: str, output: Path | None, force: bool) -> None:
-    """Text to stdout, or to the file that was asked for."""
+def deliver(content: str, output: Path | None, force: bool, cell: bool = False) -> None:
+    """Text to stdout, or to the file that was asked for; `cell`: it is source, shown in colours."""
     if output is None:
-        print(content.rstrip("\n"))
+        print(coloured(content.rstrip("\n")) if cell else content.rstrip("\n"))
     else:
         write(output, content.rstrip("\n") + "\n", force)
+
+
+def coloured(source: str) -> str:
+    """A cell's source in the terminal's colours; plain for a pipe, a file, or one who set NO_COLOR."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return source
+    from pygments import highlight  # type: ignore[import-untyped, unused-ignore]
+    from pygments.formatters import TerminalFormatter  # type: ignore[import-untyped, unused-ignore]
+
+    from dsl.text.lexer import CellLexer
+
+    return str(highlight(source, CellLexer(stripnl=False), TerminalFormatter())).rstrip("\n")
 
 
 def read_text(path: Path) -> str:

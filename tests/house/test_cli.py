@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +113,18 @@ def test_check_goes_through_all_files(run: Run) -> None:
     Path("bad.cell").write_text(BAD)
     shown = run("check", "bad.cell", "good.cell")
     assert shown.status == 2 and "ok  good.cell: A(D, H)" in shown.out and "bad.cell:5:10" in shown.err
+
+
+def test_source_has_colours_on_a_terminal_only(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = run("show", "Elman").out
+    assert "\x1b" not in plain
+    monkeypatch.setattr("dsl.commands.shared.sys.stdout.isatty", lambda: True, raising=False)
+    shown = run("show", "Elman").out
+    assert "\x1b[" in shown and re.sub(r"\x1b\[[0-9;]*m", "", shown) == plain
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert run("show", "Elman").out == plain
 
 
 def test_a_derivation_is_explained(run: Run) -> None:
