@@ -233,7 +233,9 @@ class RowProgram:
     def _place_phases(self) -> None:
         """Contractions end a phase, and so does enough work: of a loop of hundreds of values LLVM makes bad code."""
         self.phase: dict[Symbol, int] = {}
-        self.pinned: set[Symbol] = set()
+        extremes = {c.factors[0][0] for n, c in self.contractions.items() if c.how != "sum" and n not in self.loads}
+        compared = {a for n in self.nodes if n.is_op("equal") for a in n.args}
+        self.pinned: set[Symbol] = {n for n in extremes & compared if self._weight(n)}  # the very same numbers
         current = work = 0
         for node in self.nodes:
             repeated = self._repeated(node)

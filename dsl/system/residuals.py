@@ -38,14 +38,17 @@ class Residuals:
                 for node in postorder([value]):
                     if node.op is not None:
                         self.owners.setdefault(node, name)
+        # What a maximum over time is taken of is compared with it again: only the very same numbers will do.
+        extremes = [n for n in self.owners if n.is_op("max", "min") and named_axis(n) is not None]
+        self.compared = {n.args[0] for n in extremes if n.args[0].op is not None}
         self.costly = self._costly()
 
     def _costly(self) -> set[Symbol]:
-        """Forward nodes with a product of streams or a time reduction at or below them."""
+        """Forward nodes with a product of streams, a time reduction or an operand of a maximum at or below them."""
         found: set[Symbol] = set()
         for node in postorder(list(self.owners)):
             if node in self.owners and not self.kinds.of(node).shared:
-                own = node.is_op(*PRODUCTS) or named_axis(node) is not None
+                own = node.is_op(*PRODUCTS) or named_axis(node) is not None or node in self.compared
                 if own or any(a in found for a in node.args):
                     found.add(node)
         return found
@@ -94,7 +97,7 @@ class Residuals:
                 continue
             seen.add(node)
             bare = any(a.is_op(*PRODUCTS) for a in node.args)
-            if node.is_op(*CHEAP) and not bare:
+            if node.is_op(*CHEAP) and not bare and node not in self.compared:
                 stack.extend(node.args)
             else:
                 found.append(node)

@@ -115,6 +115,13 @@ cell A(D, H):
   y[t] = tanh(V@z[t])
   output y
 """,
+    "extremes of what is computed, compared with it again in the adjoint": """
+cell A(D, H):
+  input b[t]: H
+  p = min[t](min(b[t])) + sum[t](max(b[t])) + max[t](sum(b[t])) * mean(max[t](b[t]*b[t]))
+  q[t] = max(3*b[t] + sin(b[t]))
+  output p, q
+""",
     "a shared matrix computed from parameters": """
 cell A(D, H):
   input x[t]: D
