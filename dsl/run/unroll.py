@@ -391,8 +391,14 @@ class Unrolling:
         extent = tuple(self.extent(a) for a in stream.axes)
         points = list(itertools.product(*map(range, extent)))
         if not points or not self.batch.size:
-            return np.zeros((*extent, self.batch.size, *shape), self.dtype)
+            return np.zeros((*extent, self.batch.size, *shape), self.type_of(stream))
         return stacked([self.padded(stream, p) for p in points], extent)
+
+    def type_of(self, stream: Stream) -> Any:
+        """The dtype of a stream's values."""
+        if stream.dtype == "complex":
+            return np.result_type(self.dtype, np.complex64)
+        return {"category": np.int64, "boolean": np.bool_}.get(stream.dtype, self.dtype)
 
     def extent(self, axis: str) -> int:
         """Steps of results along an axis: as many as the inputs on it have, padding included."""
@@ -409,7 +415,6 @@ class Unrolling:
             return self.values[stream.name][steps]
         missing = np.setdiff1d(self.batch.all, rows, assume_unique=True)
         shape = (len(missing), *sizes(stream.shape))
-        category = stream.dtype == "category"
-        blank = np.full(shape, -1, np.int64) if category else np.zeros(shape, self.dtype)
+        blank = np.full(shape, -1 if stream.dtype == "category" else 0, self.type_of(stream))
         pieces = [(rows, self.values[stream.name][steps])] if len(rows) else []
         return assemble([*pieces, (missing, blank)])

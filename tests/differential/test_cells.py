@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 
+import tinygrad_seq as tg
+from dsl.run.unroll import unroll
 from dsl.text.diagnostics import CellError
-from tests.differential.check import READINGS, REGRESSIONS, check, load, save
+from tests.differential.check import READINGS, REGRESSIONS, check, load, prepare, save
 from tests.differential.generator import BOUNDARIES, LAGS, random_cell
 from tests.differential.maker import DERIVED, PRIMITIVES, TAIL
 from tests.differential.shrink import shrink
@@ -57,6 +60,29 @@ def test_regression(path):
 def test_random_cells_agree(some_cells):
     for seed in some_cells:
         judge(random_cell(seed), (*CHEAP, "second") if seed % TWICE == 0 else CHEAP)
+
+
+def narrow(value):
+    return value.astype({"f": np.float32, "c": np.complex64}.get(value.dtype.kind, value.dtype))
+
+
+def test_random_cells_in_float32_stay_there():
+    """Values and gradients alike, on the tape."""
+    wide = {"real": np.float32, "complex": np.complex64, "category": np.int64}
+    for seed in range(0, 300, 7):
+        p = prepare(random_cell(seed))
+        leaves = {
+            n: tg.tensor(narrow(v), requires_grad=True) if n in p.floats else narrow(v)
+            for n, v in (p.params | p.inputs).items()
+        }
+        values = unroll(p.system, leaves, p.lengths, p.batch, tuple(p.system.equations))
+        for name, value in values.items():
+            assert value.dtype == wide[p.system.streams[name].dtype], f"seed {seed}: {name}"
+        if isinstance(values["cost"], tg.Tensor):
+            tg.mean(values["cost"]).backward()
+        for name in p.floats:
+            grad = leaves[name].grad
+            assert grad is None or grad.dtype == leaves[name].dtype, f"seed {seed}: gradient of {name}"
 
 
 def test_random_cell_compiled(compiled_cell):
