@@ -52,10 +52,10 @@ floordiv = elementwise(
     "floordiv",
     np.floor_divide,
     tex=r"\left\lfloor \frac{{{0}}}{{{1}}} \right\rfloor",
-    kernel="({0} // {1})",
+    kernel="floordiv({0}, {1})",
     infix="//",
 )
-mod = elementwise("mod", np.mod, tex=r"{0} \bmod {1}", kernel="({0} % {1})", infix="%", singular=True)
+mod = elementwise("mod", np.mod, tex=r"{0} \bmod {1}", kernel="mod({0}, {1})", infix="%", singular=True)
 
 
 @add.partials
