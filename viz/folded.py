@@ -9,7 +9,7 @@ from viz.compose import BESIDE, BETWEEN, Picture
 from viz.cross import Crossing, above
 from viz.graph import Graph, Node, Wire
 from viz.route import BEND, lay_out, polyline
-from viz.scene import Mark, Piece, Point, Read, Scene
+from viz.scene import Mark, Piece, Point, Read, Scene, Text
 from viz.tiling import BELOW, Tiles
 
 NOW = 1 << 20  # the step that is drawn: far from either end, so that no read reaches a boundary
@@ -79,6 +79,9 @@ class Folded(Tiles):
                 f"{state} {lag:+d}",
             )
         )
+
+        said = theme.name(state, storey=True)
+        self.scene.texts.append(Text(x + SQUARE / 2 + 8, y - 8, said, 10.5))
 
     def _ends(self, state: str, lag: int, n: int) -> tuple[Point, float, float]:
         """Where the state's line starts, and the x at which its loop passes on either side."""

@@ -58,7 +58,7 @@ def jacobians(run: Any, system: System, state: str | None = None, sequence: int 
     length = backward.length
     total = total_of(backward, key, length - 1)
     size = total.shape[-1]
-    step = np.full((length, size, size), np.nan)
+    step = np.full((length, size, size), np.nan, total.dtype)
     for t in range(1, length):
         step[t] = total_of(backward, key, t, t - 1)[t - 1]
     lags = {w.lag for w in graph.wires if w.lag}
@@ -76,7 +76,7 @@ def total_of(backward: Backward, key: str, last: int, first: int = 0) -> Array:
     size = value.size
     basis = np.eye(size).reshape(size, *value.shape)
     sweep = backward.run({(key, last): basis}, keep=key, since=first)
-    out = np.zeros((backward.length, size, size))
+    out = np.zeros((backward.length, size, size), np.result_type(value.dtype, float))
     for k in range(first, last + 1):
         g = sweep.cotangents.get((key, k))
         if g is not None:

@@ -47,8 +47,9 @@ class Frame:
     def box(self) -> str:
         return rect(self.x, self.y, self.width, self.height, "panel", 3)
 
-    def axes(self, xlabel: str, ylabel: str, whole: bool = True) -> list[str]:
-        """Frame, ticks and labels; with `log`, ticks are powers of ten. `whole` keeps x ticks integers."""
+    def axes(self, xlabel: str, ylabel: str, whole: bool = True, rows: bool = False) -> list[str]:
+        """Frame, ticks and labels; with `log`, ticks are powers of ten. `whole` keeps x ticks integers, `rows` those of
+        y."""
         out = [self.box()]
         for v in ticks(*self.xs):
             if whole and v != int(v):
@@ -59,7 +60,7 @@ class Frame:
         levels = ticks(*self.ys)
         powers = [v for v in levels if v == int(v)]
         tens = self.log and len(powers) > 1  # a range within one decade is labelled by numbers
-        for v in powers if tens else levels:
+        for v in powers if tens or rows else levels:
             py = self.y + self.height * (1 - (v - self.ys[0]) / ((self.ys[1] - self.ys[0]) or 1.0))
             out.append(self._tick(self.x, py, -4, 0))
             plain = f"{10**v:.2g}" if self.log else f"{v:g}"

@@ -93,7 +93,7 @@ def _map(scene: Scene, weights: Any, axes: Any, axis: str, step: int, first: int
     other = next((a for a in axes if a != axis), "")
     spans = ((first - 0.5, first + columns - 0.5), (first - 0.5, first + rows - 0.5))
     frame = Frame(left, top, side * columns, side * rows, *spans)
-    scene.extra += frame.axes(axis, f"{name}: a row for each {other or 'sequence'}")
+    scene.extra += frame.axes(axis, f"{name}: a row for each {other or 'sequence'}", rows=True)
     for r in range(rows):
         for c in range(columns):
             weight = float(weights[r, c])

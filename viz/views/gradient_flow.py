@@ -143,7 +143,7 @@ def _draw(cell: str, stream: str, loss: str, data: dict[str, Any], first: int) -
     grid = Frame(
         x0, y0, SIDE, SIDE * 0.62, (first - 0.5, first + length - 0.5), (first - 0.5, first + float(steps[-1]) + 0.5)
     )
-    out += grid.axes("", "loss step t")
+    out += grid.axes("", "loss step t", rows=True)
     _cells(out, grid, norm, steps, low, high, first)
     _scale(out, x0 + SIDE + 22, y0, low, high)
     lines = Frame(x0, y0 + SIDE * 0.62 + 56, SIDE, 150.0, grid.xs, span(np.array([low, high]), True), True)
