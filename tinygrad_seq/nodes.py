@@ -24,6 +24,7 @@ Edge = tuple["Node", int]  # a node, and which of its outputs
 Meta = tuple[tuple[int, ...], Any]  # shape and dtype
 Pullback = Callable[[list[Any]], Sequence[Any]]
 _add_up: Any = np.add.reduce
+_new = object.__new__
 
 
 class Node:
@@ -85,9 +86,16 @@ class Step(Node):
     """A primitive's call. `saved` holds the residuals: the inputs `derivative.saved`, then perhaps y."""
 
     __slots__ = ("op", "static", "derivative", "saved", "shapes", "shape", "dtype")
+    op: Primitive
+    static: dict[str, Any]
+    derivative: Derivative
+    saved: tuple[Any, ...] | None
+    shapes: tuple[Any, ...]
+    shape: tuple[int, ...]
+    dtype: Any
 
-    def __init__(
-        self,
+    @staticmethod
+    def make(
         op: Primitive,
         static: dict[str, Any],
         derivative: Derivative,
@@ -95,8 +103,10 @@ class Step(Node):
         values: list[Any],
         out: Any,
         frame: Any,
-    ) -> None:
-        """`values` are the inputs' arrays and numbers, `frame` the user's."""
+    ) -> Step:
+        """`values` are the inputs' arrays and numbers, `frame` the user's. (No `__init__`: made for every operation,
+        and a class's call costs as much again.)"""
+        self = _new(Step)
         self.serial = next(serial)
         self.edges = edges
         self.code = frame.f_code
@@ -107,8 +117,9 @@ class Step(Node):
         self.derivative = derivative
         self.shape = out.shape
         self.dtype = out.dtype
-        self.shapes: tuple[Any, ...] = derivative.shapes_of(values) if derivative.shapes else ()
-        self.saved: tuple[Any, ...] | None = derivative.kept_of(values, out)
+        self.shapes = derivative.shapes_of(values) if derivative.shapes else ()
+        self.saved = derivative.kept_of(values, out)
+        return self
 
     @property
     def name(self) -> str:

@@ -273,7 +273,11 @@ def _scatter(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> bool:
     elif source not in sums.made:
         buffer = sums.held[source] = np.array(buffer)
         sums.made.add(source)
-    buffer[key.value] += g
+    view = buffer[key.value]
+    if type(view) is np.ndarray:
+        np.add(view, g, out=view)
+    else:
+        buffer[key.value] += g
     return True
 
 

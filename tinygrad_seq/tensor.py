@@ -21,7 +21,7 @@ from tinygrad_seq.state import ours, state, user_line
 from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tensors
 
 Array = np.ndarray[Any, Any]
-_getframe = sys._getframe
+_getframe, _step = sys._getframe, Step.make
 _GETITEM = REGISTRY["getitem"]
 
 
@@ -133,7 +133,7 @@ class Tensor(Arithmetic):
                 frame: Any = _getframe(1)
                 while ours[frame.f_code.co_filename] and frame.f_back is not None:
                     frame = frame.f_back
-                node = Step(op, static, rules, tuple(edges), values, out, frame)
+                node = _step(op, static, rules, tuple(edges), values, out, frame)
                 result.edge = (node, 0)
         if current.watches:
             line = user_line()
