@@ -130,6 +130,7 @@ class Elaborator(Uses):
 
     def _axes(self, copy: Copy) -> None:
         """Axes that the data gives: those of inputs, states, noises and drawn streams of the root."""
+        own = {ref.name for statement in copy.cell.body for ref in targets(statement) if ref.index}
         for statement in copy.cell.body:
             refs: tuple[Ref, ...] = ()
             if isinstance(statement, Declaration):
@@ -138,7 +139,12 @@ class Elaborator(Uses):
                 refs = (statement.target,)
             for ref in refs:
                 for index in ref.index or ():
-                    if isinstance(index, Ref) and index.index is None and index.name not in copy.axes:
+                    if isinstance(index, Ref) and index.index is None and index.name in own - copy.axes.keys():
+                        message = f"`{index.name}` is a name of this cell, not a time axis"
+                        self._problem("E401", message, copy.place(index.span), f"write `{ref.name}[t]`")
+                        copy.unknown_axes.add(index.name)
+                        self.broken.add(copy.flat(ref.name))
+                    elif isinstance(index, Ref) and index.index is None and index.name not in copy.axes:
                         if any(isinstance(s, TimeAxis) and s.name == index.name for s in copy.cell.body):
                             continue
                         name = self._fresh_axis(copy, index.name)
@@ -240,6 +246,8 @@ class Elaborator(Uses):
                 self._problem(
                     "E405", f"`{ref.name}` is defined at a plain step", copy.place(ref.span), f"write `{ref.name}[t]`"
                 )
+            elif index.name in copy.unknown_axes:
+                self.broken.add(copy.flat(ref.name))
             elif index.name not in copy.axes:
                 known = next(iter(copy.axes), None)
                 hint = f"declare it: `time {index.name}: len({known})//2`"

@@ -181,7 +181,7 @@ class Resolver:
             d2 = self.flat.declared.get(name)
             if e.drawn is not None and d2 is None:  # never read back: the draw says all
                 d2 = self.flat.declared[name] = Declared(name, "state", e.axes, e.copy, e.target_span)
-            if d2 is not None and d2.axes != e.axes:
+            if d2 is not None and d2.axes != e.axes and name not in self.elaborator.broken:
                 wanted = ",".join(d2.axes)
                 self._problem(
                     "E416",
