@@ -45,7 +45,8 @@ under `jax.shard_map(..., check_vma=False)` split by sequences over devices. A c
 PyTorch's and ours, as everywhere in JAX. A mean, maximum or softmax over no steps is an error in PyTorch and NaN in
 the others, which cannot raise. **ONNX** holds the forward pass for inference (opset 18, `Scan` for loops), with
 `lengths.t` an input and steps and sequences free sizes; `to_onnx(path, state=True)` makes `state.h` an input and
-`after.h` an output. In float64, onnxruntime has no kernels of `arctan` and `erf`.
+`after.h` an output. In float64, onnxruntime has no kernels of `erf`, the inverse trigonometric functions and the
+hyperbolic ones' inverses.
 
 ## What is tested
 

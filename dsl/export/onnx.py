@@ -231,11 +231,12 @@ class Graph:
             batch = () if stream.shared else ("B",)
             self.input(name, self._kind(stream), [*(a.upper() for a in stream.axes), *batch, *features])
         for name, (of, dim) in program.counts.items():
-            if dim is not None:
-                self.sizes[name] = self.length(of, dim)
+            lengths = self.input(f"lengths.{of}", "int", ["B"]) if dim is None else ""
+            if name == "B":
+                self.sizes[name] = self.length(lengths or of, dim or 0)
                 continue
-            lengths = self.input(f"lengths.{of}", "int", ["B"])
-            self.sizes[name] = self.length(lengths, 0) if name == "B" else self.emit("ReduceMax", lengths, keepdims=0)
+            steps = self.emit("ReduceMax", lengths, keepdims=0) if dim is None else self.length(of, dim)
+            self.sizes[name] = self.emit("Max", steps, self.constant(1, "int"))  # onnxruntime cannot Scan no steps
         self.statements(program.statements)
         results = dict(program.results)
         if self.stateful:

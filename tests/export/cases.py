@@ -104,7 +104,9 @@ def case(
         squares = tg.re(value * tg.conj(value))
         parts.append(tg.sum(squares * weights(name, squares.shape)))
     leaves = {n: t for n, t in {**model.params.trained, **inputs}.items() if t.requires_grad}
-    sum(parts[1:], parts[0]).backward()
+    total = sum(parts[1:], parts[0])
+    if total.edge is not None:  # of sequences without steps nothing depends on anything
+        total.backward()
     grads = {n: np.zeros(t.shape) if t.grad is None else np.array(t.grad.data) for n, t in leaves.items()}
     for tensor in leaves.values():
         tensor.grad = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,12 @@ def test_mistakes(capsys: pytest.CaptureFixture[str], directory: Path, words: li
     status, _, err = said(capsys, "export", *words)
     assert status == 2 and message in err
     assert not (directory / "out").exists() or not any((directory / "out").iterdir())
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = dsl.load("Elman").build(D=2, H=2)
+    for package in ("torch", "jax", "onnx"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for call, extra in ((model.to_torch, "torch"), (model.to_jax, "jax"), (lambda: model.to_onnx("x.onnx"), "onnx")):
+        with pytest.raises(ImportError, match=rf'pip install "tinygrad-seq\[{extra}\]"'):
+            call()

@@ -73,7 +73,7 @@ def test_behind_an_earlier_call(name: str, tmp_path: Path) -> None:
     held(example(name, carried=True), tmp_path / "cell.onnx")
 
 
-@pytest.mark.parametrize("lengths", [(3, 0, 1), (1, 0, 1)])
+@pytest.mark.parametrize("lengths", [(3, 0, 1), (1, 0, 1), (0, 0, 0)])
 def test_sequences_without_steps_and_axes_without_steps(lengths: tuple[int, ...], tmp_path: Path) -> None:
     held(example("halves", lengths=lengths), tmp_path / "cell.onnx")
 
