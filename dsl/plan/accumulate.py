@@ -129,7 +129,9 @@ class Accumulation:
             )
             definition.operands = tuple(new[o] for o in definition.operands)
             value = definition.value
-            if definition.kind == "pointwise" and value is not None and isinstance(value.leaf, Read):
+            # a product writes rows whose sequence has ended, unless rows are sorted: not over a boundary
+            bounded = definition.boundary is not None and len(self.normal.system.axes) > 1
+            if definition.kind == "pointwise" and not bounded and value is not None and isinstance(value.leaf, Read):
                 source = definitions.get(value.leaf.name)
                 if (
                     source is not None
