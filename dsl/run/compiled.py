@@ -120,6 +120,7 @@ class Executable:
         self.work = 0  # multiply-adds of one step of one sequence, elementwise operations counted as four
         self.addresses = Addresses()
         self._sizer: Sizer | None = None
+        self._forms: dict[str, tuple[str, tuple[int, ...], str]] = {}
         self._tables: dict[Any, tuple[Sizes, tuple[Executable, Sizes] | None]] = {}
         self._uniform: dict[Shape, tuple[Array, Array]] = {}
 
@@ -138,6 +139,16 @@ class Executable:
             units = sum(self._sizer.number(d.shape[0]) for d in self.normal.definitions.values() if d.shape)
             self.work = products + 4 * units
         return self._sizer
+
+    def form(self, total: str) -> tuple[str, tuple[int, ...], str]:
+        """A total's kind, shape and name in the table, looked up once."""
+        found = self._forms.get(total)
+        if found is None:
+            assert self._sizer is not None
+            kind, dims = self.source.totals[total]
+            shape = tuple(map(self._sizer.number, dims))
+            found = self._forms[total] = (kind, shape, self.layout.places[total].ident)
+        return found
 
     def sized(self, shape: Shape, before: tuple[Executable, Sizes] | None) -> Sizes:
         """The table for one shape of data; `before`: the forward run whose memory a backward run reads."""
@@ -496,6 +507,8 @@ class _Run:
                     piece = self._total(definition, part)
                     total = total + (piece.T if turn else piece)
             values[name] = np.asarray(total, self.dtype)
+        if not normal.after:
+            return values
         known = {**self.inputs, **values}
         late = {n for n in (*normal.totals, *normal.after) if n not in known}
         ready: dict[str, Symbol] = {}
@@ -506,9 +519,7 @@ class _Run:
         return {**values, **self.program.shared(known, ready)}
 
     def _total(self, name: str, part: Part) -> Array:
-        kind, form = self.program.source.totals[name]
-        shape = tuple(map(self.sizer.number, form))
-        ident = self.program.layout.places[name].ident
+        kind, shape, ident = self.program.form(name)
         at = part.sizes.at
         start, stride = at[f"o_{ident}"], at[f"w_{ident}"]
         region = part.reals[start : start + at[f"q_{ident}"]]
