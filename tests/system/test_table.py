@@ -145,3 +145,12 @@ def test_initialisers_may_use_sizes() -> None:
     V = model.params["V"].numpy()
     assert 0.2 < abs(V).max() <= 0.25
     assert (model.params["b"].numpy() == -1 / 16).all()
+
+
+def test_long_sums_go_through_the_adjoint_and_back() -> None:
+    lags = " + ".join(f"h[t-{k}]" for k in range(1, 301))
+    adjoint = dsl.parse(
+        TOP + "  state h[t]: H = 0\n  param V ~ glorot\n" + f"  h[t] = tanh(V@x[t] + {lags})\n"
+    ).adjoint()
+    assert dsl.parse(str(adjoint)).system.equations.keys() == adjoint.system.equations.keys()
+    assert "z_bar[t+300]" in str(adjoint)
