@@ -10,12 +10,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from tests.differential.maker import COMPLEX, DERIVED, DRAWS, MATRIX, NOISE, PRIMITIVES, RARE, Maker, Stream
+from tests.differential.maker import Maker, Stream
 from tests.differential.stages import complex_scan, draw, matrix_scan, noise, total
 from tests.differential.subcells import FEEDBACK, add_feedback, add_use, nested, sub_cell
+from tests.differential.words import BOUNDARIES, COMPLEX, DERIVED, DRAWS, MATRIX, NOISE, PRIMITIVES, RARE
 
-BOUNDARIES = ("constant", "param", "input", "last", "none")
-LAGS = ("-", "+")
 LARGEST = 10_000  # the seed from which on cells grow no more
 HEAVY = (*RARE, *COMPLEX, *MATRIX, *NOISE, *DRAWS, "total")  # no other cell is likely to have these and all boundaries
 MACROS = "def squash(z, w) = w*tanh(z)/(2 + sin(z))\ndef mix(a, b, w) = squash(w, 1)*a + (1 - squash(w, 1))*b\n"

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.differential.maker import DRAWS, Maker, Recurrence, Stream
+from tests.differential.maker import Maker, Recurrence, Stream
+from tests.differential.words import DRAWS
 
 
 def recurrence(m: Maker, stem: str, dim: str, start: str, sort: str, written: str) -> Stream:

@@ -14,9 +14,9 @@ import tinygrad_seq as tg
 from dsl.run.unroll import unroll
 from dsl.text.diagnostics import CellError
 from tests.differential.check import READINGS, REGRESSIONS, check, load, prepare, save
-from tests.differential.generator import BOUNDARIES, LAGS, random_cell
-from tests.differential.maker import DERIVED, PRIMITIVES, TAIL
+from tests.differential.generator import random_cell
 from tests.differential.shrink import shrink
+from tests.differential.words import BOUNDARIES, DERIVED, LAGS, PRIMITIVES, TAIL
 
 BATCHES = 10
 CHEAP = ("adjoint", "printed")  # without a compiler
