@@ -338,7 +338,7 @@ class Inference:
                         "check which one you meant",
                         self._sides(first, other),
                     )
-                self._unify(first.shape, other.shape, term, self._sides(first, other))
+                self._unify(first.shape, other.shape, term, (first, other))
             for other in term.args:
                 if other.shape is None and self._may_fix(other):
                     self._assign(other, first.shape)
@@ -368,7 +368,7 @@ class Inference:
         known = [(self._written(t), self._show(t)) for t in terms]
         return ", ".join(f"{text} is {shape}" for text, shape in known) if all(len(t) < 24 for t, _ in known) else ""
 
-    def _unify(self, left: Shape, right: Shape, term: Term, label: str = "") -> None:
+    def _unify(self, left: Shape, right: Shape, term: Term, sides: tuple[Term, ...] = ()) -> None:
         try:
             self.unifier.unify(left, right)
         except Mismatch as m:
@@ -378,7 +378,7 @@ class Inference:
                 term.span,
                 (),
                 "only scalars broadcast",
-                label,
+                self._sides(*sides),
             ) from None
 
     # ------------------------------------------------------------ fixing what is open
