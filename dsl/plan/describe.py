@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dsl.plan.arrange import AFTER, BEFORE, STEP, Group, Item, Loop, Nest, Outers, Products, Transfer
+from dsl.plan.linear import is_linear
 from dsl.plan.program import Program, programs
 from dsl.system.dims import Dim
 from dsl.system.system import System
@@ -102,13 +103,19 @@ def _nest(k: int, nest: Nest, program: Program) -> list[str]:
         way = "once a sequence"
     else:
         way = f"over {nest.axis}{'' if nest.direction > 0 else ' from the end'}, in chunks"
-    lines = [f"  {k + 1}. {'recurrence' if nest.recurrent else 'loop'} {way}"]
+    lines = [f"  {k + 1}. {_kind(nest, program)} {way}"]
     for section in (BEFORE, STEP, AFTER, "end"):
         items = nest.sections.get(section, [])
         if items:
             lines.append(f"     {TITLES[section] if nest.axis is not None else 'work'}:")
             lines += [f"       {line}" for item in items for line in _item(item, program)]
     return lines
+
+
+def _kind(nest: Nest, program: Program) -> str:
+    if is_linear(nest, program.normal):
+        return "linear recurrence"
+    return "recurrence" if nest.recurrent else "loop"
 
 
 def _item(item: Item, program: Program) -> list[str]:
