@@ -61,11 +61,16 @@ threads  run_parts(functions) calls all, side by side, and returns when the last
          parts(rows, work) -> how many parts a batch is worth; work: multiply-adds of one step over all rows
          thread_count()
 
+nests    nests(path, dtype) -> execute(X, O): the undecorated functions of a generated file, in the small part of Python
+         that `translate` describes, as one callable for kernels. Plans are written so: Numba's own front end takes
+         milliseconds a line, and is left for kernels written by hand.
+
 cache    load_source(name, text) -> module
+         prune(directory): what was not used for long goes; done by itself when something new is kept
          source_path(name, text) -> Path, the same for the same text
          cache_directory()
 
 The parts: target (the processor) · emit (register tiles as LLVM) · drivers (loops around them, not imported but loaded
-as a source) · product (their interface) · formulas (functions as LLVM) · math (their interface) · memory · threads ·
-cache.
+as a source) · product (their interface) · formulas (functions as LLVM) · math (their interface) · memory · translate
+(text to LLVM) · nests (its seam to Numba) · threads · cache.
 """
