@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dsl.plan.arrange import Nest, Transfer
 from dsl.plan.buffers import Place
-from dsl.plan.rows import REDUCTIONS
+from dsl.plan.features import REDUCTIONS
 from dsl.plan.writer import Writer
 from dsl.system.dims import Dim
 from dsl.system.system import Read

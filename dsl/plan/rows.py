@@ -16,17 +16,25 @@ from dataclasses import dataclass, field
 
 from dsl.plan.arrange import COSTLY
 from dsl.plan.definitions import Normal
+from dsl.plan.features import (
+    REDUCTIONS,
+    Address,
+    Contraction,
+    Instance,
+    Loops,
+    Nest,
+    Output,
+    Shape,
+    matrix_product,
+    reduction,
+)
 from dsl.system.dims import Dim
 from dsl.system.kinds import named_axis
 from dsl.system.system import Extent, Position, Read, Size
 from tinygrad_seq.kernels.callbacks import call_name
 from tinygrad_seq.symbol import Symbol
 
-REDUCTIONS = {
-    "sum": ("real(0.0)", "{0} + {1}"),
-    "max": ("-infinity", "maximum({0}, {1})"),
-    "min": ("infinity", "minimum({0}, {1})"),
-}
+BLOCK = 200  # work in one loop over features: an operation or operand is 1, an elementary function 8
 INTEGER = ("add", "sub", "mul", "neg", "floordiv", "mod")
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 GATHERS = ("part", "lookup", "one_hot", "permute")  # read memory at an index of their own
@@ -48,50 +56,6 @@ SINGULAR = (
     "mod",
     "floordiv",
 )
-
-Shape = tuple[Dim, ...]
-Loops = tuple[int, ...]  # for each dim of a value, the loop of the nest that runs over it
-Instance = tuple[Symbol, Loops]
-
-BLOCK = 200  # work in one loop over features: an operation or operand is 1, an elementary function 8
-
-
-@dataclass(slots=True)
-class Address:
-    """A row in memory: the arrays' name, the row's offset as text, and the names of its load and store."""
-
-    array: str
-    offset: str
-    load: str
-    store: str
-
-
-@dataclass(slots=True)
-class Output:
-    """`mode`: set, or a reduction to accumulate with; `start` a feature offset within the row, of which it may be a
-    `stretch`: then what lies behind it is another's."""
-
-    value: Symbol | None  # None: zeros
-    address: Address
-    mode: str = "set"
-    start: str = "0"
-    shape: Shape = ()
-    stretch: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Contraction:
-    """A reduction as a loop nest over `space`: the result's dims among its loops, and what is multiplied."""
-
-    space: Shape
-    kept: Loops
-    factors: tuple[Instance, ...]
-    how: str  # sum, max or min
-
-    @property
-    def running(self) -> bool:
-        """Whether one variable can hold the result of the inner loops."""
-        return self.kept == tuple(range(len(self.kept)))
 
 
 @dataclass
@@ -178,35 +142,12 @@ class RowProgram:
             return self.contractions[node]
         made = None
         if node.is_op("sum", "max", "min") and named_axis(node) is None:
-            made = self._reduction(node)
+            made = reduction(node, self.shape(node.args[0]))
         elif node.is_op("matvec", "matmul"):
-            made = self._matrix_product(node)
+            made = matrix_product(node, self.shape, lambda n: n in self.loads)
         if made is not None:
             self.contractions[node] = made
         return made
-
-    def _reduction(self, node: Symbol) -> Contraction:
-        assert node.op is not None
-        space, axis = self.shape(node.args[0]), node.options.get("axis")
-        axes = range(len(space)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        gone = {a % len(space) for a in axes}
-        kept = tuple(k for k in range(len(space)) if k not in gone)
-        return Contraction(space, kept, ((node.args[0], tuple(range(len(space)))),), node.op.name)
-
-    def _matrix_product(self, node: Symbol) -> Contraction:
-        """The order of loops that reads a left factor as it lies in memory, transposed or not."""
-        left, right = node.args
-        turned = left.is_op("transpose") and left not in self.loads
-        if turned:
-            left = left.args[0]
-        a, b = self.shape(left)[-2:], self.shape(right)
-        if node.is_op("matvec"):
-            return Contraction(a, (1,) if turned else (0,), ((left, (0, 1)), (right, (0,) if turned else (1,))), "sum")
-        if turned:  # k, i, j
-            return Contraction((*a, b[-1]), (1, 2), ((left, (0, 1)), (right, (0, 2))), "sum")
-        if right.is_op("transpose") and right not in self.loads:  # i, j, k
-            return Contraction((a[0], b[1], a[1]), (0, 1), ((left, (0, 2)), (right.args[0], (1, 2))), "sum")
-        return Contraction((*a, b[-1]), (0, 2), ((left, (0, 1)), (right, (1, 2))), "sum")
 
     def _is_contraction(self, node: Symbol) -> bool:
         return node not in self.loads and node in self.contractions
@@ -357,7 +298,7 @@ class RowProgram:
         spills = [n for n, at in body if at == whole and n in self.scratch and self._spilled(n, phase)]
         if not stores and not reductions and not spills:
             return
-        nest = _Nest(len(space))
+        nest = Nest(len(space))
         values = dict(self.values)
         for n in reductions:
             self._start(n, nest, values)
@@ -398,7 +339,7 @@ class RowProgram:
             or any(n.op is not None and n.op.name in SINGULAR for n, _ in body)
         )
 
-    def _write(self, nest: _Nest, space: Shape, exact: bool) -> None:
+    def _write(self, nest: Nest, space: Shape, exact: bool) -> None:
         for text, name in nest.rows.items():
             self.line(0, f"{name} = {text}")
         for depth in range(nest.rank + 1):
@@ -414,7 +355,7 @@ class RowProgram:
 
     # ------------------------------------------------------------ contractions
 
-    def _start(self, node: Symbol, nest: _Nest, values: dict[Instance, str]) -> None:
+    def _start(self, node: Symbol, nest: Nest, values: dict[Instance, str]) -> None:
         c = self.contractions[node]
         start = REDUCTIONS[c.how][0]
         if c.running:
@@ -426,12 +367,12 @@ class RowProgram:
             else:
                 nest.inside[len(c.kept)].append(f"{name} = {start}")
             return
-        zeros = _Nest(len(c.kept))
+        zeros = Nest(len(c.kept))
         whole = tuple(range(len(c.kept)))
         zeros.inside[-1].append(self._spill_text(node, start, whole, zeros))
         self._write(zeros, self.shape(node), exact=True)
 
-    def _step(self, node: Symbol, nest: _Nest, values: Mapping[Instance, str]) -> None:
+    def _step(self, node: Symbol, nest: Nest, values: Mapping[Instance, str]) -> None:
         c = self.contractions[node]
         term = " * ".join(self._real((a, self._own(a, at)), values) for a, at in c.factors)
         if c.running:
@@ -444,7 +385,7 @@ class RowProgram:
         so_far = f"{a.load}({a.array}, {self._element(a, self.shape(node), c.kept, nest)})"
         nest.inside[-1].append(self._spill_text(node, REDUCTIONS[c.how][1].format(so_far, term), c.kept, nest))
 
-    def _spill_text(self, node: Symbol, value: str, loops: Loops, nest: _Nest) -> str:
+    def _spill_text(self, node: Symbol, value: str, loops: Loops, nest: Nest) -> str:
         a = self.scratch[node]
         return f"{a.store}({a.array}, {self._element(a, self.shape(node), loops, nest)}, {value})"
 
@@ -457,7 +398,7 @@ class RowProgram:
             return min(phase, self.phases - 1)
         return self._store_phase(o)
 
-    def _row(self, address: Address, nest: _Nest | None) -> str:
+    def _row(self, address: Address, nest: Nest | None) -> str:
         if nest is None:
             return address.offset
         if address.offset not in nest.rows:
@@ -465,7 +406,7 @@ class RowProgram:
             nest.rows[address.offset] = f"r{self._count}"
         return nest.rows[address.offset]
 
-    def _element(self, address: Address, shape: Shape, loops: Loops, nest: _Nest | None, start: str = "0") -> str:
+    def _element(self, address: Address, shape: Shape, loops: Loops, nest: Nest | None, start: str = "0") -> str:
         """The offset of the element at the nest's loops; rows of a matrix are padded."""
         at = self._row(address, nest) + ("" if start == "0" else f" + {start}")
         if not loops:
@@ -478,7 +419,7 @@ class RowProgram:
             inner = f"({inner})" if k < len(loops) - 1 else inner
         return f"{at} + {inner}"
 
-    def _store_text(self, o: Output, value: str, loops: Loops, nest: _Nest | None) -> str:
+    def _store_text(self, o: Output, value: str, loops: Loops, nest: Nest | None) -> str:
         a = o.address
         at = self._element(a, o.shape, loops, nest, o.start)
         if not a.store:
@@ -489,7 +430,7 @@ class RowProgram:
 
     # ------------------------------------------------------------ one instance
 
-    def _text(self, instance: Instance, values: Mapping[Instance, str], nest: _Nest | None = None) -> tuple[str, str]:
+    def _text(self, instance: Instance, values: Mapping[Instance, str], nest: Nest | None = None) -> tuple[str, str]:
         context = self.context
         node, loops = instance
 
@@ -578,16 +519,3 @@ class RowProgram:
         if kind == "bool":
             return f"(real(1.0) if {text} else real(0.0))"
         return f"real({text})" if not text.lstrip("-").isdigit() else f"real({float(text)!r})"
-
-
-class _Nest:
-    """The loops over one shape: lines in front of each inner loop and behind it, and the rows they address."""
-
-    def __init__(self, rank: int) -> None:
-        self.rank = rank
-        self.rows: dict[str, str] = {}
-        self.inside: list[list[str]] = [[] for _ in range(rank + 1)]  # inside[d] stands within d loops
-        self.behind: list[list[str]] = [[] for _ in range(rank + 1)]
-
-    def loop(self, depth: int) -> str:
-        return "j" if depth == self.rank - 1 else f"i_{depth}"

@@ -15,8 +15,9 @@ from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Loop
 from dsl.plan.assemble import Assembly, Entry, Piece
 from dsl.plan.buffers import Layout
 from dsl.plan.edges import Edges
+from dsl.plan.features import REDUCTIONS, Address, Output
 from dsl.plan.products import Factors
-from dsl.plan.rows import REDUCTIONS, Address, Context, Output, RowProgram
+from dsl.plan.rows import Context, RowProgram
 from dsl.plan.writer import Pack
 from dsl.system.dims import Dim
 from dsl.system.system import Index, Read

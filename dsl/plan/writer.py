@@ -15,7 +15,7 @@ from typing import NoReturn
 from dsl.plan.arrange import Arrangement, Nest
 from dsl.plan.buffers import Layout, Place, identifier
 from dsl.plan.definitions import Term, unsupported
-from dsl.plan.rows import Address
+from dsl.plan.features import Address
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
 from dsl.system.system import Index, Read
