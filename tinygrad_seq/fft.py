@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.shapes import as_array, concat, flip, pad, roll
+from tinygrad_seq.shapes import as_array, concat, flip, pad, place, roll
 
 __all__ = [
     "fft",
@@ -42,7 +42,7 @@ _SWAPPED = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
 def _at(x: Any, axis: int, start: int, stop: int) -> Any:
-    return x[(slice(None),) * (axis % len(x.shape)) + (slice(start, stop),)]
+    return x[(slice(None),) * place(axis, len(x.shape)) + (slice(start, stop),)]
 
 
 def _resized(x: Any, n: int | None, axis: int) -> Any:
@@ -57,7 +57,7 @@ def _resized(x: Any, n: int | None, axis: int) -> Any:
         raise ValueError(f"a Fourier transform has at least 1 element, not {n}")
     if n < length:
         return _at(x, axis, 0, n)
-    return pad(x, [(0, n - length if a == axis % len(x.shape) else 0) for a in range(len(x.shape))])
+    return pad(x, [(0, n - length if a == place(axis, len(x.shape)) else 0) for a in range(len(x.shape))])
 
 
 def _scaled(y: Any, count: int, norm: str, inverse: bool) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_seq.ops.shape import axes_of
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.shapes import as_array, as_axis, concat, reshape, squeeze, take_along_axis
+from tinygrad_seq.shapes import as_array, as_axis, concat, place, reshape, squeeze, take_along_axis
 
 __all__ = [
     "all",
@@ -142,6 +142,7 @@ def norm(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
 def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     """The product over `axis`, by halves: its derivatives of any order are right with zeros among x."""
     x = _cast(x, dtype)
+    x = _cast(x, np.int64) if x.dtype.kind == "b" else x
     rank = len(x.shape)
     for at in axes_of(as_axis(axis), rank):
         whole = (slice(None),) * at
@@ -150,21 +151,20 @@ def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fal
             product = x[(*whole, slice(0, half))] * x[(*whole, slice(half, 2 * half))]
             x = product if length % 2 == 0 else concat((product, x[(*whole, slice(2 * half, None))]), axis=at)
         if length == 0:
-            x = np.ones((*x.shape[:at], 1, *x.shape[at + 1 :]), x.dtype)
+            x = sum(x, axis=at, keepdims=True) + 1  # over nothing: 1
     return x if keepdims else squeeze(x, axis=axes_of(as_axis(axis), rank))
 
 
 def cumprod(x: Any, /, *, axis: int = -1) -> Any:
     """Running products along `axis`, by doubling: right with zeros among x, in derivatives of any order."""
-    return _doubled(_op["mul"], x, axis)
+    x = as_array(x)
+    return _doubled(_op["mul"], _cast(x, np.int64) if x.dtype.kind == "b" else x, axis)
 
 
 def _doubled(combine: Any, x: Any, axis: int) -> Any:
     """The running result of an associative operation (Hillis and Steele 1986)."""
     x = as_array(x)
-    if not len(x.shape):
-        raise ValueError("a running result needs an axis, a scalar has none")
-    whole, length, step = (slice(None),) * (axis % len(x.shape)), x.shape[axis], 1
+    whole, length, step = (slice(None),) * place(axis, len(x.shape)), x.shape[axis], 1
     while step < length:
         later = combine(x[(*whole, slice(step, None))], x[(*whole, slice(0, length - step))])
         x = concat((x[(*whole, slice(0, step))], later), axis=axis)
@@ -205,7 +205,7 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
     """Differences of neighbours along `axis`, n times; of `prepend`, x and `append` joined, where they are given."""
     parts = [p for p in (prepend, x, append) if p is not None]
     x = concat(parts, axis=axis) if len(parts) > 1 else as_array(x)
-    whole = (slice(None),) * (axis % len(x.shape))
+    whole = (slice(None),) * place(axis, len(x.shape))
     for _ in range(n):
         x = x[(*whole, slice(1, None))] - x[(*whole, slice(None, -1))]
     return x
@@ -214,7 +214,7 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
 def median(x: Any, /, *, axis: int = -1, keepdims: bool = False) -> Any:
     """The middle value along `axis`, the mean of two for an even count."""
     ordered = sort(x, axis=axis)
-    whole, length = (slice(None),) * (axis % len(ordered.shape)), ordered.shape[axis]
+    whole, length = (slice(None),) * place(axis, len(ordered.shape)), ordered.shape[axis]
     return mean(ordered[(*whole, slice((length - 1) // 2, length // 2 + 1))], axis=axis, keepdims=keepdims)
 
 

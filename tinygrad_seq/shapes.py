@@ -58,6 +58,13 @@ def as_array(x: Any) -> Any:
     return np.asarray(x)
 
 
+def place(axis: int, rank: int) -> int:
+    """An axis counted from the front; IndexError when an array of that rank does not have it."""
+    if not -rank <= axis < rank:
+        raise IndexError(f"there is no axis {axis} in an array with {rank} axes")
+    return axis % rank
+
+
 def plain(x: Any) -> Any:
     """The array in a tensor, an array from anything else: for indices."""
     return x.data if hasattr(x, "edge") else np.asarray(x)
@@ -138,12 +145,12 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Any:
 def split(x: Any, /, sections: int | Sequence[int], *, axis: int = 0) -> list[Any]:
     """Cut along `axis`: into so many equal pieces, or at the given places."""
     x = as_array(x)
-    length = x.shape[axis]
+    at = place(axis, len(x.shape))
+    length = x.shape[at]
     if isinstance(sections, int):
         if sections < 1 or length % sections:
             raise ValueError(f"{length} elements cannot be cut into {sections} equal pieces")
         sections = [length // sections * i for i in range(1, sections)]
-    at = axis % len(x.shape)
     cuts = [0, *sections, length]
     return [x[(slice(None),) * at + (slice(a, b),)] for a, b in zip(cuts, cuts[1:], strict=False)]
 
@@ -151,7 +158,7 @@ def split(x: Any, /, sections: int | Sequence[int], *, axis: int = 0) -> list[An
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Any, ...]:
     """The slices along `axis`, without it."""
     x = as_array(x)
-    whole = (slice(None),) * (axis % len(x.shape))
+    whole = (slice(None),) * place(axis, len(x.shape))
     return tuple(x[(*whole, i)] for i in range(x.shape[axis]))
 
 
@@ -165,8 +172,8 @@ def moveaxis(x: Any, source: Any, destination: Any, /) -> Any:
     x = as_array(x)
     rank = len(x.shape)
     one = isinstance(source, int)
-    froms = [a % rank for a in ((source,) if one else source)]
-    tos = [a % rank for a in ((destination,) if one else destination)]
+    froms = [place(a, rank) for a in ((source,) if one else source)]
+    tos = [place(a, rank) for a in ((destination,) if one else destination)]
     if len(froms) != len(tos) or len({*froms}) != len(froms) or len({*tos}) != len(tos):
         raise ValueError(f"moveaxis from {source} to {destination}: as many different axes on both sides")
     order = [a for a in range(rank) if a not in froms]
@@ -191,10 +198,10 @@ def roll(x: Any, /, shift: Any, *, axis: Any = None) -> Any:
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
     for a, by in zip(axes, shifts, strict=True):
-        length = x.shape[a]
+        length = x.shape[place(a, len(x.shape))]
         by = by % length if length else 0
         if by:
-            whole = (slice(None),) * (a % len(x.shape))
+            whole = (slice(None),) * place(a, len(x.shape))
             x = concat((x[(*whole, slice(length - by, None))], x[(*whole, slice(0, length - by))]), axis=a)
     return x
 
@@ -217,7 +224,7 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
     x = as_array(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return take(x, np.repeat(np.arange(x.shape[axis]), plain(repeats)), axis=axis)
+    return take(x, np.repeat(np.arange(x.shape[place(axis, len(x.shape))]), plain(repeats)), axis=axis)
 
 
 def pad(x: Any, widths: Any, /, *, mode: str = "constant", value: Any = 0) -> Any:
@@ -268,16 +275,14 @@ def diag(x: Any, /) -> Any:
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     """Elements at integer `indices` along `axis` (the first); repeated ones add their gradients up."""
     x, axis = as_array(x), axis or 0
-    if not len(x.shape):
-        raise ValueError("take from an array with an axis, not from a scalar")
     index = plain(indices)
-    return _op["getitem"](x, key=Key((slice(None),) * (axis % len(x.shape)) + (index,)))
+    return _op["getitem"](x, key=Key((slice(None),) * place(axis, len(x.shape)) + (index,)))
 
 
 def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
     """Elements at `indices` along `axis`, one index for each place of the other axes."""
     x, index = as_array(x), plain(indices)
-    at = axis % len(x.shape)
+    at = place(axis, len(x.shape))
     places = [np.arange(n).reshape([-1 if i == d else 1 for i in range(len(x.shape))]) for d, n in enumerate(x.shape)]
     return _op["getitem"](x, key=Key(tuple(index if d == at else p for d, p in enumerate(places))))
 

@@ -149,6 +149,8 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
         result = np.empty(len(rows), x.dtype)
         over_rows("logsumexp", result, rows)
         return result.reshape((*x.shape[:-1], 1) if keepdims else x.shape[:-1])
+    if np.asarray(x).dtype.kind in "iub":
+        x = np.asarray(x, np.float64)
     top = _finite_max(x, axis)
     with np.errstate(divide="ignore", over="ignore"):
         y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top

@@ -20,7 +20,11 @@ def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
     """The normalised axes that a reduction's `axis` means: None is all of them."""
     if axis is None:
         return tuple(range(rank))
-    return tuple(sorted(a + rank if a < 0 else a for a in (axis if isinstance(axis, tuple) else (axis,))))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for a in axes:
+        if not -rank <= a < rank:
+            raise IndexError(f"there is no axis {a} in an array with {rank} axes")
+    return tuple(sorted(a + rank if a < 0 else a for a in axes))
 
 
 # ---------------------------------------------------------------- what a shape says
