@@ -68,9 +68,9 @@ def page(found: dict[str, Any]) -> str:
     agreed = outcomes.get("agree", 0)
     lines = [
         HEAD,
-        f"**{found['cells']:,} cells, {agreed:,} of them with every reading asked for in agreement**, in"
-        f" {found['seconds']:,} seconds of one core. Equations a cell: {found['equations']['mean']} on average, at most"
-        f" {found['equations']['most']}; steps: at most {found['steps']}.",
+        f"**{found['cells']:,} cells of {found['asked']:,} have run, {agreed:,} of them with every reading asked for in"
+        f" agreement**, in {found['seconds']:,} seconds of one core. Equations a cell: {found['equations']['mean']} on"
+        f" average, at most {found['equations']['most']}; steps: at most {found['steps']}.",
         "",
         *table(("Outcome", "Cells"), sorted(outcomes.items())),
         "",

@@ -66,7 +66,7 @@ def read(log: Path) -> dict[int, dict[str, Any]]:
     return {line["seed"]: line for line in map(json.loads, lines)}
 
 
-def counts(lines: dict[int, dict[str, Any]]) -> dict[str, Any]:
+def counts(lines: dict[int, dict[str, Any]], asked: int) -> dict[str, Any]:
     """What the page reports, of what ran and nothing else."""
     found = list(lines.values())
     sizes = [line["equations"] for line in found if "equations" in line]
@@ -75,6 +75,7 @@ def counts(lines: dict[int, dict[str, Any]]) -> dict[str, Any]:
     ).stdout.strip()
     return {
         "cells": len(found),
+        "asked": asked,
         "seeds": [min(lines), max(lines)] if lines else [],
         "outcomes": dict(sorted(Counter(line["outcome"] for line in found).items())),
         "readings": dict(Counter(r for line in found for r in line["agreed"])),
@@ -116,8 +117,9 @@ def main() -> None:
             file.write(json.dumps(known[seed]) + "\n")
         if known[seed]["outcome"] != "agree":
             print(seed, known[seed]["outcome"], known[seed]["why"], flush=True)
-    options.out.write_text(json.dumps(counts(known), indent=1) + "\n", "utf-8")
-    print(json.dumps(counts(known)["outcomes"]))
+    found = counts(known, options.cells)
+    options.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    print(json.dumps(found["outcomes"]))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def test_the_page_is_what_its_counts_make():
 
 def test_counts_are_of_what_ran():
     lines = {seed: judged(seed, ("printed",)) for seed in (3, 4)}
-    found = counts(lines)
-    assert found["cells"] == 2 and found["outcomes"] == {"agree": 2}
+    found = counts(lines, 10)
+    assert found["cells"] == 2 and found["asked"] == 10 and found["outcomes"] == {"agree": 2}
     assert found["readings"]["printed"] == 2 and "compiled" not in found["readings"]
     assert sum(found["features"].get(kind, 0) for kind in ("ragged", "even")) == 2
