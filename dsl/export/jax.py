@@ -192,9 +192,7 @@ class JaxSource(PythonSource):
         taken = ["params", "inputs", "lengths=None", *(["state=None"] if program.state else [])]
         taken += ["noise=None", "key=None"] if program.noises else []
         out += ["", "", f"def forward({', '.join(taken)}):"]
-        about = self.written(f"{', '.join(program.inputs)} -> {', '.join(program.results)}")
-        out += [f'    """{l}' if i == 0 else f"    {l}".rstrip() for i, l in enumerate(about)]
-        return "\n".join([*out, '    """', *self.lines]) + "\n"
+        return "\n".join([*out, *self.about(), *self.lines]) + "\n"
 
     def body(self) -> None:
         program = self.program
@@ -208,16 +206,7 @@ class JaxSource(PythonSource):
         if program.noises:
             self.line("noise = noise or {}")
         self.statements(program.statements)
-        results = [f'"{n}": {self.expression(v)}' for n, v in program.results.items()]
-        state = [f'"{n}": {self.expression(v)}' for n, v in program.state.items()]
-        if state:
-            self.line("after = {")
-            self.lines += [f"        {p}," for p in state]
-            self.line("}")
-            results.append('"state": after')
-        self.line("return {")
-        self.lines += [f"        {r}," for r in results]
-        self.line("}")
+        self.returned()
 
 
 def listed(names: Sequence[str]) -> str:

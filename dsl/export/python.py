@@ -289,10 +289,28 @@ class PythonSource(ABC):
             self.texts[value] = self.assign(wanted, self.expression(value))
         return self.texts[value]
 
-    def written(self, name: str, kind: str = "") -> list[str]:
-        """Lines of the file's docstring: what it is, and the cell."""
-        lines = [name, ""]
-        if self.system.source is not None:
-            span = self.system.source.text.strip().splitlines()
-            lines += ["The cell:", "", *("    " + l.replace("\\", "\\\\").replace('"""', "'''") for l in span)]
-        return lines
+    def returned(self) -> None:
+        """Lines of what the function gives back."""
+        results = [f'"{n}": {self.expression(v)}' for n, v in self.program.results.items()]
+        state = [f'"{n}": {self.expression(v)}' for n, v in self.program.state.items()]
+        if state:
+            self.listing("after = {", state)
+            results.append('"state": after')
+        self.listing("return {", results)
+
+    def listing(self, head: str, items: Sequence[str]) -> None:
+        self.line(head)
+        self.lines += ["    " * (self.depth + 1) + f"{item}," for item in items]
+        self.line("}")
+
+    def about(self) -> list[str]:
+        """The docstring, in the body of what it describes: what goes in and out, and the cell."""
+        program, system = self.program, self.system
+        lines = [f"{', '.join(program.inputs) or 'nothing'} -> {', '.join(program.results)}"]
+        text = system.source.text.splitlines() if system.source is not None else []
+        start = next((i for i, line in enumerate(text) if line.startswith(f"cell {system.name}(")), None)
+        if start is not None:
+            body = itertools.takewhile(lambda line: not line or line[0].isspace(), text[start + 1 :])
+            cell = "\n".join([text[start], *body]).rstrip().replace("\\", "\\\\").replace('"""', "'''")
+            lines += ["", *("    " + line if line else "" for line in cell.splitlines())]
+        return [f'    """{lines[0]}', *(f"    {line}".rstrip() for line in lines[1:]), '    """']

@@ -284,9 +284,7 @@ class TorchSource(PythonSource):
         for lines in self.helpers.values():
             out += ["", "", *lines]
         out += ["", "", f"class {self.identifier(system.name)}(torch.nn.Module):"]
-        about = self.written(f"{', '.join(program.inputs)} -> {', '.join(program.results)}")
-        out += [f'    """{l}' if i == 0 else f"    {l}".rstrip() for i, l in enumerate(about)]
-        out += ['    """', "", "    def __init__(self):", "        super().__init__()"]
+        out += [*self.about(), "", "    def __init__(self):", "        super().__init__()"]
         out += [f"        {line}" for line in self.parameters()]
         options = [("lengths", True), ("state", self.carries), ("noise", bool(program.noises))]
         taken = [*(self.identifier(n) for n in program.inputs), *(f"{n}=None" for n, has in options if has)]
@@ -309,16 +307,7 @@ class TorchSource(PythonSource):
             self.line("noise, like = noise or {}, dict(dtype=real, device=device)")
         self.statements(program.statements)
         self.line()
-        results = [f'"{n}": {self.expression(v)}' for n, v in program.results.items()]
-        if self.carries:
-            parts = [f'"{n}": {self.expression(v)}' for n, v in program.state.items()]
-            self.line("after = {")
-            self.lines += [f"            {p}," for p in parts]
-            self.line("}")
-            results.append('"state": after')
-        self.line("return {")
-        self.lines += [f"            {r}," for r in results]
-        self.line("}")
+        self.returned()
 
 
 def attribute(name: str) -> str:
