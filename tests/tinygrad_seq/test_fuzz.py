@@ -23,11 +23,11 @@ shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
 axes = st.one_of(st.none(), st.integers(-4, 3), st.lists(st.integers(-3, 2), min_size=1, max_size=2).map(tuple))
 
 UNARY: dict[str, Callable[..., Any]] = {
-    n: getattr(np, n)
-    for n in "exp tanh sin arctan arcsinh square sqrt floor log1p expm1 abs sign real isnan reciprocal".split()
+    n: getattr(np, n) for n in "exp tanh sin arctan arcsinh square sqrt floor log1p expm1 abs sign real isnan".split()
 } | {
     "gammaln": scipy.special.gammaln,
     "erf": scipy.special.erf,
+    "reciprocal": lambda x: 1 / x,
     "sigmoid": lambda x: 1 / (1 + np.exp(-np.asarray(x, np.result_type(x, np.float32)))),
 }
 BINARY = {
@@ -36,7 +36,8 @@ BINARY = {
 }  # fmt: skip
 ALONG = {
     "sum": np.sum, "mean": np.mean, "prod": np.prod, "max": np.max, "min": np.min, "var": np.var, "std": np.std,
-    "logsumexp": lambda x, **options: np.logaddexp.reduce(x * np.int64(1) if x.dtype == bool else x, **options), "any": np.any, "all": np.all,
+    "logsumexp": lambda x, **options: np.logaddexp.reduce(x * 1 if x.dtype == bool else x, **options),
+    "any": np.any, "all": np.all,
 }  # fmt: skip
 
 
