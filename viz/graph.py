@@ -223,9 +223,10 @@ class _Builder:
         self.system = system
         self.graph = Graph(system)
         self.axes = _Axes(system)
+        shifted = _shifted(system)
         self.states = {
             n for n, s in system.streams.items()
-            if s.kind == "equation" and s.axes and not s.shared and (n in _shifted(system) or s.state)
+            if s.kind == "equation" and s.axes and not s.shared and (n in shifted or s.state)
         }  # fmt: skip
         self.shared: dict[Symbol, str] = {}  # expressions of draws, drawn once
         self.pending: list[tuple[str, int, Symbol]] = []

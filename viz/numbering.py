@@ -21,7 +21,7 @@ def place(scene: Scene) -> None:
     """Choose `number_at` for every piece with a number; longer pieces choose last, they have more room. Those that
     still touch one another choose once more."""
     boxes = np.array(list(_boxes(scene))).reshape(-1, 4)
-    wires = np.array([p for piece in scene.pieces for p in samples(piece.points)] or [(0.0, 0.0)])
+    wires = _wires(scene)
     wanted = sorted((p for p in scene.pieces if p.number), key=lambda p: (_length(p), p.id))
     taken = np.full((len(wanted), 4), np.nan)
     for n, piece in enumerate(wanted):
@@ -33,11 +33,17 @@ def place(scene: Scene) -> None:
 
 
 def _choose(piece: Piece, taken: Array, wires: Array) -> Rect:
-    """Put a piece's number where it costs least: on no box, on few wires, near the middle of the piece."""
-    width = theme.text_width(piece.number, SIZE) + 2
+    """Put a piece's number where it costs least: on no box, on few wires, near the middle of the piece. `wires` are
+    points by x."""
+    found = list(_candidates(piece, theme.text_width(piece.number, SIZE) + 2))
+    x0, y0 = (min(c[2][k] for c in found) for k in (0, 1))
+    x1, y1 = (max(c[2][k] for c in found) for k in (2, 3))
+    near = wires[slice(*np.searchsorted(wires[:, 0], (x0, x1)))]  # most of the picture is far away
+    near = near[(near[:, 1] > y0) & (near[:, 1] < y1)]
+    taken = taken[(taken[:, 2] > x0) & (taken[:, 0] < x1) & (taken[:, 3] > y0) & (taken[:, 1] < y1)]
     best: tuple[float, int, Point, str, Rect] | None = None
-    for n, (at, anchor, rect) in enumerate(_candidates(piece, width)):
-        inside = (wires[:, 0] > rect[0]) & (wires[:, 0] < rect[2]) & (wires[:, 1] > rect[1]) & (wires[:, 1] < rect[3])
+    for n, (at, anchor, rect) in enumerate(found):
+        inside = (near[:, 0] > rect[0]) & (near[:, 0] < rect[2]) & (near[:, 1] > rect[1]) & (near[:, 1] < rect[3])
         cost = 60.0 * _overlap(rect, taken) + float(inside.sum()) * 5.0 + n * 0.4
         if best is None or cost < best[0]:
             best = (cost, n, at, anchor, rect)
@@ -60,6 +66,19 @@ def _overlap(rect: Any, others: Array) -> float:
     x = np.minimum(rect[2], others[:, 2]) - np.maximum(rect[0], others[:, 0])
     y = np.minimum(rect[3], others[:, 3]) - np.maximum(rect[1], others[:, 1])
     return float((np.maximum(x, 0.0) * np.maximum(y, 0.0)).sum()) / 10
+
+
+def _wires(scene: Scene, every: float = 4.0) -> Array:
+    """Points along all wires, by x."""
+    found = [np.zeros((0, 2))]
+    for piece in scene.pieces:
+        p = np.array(piece.points)
+        for k in range(0, len(p) - 3, 3):
+            t = np.linspace(0, 1, max(2, int(np.abs(p[k + 3] - p[k]).sum() / every)), endpoint=False)[:, None]
+            s = 1 - t
+            found.append(s**3 * p[k] + 3 * t * s**2 * p[k + 1] + 3 * t**2 * s * p[k + 2] + t**3 * p[k + 3])
+    out = np.concatenate(found)
+    return out[np.argsort(out[:, 0], kind="stable")]
 
 
 def samples(points: list[Point], every: float = 4.0) -> list[Point]:

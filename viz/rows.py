@@ -247,7 +247,7 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
         elif is_port(graph, wire):
             constraints.append(("floor", group[wire.target], 1, False))
     _flows(found, nodes, wires, group, rails, constraints)
-    _storeys(found, nodes, group, constraints)
+    _storeys(found, nodes, wires, group, constraints)
     level = _longest({*group.values(), "floor"}, constraints)
     for low, high in combinations(found.spines.values(), 2):  # each state runs on along a row of its own
         a, b = group[low.state], group[high.state]
@@ -328,17 +328,33 @@ def _on_spine(found: Rows, wire: Wire) -> bool:
     return spine is not None and spine.sign == wire.lag and spine.path[0] == wire.target
 
 
-def _storeys(found: Rows, nodes: dict[str, Node], group: dict[str, str], constraints: list[Constraint]) -> None:
-    """Each recurrent component stands on the one before it."""
+def _storeys(
+    found: Rows, nodes: dict[str, Node], wires: list[Wire], group: dict[str, str], constraints: list[Constraint]
+) -> None:
+    """Each recurrent component stands on the one before it, with what is computed from data for it alone."""
     members: dict[int, list[str]] = {}
+    first = _first_readers(found, nodes, wires)
     for key, node in nodes.items():
         if node.kind != "chip":
-            members.setdefault(found.block[key], []).append(group[key])
+            members.setdefault(first.get(key, found.block[key]), []).append(group[key])
     for rail, (state, _) in found.rails.items():
         members[found.block[state]].append(rail)
     for lower, upper in zip(found.recurrent, found.recurrent[1:], strict=False):
         for a in dict.fromkeys(members[lower]):
             constraints += [(a, b, 1, False) for b in dict.fromkeys(members[upper])]
+
+
+def _first_readers(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> dict[str, int]:
+    """For what follows no recurrence, the lowest component that reads it."""
+    recurrent = set(found.recurrent)
+    lowest: dict[str, int] = {k: b for k, b in found.block.items() if b in recurrent}
+    plain = [w for w in wires if w.relation == "step" and not w.lag and w.source in nodes]
+    out: dict[str, int] = {}
+    for key in sorted(nodes, key=lambda k: (-found.block[k], k)):
+        readers = [b for w in plain if w.source == key and (b := out.get(w.target, lowest.get(w.target, -1))) >= 0]
+        if key not in lowest and key not in found.beyond and readers:
+            out[key] = min(readers)
+    return out
 
 
 def _longest(names: Iterable[str], constraints: list[Constraint]) -> dict[str, int]:

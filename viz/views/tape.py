@@ -140,21 +140,7 @@ def _lay_out(
             dot.node(name(a, copy), width=f"{sizes[a][0] / 72:.3f}", height=f"{sizes[a][1] / 72:.3f}")
         dot.edge(name(a, copy), name(b))
         ends[name(a, copy), name(b)] = (a, b)
-    placed: dict[str, Point] = {}
-    routes: dict[tuple[int, int], list[Point]] = {}
-    height = 0.0
-    for line in worker.layout(dot.source).splitlines():
-        part = line.split()
-        if part[0] == "graph":
-            height = float(part[3]) * 72
-        elif part[0] == "node":
-            placed[part[1]] = (round(float(part[2]) * 72, 1), round(height - float(part[3]) * 72, 1))
-        elif part[0] == "edge":
-            n = int(part[3])
-            values = [float(v) * 72 for v in part[4 : 4 + 2 * n]]
-            routes[ends[part[1], part[2]]] = [
-                (round(x, 1), round(height - y, 1)) for x, y in zip(values[::2], values[1::2], strict=True)
-            ]
+    placed, routes = _placed(dot.source, ends)
     keys = {g: f"n{order[k].serial - order[0].serial}" for g, k in chosen.items()}
     boxes = list(dict.fromkeys([*((g, 0) for g in chosen), *((a, n) for (a, _), n in split.items())]))
     for g, copy in boxes:
@@ -175,3 +161,25 @@ def _lay_out(
         scene.pieces.append(Piece(f"{keys[a]}-{keys[b]}", keys[a], points, (read,), True, ["net"], tail=True))
     svg.fit(scene)
     return scene
+
+
+def _placed(
+    dot: str, ends: dict[tuple[str, str], tuple[int, int]]
+) -> tuple[dict[str, Point], dict[tuple[int, int], list[Point]]]:
+    """Where Graphviz puts each box, and the cubic points of each edge."""
+    placed: dict[str, Point] = {}
+    routes: dict[tuple[int, int], list[Point]] = {}
+    height = 0.0
+    for line in worker.layout(dot).splitlines():
+        part = line.split()
+        if part[0] == "graph":
+            height = float(part[3]) * 72
+        elif part[0] == "node":
+            placed[part[1]] = (round(float(part[2]) * 72, 1), round(height - float(part[3]) * 72, 1))
+        elif part[0] == "edge":
+            n = int(part[3])
+            values = [float(v) * 72 for v in part[4 : 4 + 2 * n]]
+            routes[ends[part[1], part[2]]] = [
+                (round(x, 1), round(height - y, 1)) for x, y in zip(values[::2], values[1::2], strict=True)
+            ]
+    return placed, routes
