@@ -55,9 +55,16 @@ def adjoint(
     deliver(derived.latex() if latex else str(derived), output, force, cell=not latex)
 
 
-def plan(cell: CellName, sizes: Sizes = None, output: Output = None, force: Force = False) -> None:
+def plan(
+    cell: CellName,
+    sizes: Sizes = None,
+    source: Annotated[bool, typer.Option("--source", help="the generated code itself")] = False,
+    output: Output = None,
+    force: Force = False,
+) -> None:
     """Print how a cell is computed: what leaves the loops, what is stacked, what is kept."""
-    deliver(str(resolved(cell, sizes).plan()), output, force)
+    made = resolved(cell, sizes).plan()
+    deliver(made.source if source else str(made), output, force)
 
 
 COMMANDS = (cells, show, adjoint, plan)

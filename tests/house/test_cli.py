@@ -191,6 +191,11 @@ def test_plan_prints_the_order_of_computation(run: Run) -> None:
     assert "recurrence over t" in shown.out and "stacked: V_o@x[t] | V_f@x[t]" in shown.out
 
 
+def test_plan_shows_the_generated_code(run: Run) -> None:
+    shown = run("plan", "Elman", "--source")
+    assert shown.status == 0 and "tanh(" in shown.out and "# calls before a run:" in shown.out
+
+
 # ---------------------------------------------------------------- learn
 
 
