@@ -72,7 +72,11 @@ def ctc_loss(
         return [whole[:, 0] if single else whole]
 
     each = loss[0] if single else loss
-    result: Any = custom_node("ctc_loss", [logits], [each], pullback, differentiable=True)[0] if isinstance(logits, Tensor) else each
+    result: Any = (
+        custom_node("ctc_loss", [logits], [each], pullback, differentiable=True)[0]
+        if isinstance(logits, Tensor)
+        else each
+    )
     if reduction == "none":
         return result
     if reduction == "sum":
