@@ -19,10 +19,6 @@ def late(*_: Any) -> None:
     raise TimeoutError("took more than the allowed seconds")
 
 
-def stop(*_: Any) -> None:
-    raise KeyboardInterrupt
-
-
 @dataclass
 class Tally:
     """What was found, printed also when the run is cut short."""
@@ -63,14 +59,16 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=20, help="failures shown in full")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, late)
-    signal.signal(signal.SIGTERM, stop)
+    asked: list[int] = []  # to stop: after the case under way, whose compiler may not be interrupted
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, _: asked.append(number))
     tally = Tally()
-    try:
-        for seed in range(options.first, options.first + options.cases):
-            for kind in ("mutants", "sentences") if options.kind == "both" else (options.kind,):
-                tally.one(kind, seed, options.compile > 0 and seed % options.compile == 0)
-    except KeyboardInterrupt:
-        print(f"stopped before seed {seed}")
+    for seed in range(options.first, options.first + options.cases):
+        for kind in ("mutants", "sentences") if options.kind == "both" else (options.kind,):
+            tally.one(kind, seed, options.compile > 0 and seed % options.compile == 0)
+        if asked:
+            print(f"stopped behind seed {seed}")
+            break
     tally.show(options.show)
     return 1 if tally.failures else 0
 
