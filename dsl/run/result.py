@@ -6,6 +6,8 @@ same data and parameters, by the literal engine. It holds on to that data and to
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -64,6 +66,15 @@ def terms(loss: Symbol) -> tuple[str, Symbol] | None:
     return axis, value
 
 
+_runs: weakref.WeakValueDictionary[int, Run] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
+def runs() -> list[Run]:
+    """Those that somebody still holds, oldest first: the one a loss on the tape comes from has it among its values."""
+    return [run for _, run in sorted(_runs.items())]
+
+
 class Run:
     """What a call of a model computed.
 
@@ -87,6 +98,7 @@ class Run:
         before: State | None,
         literal: Unrolling | None = None,
     ) -> None:
+        _runs[next(_numbers)] = self
         self._model, self._data, self._engine, self._before = model, data, engine, before
         self._values = dict(values)
         self._literal = literal

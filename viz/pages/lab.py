@@ -66,12 +66,12 @@ def lab(
         if flow is not None:
             mine |= flow.data
             flows.append(_figure(flow))
-        result = _try(lambda run=run, spec=spec: jacobians(run, run._model.system), mine)
+        result = _try(lambda run=run, spec=spec: jacobians(run, run.system), mine)
         if result is not None:
             mine |= {"state": result.state, "direct": result.direct, "whole": result.whole, "bound": result.bound}
             found.append((name, result))
         if isinstance(data, dsl.Text):
-            picture = _try(lambda run=run: gates(run._model, data.ids[: min(steps * 2, 120)]), {})
+            picture = _try(lambda run=run: gates(run.model, data.ids[: min(steps * 2, 120)]), {})
             texts += [] if picture is None else [_figure(picture)]
         numbers[name] = mine
     body = [

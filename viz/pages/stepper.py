@@ -73,17 +73,15 @@ def _trace(subject: Any, args: tuple[Any, ...], sequence: int, named: Mapping[st
 
 def _run_of(loss: Any) -> tuple[Any, str] | None:
     """The run and the loss's name, when a loss is just that: `run.nll`, or its value a sequence of one."""
-    import gc
-
-    from dsl.run.result import Run
+    from dsl.run.result import runs
 
     if loss.edge is None:
         return None
     node = loss.edge[0]
     below = {id(node), *(id(e[0]) for e in node.edges if e is not None and node.name == "mean")}
-    for run in [o for o in gc.get_objects() if issubclass(type(o), Run)]:  # a dead proxy has a type too
-        for name in run._model.system.losses:
-            value = run._values.get(name)
+    for run in runs():
+        for name in run.system.losses:
+            value = run.value(name) if name in run else None
             if value is not None and value.edge is not None and id(value.edge[0]) in below and value.size == 1:
                 slot = value.edge[1]
                 if value.edge[0] is not node or slot == loss.edge[1]:
