@@ -376,11 +376,12 @@ class Model:
         arrays, saved = compiled.forward(
             self._plain(data), data.lengths, data.batch, (loss, *want), start=start, clock=clock, record=True
         )
-        cotangent = np.full(data.batch, 1 / data.batch, self.dtype)
+        value = arrays[loss]  # a number a sequence, or one for all when it reads totals alone
+        cotangent = np.full(value.shape, 1 / max(value.size, 1), self.dtype)
         trained = tuple(self.params.trained)
         assert saved is not None
         grads = compiled.backward(saved, {loss: cotangent}, trained)
-        return float(arrays[loss].sum() / data.batch), {n: self._gradient_of(n, grads) for n in trained}, arrays
+        return float(value.mean()), {n: self._gradient_of(n, grads) for n in trained}, arrays
 
     def _gradient_of(self, name: str, grads: Mapping[str, Any]) -> np.ndarray[Any, Any]:
         found = grads.get(name)

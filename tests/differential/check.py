@@ -302,13 +302,13 @@ def zeros(p: Prepared) -> dict[str, np.ndarray]:
 def outside_values(
     p: Prepared, system: System, values: dict[str, Any], cotangents: dict[str, str], loss: str
 ) -> dict[str, Any]:
-    """What an adjoint is fed: forward streams by their names, padding poisoned, and 1/B for the loss."""
+    """What an adjoint is fed: forward streams by their names, padding poisoned, and the loss's mean."""
     known, fed = {**values, **p.params, **p.inputs}, {}
     for name, s in system.streams.items():
         if s.kind not in ("input", "param", "const"):
             continue
         if name == cotangents[loss]:
-            fed[name] = np.full(p.batch, 1 / p.batch)
+            fed[name] = np.asarray(1.0) if s.shared else np.full(p.batch, 1 / p.batch)
         elif s.axes and s.dtype in ("real", "complex") and name not in p.inputs:
             forward = p.system.streams[name]
             steps = [[int(p.all_lengths[a][b]) for a in forward.axes] for b in range(p.batch)]

@@ -339,3 +339,19 @@ def test_a_state_of_another_kind(model: Model) -> None:
         model(data(B=2), state=state, engine="tape")
     with pytest.raises(ValueError, match="state: Letters carries y, h, given h"):
         build(LETTERS, K=3, H=4)(y=np.zeros((2, 3), int), state=state, engine="tape")
+
+
+def test_a_loss_that_reads_totals_alone_is_one_number_for_all_sequences() -> None:
+    text = """
+cell Whole(D):
+  input x[t]: D
+  param b: D ~ normal(0, 1)
+  total q = sum[t](x[t]*b)
+  loss cost = b@q
+"""
+    model = parse(text).build(D=3, dtype="float64", seed=0)
+    x, b = np.random.default_rng(0).normal(size=(4, 2, 3)), model.params["b"].numpy()
+    for engine in ("tape", "compiled"):
+        value, grads = model.value_and_grad(x, engine=engine)
+        assert value == pytest.approx(float((x.sum((0, 1)) * b * b).sum()))
+        np.testing.assert_allclose(grads["b"], 2 * x.sum((0, 1)) * b, rtol=1e-12)
