@@ -5,7 +5,7 @@ The source needs torch and nothing of this project; it is written from the syste
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,6 +145,13 @@ def _given_length(source: PythonSource, node: Array, args: Sequence[str]) -> str
     return f'lengths_on("{node.name}", lengths, {source.size(f"steps_{node.name}")}, B, device)'
 
 
+def enclosing(loop: Loop) -> Iterator[Loop]:
+    """The loops around a loop, innermost first."""
+    while loop.around is not None:
+        loop = loop.around
+        yield loop
+
+
 class TorchSource(PythonSource):
     """Writes one class. What a loop makes it keeps in dicts of steps."""
 
@@ -248,7 +255,9 @@ class TorchSource(PythonSource):
         held = {c.now: n for n, c in loop.carried.items()}
         for own in dict.fromkeys([*held, *loop.collected]):
             name = held.get(own) or own.name
-            store = self.fresh(f"{name.replace('.', '_')}_rows") if own.name != name else self.identifier(name)
+            # rows of what a loop around collects under the stream's own name are kept beside it
+            plain = own.name == name and not any((outer, name) in self.stores for outer in enclosing(loop))
+            store = self.identifier(name) if plain else self.fresh(f"{name.replace('.', '_')}_rows")
             self.stores[loop, name] = store
             self.texts[own] = f"{store}[{variable}]"
             value = "{}"

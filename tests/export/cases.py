@@ -170,6 +170,17 @@ cell Grid(D):                         # a recurrence over two axes
   m = sum[s](best[s])
   output g, m
 """
+LAYERS = """
+cell Layers(D):                       # a loop over t within each step of s, and what it made read at the next
+  input x[s]: D
+  input y[t]: D
+  state g[s,t], h[s,t]: D = 0
+  param W, V ~ glorot
+  g[s,t] = tanh(e[s,t] + V@g[s,t-1] + x[s] + y[t])
+  e[s,t] = W@h[s-1,t]
+  h[s,t] = g[s,t]
+  output g
+"""
 MATRICES = """
 cell Fast(D, H):                      # a matrix as a state; products of matrices; parts
   input x[t]: D
@@ -284,8 +295,9 @@ TEXTS = {
     "strides": (STRIDES, {"D": 2}),
     "backward": (BACKWARD, {"D": 2}),
     "grid": (GRID, {"D": 2}),
+    "layers": (LAYERS, {"D": 2}),
     "matrices": (MATRICES, {"D": 2, "H": 3}),
-    "numbers": (NUMBERS.replace("", ""), {"D": 3}),
+    "numbers": (NUMBERS, {"D": 3}),
     "carried": (CARRIED, {"K": 4, "D": 2, "H": 3}),
     "special": (SPECIAL, {"D": 3}),
     "clock": (CLOCK, {"H": 3}),
