@@ -31,7 +31,7 @@ __all__ = ["tg", "dsl", "viz"]
 SCREEN = """\
 tgseq 0.1  recurrent cells as equations
 try    tgseq adjoint LSTM | tgseq draw LSTM | tgseq demo
-write  new check fmt               see    cells show adjoint plan draw lab
+write  new check fmt                see    cells show adjoint plan draw lab
 run    train sample export bench    learn  demo explain gallery    info
 """
 

@@ -22,6 +22,16 @@ from tinygrad_seq.symbol import Symbol, lift
 INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary", "norm")
 NO_CATEGORY = -1
 
+# what other frameworks call an initialiser
+ELSEWHERE = {
+    **dict.fromkeys(("xavier", "xavier_uniform", "glorot_uniform"), "it is called `glorot` here"),
+    **dict.fromkeys(("kaiming", "kaiming_normal", "he_normal"), "it is called `he` here"),
+    **dict.fromkeys(("randn", "gaussian", "random_normal"), "it is called `normal` here: `~ normal(0, 1)`"),
+    **dict.fromkeys(("zeros", "zero"), "write `= 0`"),
+    **dict.fromkeys(("ones", "one"), "write `= 1`"),
+    "eye": "it is called `identity` here",
+}
+
 
 @dataclasses.dataclass
 class Builder:
@@ -146,13 +156,11 @@ class Builder:
         if d.distribution is None or d.kind not in ("param", "const", "noise"):
             return None
         if d.kind != "noise" and d.distribution.function not in INITIALIZERS:
-            near = suggest(d.distribution.function, list(INITIALIZERS))
-            self._problem(
-                "E202",
-                f"unknown initialiser `{d.distribution.function}`",
-                d.copy.place(function_span(d.distribution)),
-                f"did you mean `{near}`?" if near else ", ".join(INITIALIZERS),
-            )
+            given = d.distribution.function
+            near = suggest(given, list(INITIALIZERS))
+            help_ = f"did you mean `{near}`?" if near else ", ".join(INITIALIZERS)
+            help_ = ELSEWHERE.get(given, help_)
+            self._problem("E202", f"unknown initialiser `{given}`", d.copy.place(function_span(d.distribution)), help_)
             return None
         if d.kind != "noise" and not self._fits(d.distribution, d):
             return None
