@@ -44,6 +44,10 @@ def language_model(spec: Spec, arguments: Mapping[str, Any]) -> Spec:
     if lacking:
         raise ValueError(f"{spec.name} needs {', '.join(lacking)}: give {' '.join(f'{name}=128' for name in lacking)}")
     own = [p.name for p in header if p.name in arguments]
+    sizes = {name for stream in spec.system.streams.values() for dim in stream.shape for name in dim.names}
+    for name in own:
+        if name in sizes and isinstance(arguments[name], int) and arguments[name] < 1:
+            raise ValueError(f"{spec.name} would have size 0: {name}={arguments[name]}, expected 1 or more")
     passed = [f"{inputs[0].name}=prev", *(f"{name}={arguments[name]}" for name in own)]
     text = MODEL.format(name=spec.name, arguments=", ".join(passed))
     layers = {"L": arguments["L"]} if "L" in arguments and "L" not in own else {}

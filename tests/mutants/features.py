@@ -16,6 +16,7 @@ from dsl.system import distributions
 from dsl.system.indices import flip
 from dsl.system.messages import inverse, outside
 from tests.mutants.mutants import MUTANTS, _wrong_rule, everywhere, mutant, partials
+from tinygrad_seq import derivative
 from tinygrad_seq.primitive import REGISTRY as op
 
 # ---------------------------------------------------------------- complex values
@@ -105,6 +106,7 @@ def reads_of_another_axis_taken_for_reads_at_home() -> None:
 @mutant
 def stop_gradient_lets_through() -> None:
     op["stop_gradient"].partials_rule = lambda y, x: (1,)
+    derivative._cache.clear()
 
 
 # ---------------------------------------------------------------- axes, totals, copies

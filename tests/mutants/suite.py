@@ -126,6 +126,26 @@ def check_optimizers() -> None:
     np.testing.assert_allclose(grads["w"], [0.6, 0.8], rtol=1e-9)
 
 
+GUARDED = """
+cell Guarded(D):
+  input x[t]: D
+  param w: D ~ normal
+  y[t] = where(x[t] > 0, w*log(x[t]), 0)
+  loss cost = sum[t](sum(y[t]))
+"""
+
+
+def check_guards() -> None:
+    """What is not taken has no gradient, however infinite it is."""
+    import dsl
+    from dsl.run.unroll import unroll
+
+    derived = dsl.parse(GUARDED).adjoint()
+    fed = {"x": np.array([[[0.0, 2.0]], [[-1.0, 3.0]]]), "w": np.ones(2), derived.cotangents["cost"]: np.ones(1)}
+    found = unroll(derived.system.bind({"D": 2}), fed, {"t": np.array([2])}, 1, (derived.gradients["w"],))
+    np.testing.assert_allclose(found[derived.gradients["w"]], [0, np.log(2) + np.log(3)])
+
+
 NOISY = """
 cell Noisy(D, k=3):
   input x[t]: D
@@ -184,7 +204,7 @@ def check_compiled() -> None:
     check(Case(0, GATED, {"D": 2, "H": 3}, {"t": [3, 2]}), ("compiled",))
 
 
-CHECKS = (check_library, check_cells, check_optimizers, check_training)
+CHECKS = (check_library, check_cells, check_guards, check_optimizers, check_training)
 
 
 def main(name: str) -> int:
