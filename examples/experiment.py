@@ -57,7 +57,12 @@ class Figure:
     def line(self) -> str:
         sign = {"less": "<", "more": ">", "equal": "="}[self.better]
         verdict = "" if self.holds else "   NOT reached"
-        return f"{self.name}: {self.value:.5g}   {sign} {self.anchor:.5g}, {self.origin}{verdict}"
+        return f"{self.name}: {number(self.value)}   {sign} {number(self.anchor)}, {self.origin}{verdict}"
+
+
+def number(value: float) -> str:
+    """Counts in full, other numbers with five digits."""
+    return f"{value:,.0f}" if 1 <= abs(value) < 1e9 and value == round(value) else f"{value + 0.0:.5g}"
 
 
 @dataclass

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from examples.experiment import HOME, names
+from examples.experiment import HOME, names, number
 
 HEAD = """\
 # Examples
@@ -39,8 +39,9 @@ def _rows(result: dict[str, Any]) -> list[str]:
         title = result["title"].rstrip(".") if first else ""
         how = f"{result['mode']}, seed {result['seed']}, {result['seconds']:.0f} s" if first else ""
         missed = "" if figure["holds"] else " **missed**"
-        against = f"{SIGNS[figure['better']]} {figure['anchor']:.5g}: {figure['origin']}"
-        lines.append(f"| {name} | {title} | {figure['name']} | {figure['value']:.5g}{missed} | {against} | {how} |\n")
+        against = f"{SIGNS[figure['better']]} {number(figure['anchor'])}: {figure['origin']}"
+        cells = [name, title, figure["name"], f"{number(figure['value'])}{missed}", against, how]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return lines
 
 

@@ -38,6 +38,7 @@ def test_a_figure_knows_whether_it_holds() -> None:
     assert Figure("a", 3.0, 2.0, "x", "more").holds and not Figure("a", 2.0, 2.0, "x", "more").holds
     assert Figure("a", 2.01, 2.0, "x", "equal", 0.02).holds and not Figure("a", 2.03, 2.0, "x", "equal", 0.02).holds
     assert not Figure("a", float("nan"), 2.0, "x", "equal", 0.02).holds
+    assert Figure("a", 240_321, 240_321, "x", "equal").line() == "a: 240,321   = 240,321, x"
 
 
 def test_a_figure_that_was_not_reached_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
