@@ -511,11 +511,11 @@ class _Run:
             return values
         known = {**self.inputs, **values}
         late = {n for n in (*normal.totals, *normal.after) if n not in known}
+        needs = {n: {x.leaf.name for x in postorder([r]) if isinstance(x.leaf, Read)} for n, r in normal.after.items()}
         ready: dict[str, Symbol] = {}
-        for name, root in normal.after.items():
-            if not late.intersection(n.leaf.name for n in postorder([root]) if isinstance(n.leaf, Read)):
-                ready[name] = root
-                late.discard(name)
+        while found := [n for n in normal.after if n in late and not late & needs[n]]:
+            ready.update({n: normal.after[n] for n in found})  # one may be made of another that stands behind it
+            late.difference_update(found)
         return {**values, **self.program.shared(known, ready)}
 
     def _total(self, name: str, part: Part) -> Array:

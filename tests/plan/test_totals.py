@@ -11,6 +11,16 @@ from dsl.run.unroll import unroll
 from tests.plan.agreement import apart, bound, disagreement, problem
 
 TEXTS = {
+    "a gradient made of a shared value that is made of another total": """
+cell A(H, K):
+  input x[t]: H
+  input k[t]: one_hot K = none
+  param W: (H, K) ~ normal(0, 1)
+  param b, c: H ~ normal(0, 1)
+  total q = sum[t](tanh(x[t]) + W@k[t-3])
+  z = sin(q) - c
+  loss cost = b@q + b@z + sum[t](b@x[t])
+""",
     "normalisation by the mean and variance of a batch": """
 cell BatchNorm(D, H):
   input x[t]: D
