@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from dsl.bench.race import Entry
+from dsl.bench.race import Entry, Lacking
 
 Arrays = dict[str, np.ndarray]
 SIZES = ((1, 100, 32, 64), (16, 64, 64, 128), (32, 100, 128, 256), (64, 128, 256, 512), (32, 1000, 64, 128))
@@ -112,7 +112,7 @@ class TorchModule:
         import torch
 
         if cell == "custom":
-            raise NotImplementedError("torch.nn has no such cell")
+            raise Lacking("torch.nn has no such cell")
         self.torch, self.cell = torch, cell
         kind = getattr(torch, dtype)
         self.x, self.target = torch.from_numpy(x).to(kind), torch.from_numpy(target).to(kind)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dsl.bench.race import Entry, Gradients
+from dsl.bench.race import Entry, Gradients, Lacking
 from dsl.run.inputs import fed
 from dsl.run.model import Model
 from dsl.run.storage import Origin, rebuild
@@ -195,7 +195,7 @@ def _lstm(task: Task) -> Task:
     """The LSTM beside a cell: as many inputs and units as the cell's D and H."""
     sizes = {n: v for n, v in task.origin.arguments.items() if n in ("D", "H")}
     if "H" not in sizes:
-        raise NotImplementedError("the cell has no size H to compare an LSTM by")
+        raise Lacking("the cell has no size H to compare an LSTM by")
     spec = load("LSTM")(**{"D": sizes["H"], **sizes})
     origin = spec.build(seed=task.seed).origin
     assert origin is not None

@@ -26,6 +26,10 @@ MODES = ("step", "infer")
 Gradients = tuple[float, Mapping[str, Any]]
 
 
+class Lacking(Exception):
+    """What a contender does not have: a line of the table. Anything else that goes wrong is told as it is."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A contender: `home` is "module:Class", called with the task that is raced."""
@@ -77,8 +81,10 @@ def serve(entry: Entry, pipe: Connection) -> None:
                 pipe.send(turn(getattr(contender, mode), seconds))
             else:
                 return
-        except Exception as error:  # what a contender cannot do is a line of the table, not the end of the race
-            pipe.send(NotImplementedError(f"{error}".splitlines()[0] if str(error) else type(error).__name__))
+        except Lacking as error:
+            pipe.send(error)
+        except Exception as error:  # as text: not every exception survives the way between processes
+            pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
 def turn(work: Any, seconds: float) -> list[float]:
@@ -116,7 +122,10 @@ class Race:
             contender.process.join(10)
 
     def run(self, task: Any, true: Gradients | None, rounds: int, seconds: float) -> list[dict[str, Any]]:
-        """A row a contender. Ratios are the first one's time over the others': below 1, the first is faster."""
+        """A row a contender. Ratios are the first one's time over the others': below 1, the first is faster.
+
+        A peer that cannot run is a row that says why; the first has to: RuntimeError.
+        """
         rows: list[dict[str, Any]] = []
         live: list[Contender] = []
         for contender in self.contenders:
@@ -126,14 +135,14 @@ class Race:
                 found = contender.ask("gradients")
                 contender.error = deviation(found, true) if true is not None else float("nan")
                 live.append(contender)
-            except NotImplementedError as error:
-                rows.append({"peer": contender.entry.name, "missing": str(error)})
+            except (Lacking, RuntimeError) as error:
+                if contender is self.contenders[0]:
+                    raise RuntimeError(f"{contender.entry.name}: {error}") from None
+                rows.append({"peer": contender.entry.name, "missing": str(error).splitlines()[0]})
         for number in range(rounds):
             for contender in live[number % len(live) :] + live[: number % len(live)]:
                 for mode, times in contender.times.items():
                     times += contender.ask("turn", (mode, seconds))
-        if not live:
-            return rows
         base = {mode: statistics.median(times) for mode, times in live[0].times.items()}
         return [_row(contender, base) for contender in live] + rows
 

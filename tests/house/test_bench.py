@@ -46,5 +46,11 @@ def test_what_a_contender_cannot_do_is_a_line_of_the_table() -> None:
     assert model.origin is not None
     with Race([ENTRIES["tinygrad-seq"][1], Entry("broken", "tests.house.test_bench:Broken")]) as race:
         rows = race.run(Task(model.origin, 2, 3), None, 1, 0.01)
-    assert rows[1] == {"peer": "broken", "missing": "has no such cell"}
+    assert rows[1] == {"peer": "broken", "missing": "RuntimeError: has no such cell"}
     assert "has no such cell" in table(rows)
+
+
+def test_the_first_contender_has_to_run() -> None:
+    with Race([Entry("broken", "tests.house.test_bench:Broken")]) as race:
+        with pytest.raises(RuntimeError, match="broken: RuntimeError: has no such cell"):
+            race.run(None, None, 1, 0.01)
