@@ -79,7 +79,7 @@ def _key(item: Import | Macro | Cell) -> str:
 def _display(spec: Spec) -> None:
     from IPython.display import display
 
-    display(spec)  # type: ignore[no-untyped-call, unused-ignore]
+    display(spec)
 
 
 # ---------------------------------------------------------------- HTML
@@ -97,10 +97,9 @@ def page(spec: Spec) -> str:
 def coloured(text: str) -> str:
     """Source text as HTML, styles inside; plain without Pygments."""
     try:
-        from pygments import highlight  # type: ignore[import-untyped, unused-ignore]
-        from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped, unused-ignore]
+        from pygments import formatters
 
-        from dsl.text.lexer import CellLexer
+        from dsl.text.lexer import highlighted
     except ImportError:
         return f"<pre>{html.escape(text, quote=False)}</pre>"
-    return str(highlight(text, CellLexer(), HtmlFormatter(noclasses=True, nobackground=True)))
+    return highlighted(text, formatters.HtmlFormatter(noclasses=True, nobackground=True))

@@ -91,12 +91,11 @@ def coloured(source: str) -> str:
     """A cell's source in the terminal's colours; plain for a pipe, a file, or one who set NO_COLOR."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return source
-    from pygments import highlight  # type: ignore[import-untyped, unused-ignore]
-    from pygments.formatters import TerminalFormatter  # type: ignore[import-untyped, unused-ignore]
+    from pygments.formatters import TerminalFormatter
 
-    from dsl.text.lexer import CellLexer
+    from dsl.text.lexer import highlighted
 
-    return str(highlight(source, CellLexer(stripnl=False), TerminalFormatter())).rstrip("\n")
+    return highlighted(source, TerminalFormatter()).rstrip("\n")
 
 
 def read_text(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,7 +64,7 @@ class Place:
 Home = tuple[Array, tuple[str, ...]]  # a stream's value where it is visible, with its axes in the order of its dims
 
 
-class Streams:
+class Streams(ABC):
     """What is known of a system's streams while it is walked through.
 
     held     stream -> how many of its last values a state has; `carries` tells whether there is a state
@@ -200,9 +201,9 @@ class Streams:
             return self.o.number(number if stream.dtype == "category" else number + 0.0)
         return self.named(f"{stream.name}.edge", self.boundary(stream))
 
+    @abstractmethod
     def boundary(self, stream: Stream) -> Array:
         """A boundary that is no number."""
-        raise NotImplementedError
 
     def history(self, name: str) -> Array:
         """The last values of a stream before the first step, (lag, B, ...), oldest first: carried on, or boundaries."""

@@ -19,7 +19,7 @@ from dsl.plan.arrange import AFTER, STEP, Arrangement, Group, Outers, Products
 from dsl.plan.definitions import Definition, is_shifted, reads
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
-from dsl.system.system import Read
+from dsl.system.system import Read, System
 from tinygrad_seq.symbol import postorder
 
 Pads = dict[str, tuple[int, int]]
@@ -64,23 +64,23 @@ def identifier(name: str, taken: Container[str]) -> str:
 
 
 def paddings(
-    arrangement_definitions: Mapping[str, Definition], system: object, extra: Mapping[str, Pads] | None = None
+    definitions: Mapping[str, Definition], system: System, extra: Mapping[str, Pads] | None = None
 ) -> dict[str, Pads]:
     """How far past its ends each definition is read, along each axis. An index that is not a plain shift
     is clamped to step -1 when it falls outside, so it needs one padding step in front."""
-    pads: dict[str, Pads] = {n: {a: (0, 0) for a in d.axes} for n, d in arrangement_definitions.items()}
+    pads: dict[str, Pads] = {n: {a: (0, 0) for a in d.axes} for n, d in definitions.items()}
     for name, wanted in (extra or {}).items():
         if name in pads:
             pads[name].update(wanted)
-    for definition in arrangement_definitions.values():
+    for definition in definitions.values():
         for read in reads(definition):
-            source = arrangement_definitions.get(read.name)
+            source = definitions.get(read.name)
             if source is None:
                 continue
             for axis, index in zip(source.axes, read.index, strict=True):
                 front, back = pads[read.name][axis]
                 if index.is_shift and index.axis == axis:
-                    offset = offset_value(system, index.offset)  # type: ignore[arg-type]
+                    offset = offset_value(system, index.offset)
                     front, back = max(front, -offset), max(back, offset)
                 else:
                     front = max(front, 1)

@@ -176,7 +176,8 @@ class _Pass:
         return self._sum(product(conj(u), v))
 
     def _sum(self, z: Pair) -> Pair:
-        return tuple(ZERO if x is ZERO else op("sum", x, axis=-1) for x in z)  # type: ignore[return-value]
+        re, im = (ZERO if x is ZERO else op("sum", x, axis=-1) for x in z)
+        return re, im
 
     def fourier(self, node: Symbol, x: Pair) -> Pair:
         """A discrete Fourier transform as products with the real and imaginary part of its matrix."""

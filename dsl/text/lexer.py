@@ -5,10 +5,11 @@ Pygments is what rich and notebooks colour with; nothing else in the language im
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pygments.lexer import RegexLexer, bygroups, words  # type: ignore[import-untyped]
-from pygments.token import (  # type: ignore[import-untyped]
+from pygments import highlight
+from pygments.lexer import RegexLexer, bygroups, words
+from pygments.token import (
     Comment,
     Keyword,
     Name,
@@ -53,3 +54,8 @@ class CellLexer(RegexLexer):  # type: ignore[misc]
             (r"[^\n]", Text),
         ]
     }
+
+
+def highlighted(source: str, formatter: Any) -> str:
+    """A cell's source as a Pygments formatter writes it."""
+    return str(highlight(source, CellLexer(stripnl=False), formatter))
