@@ -2,9 +2,9 @@
 
 R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.3 and
 figure 6: one unit run for 50 steps has walls in its error, and gradient descent that meets one is thrown far off; with
-the gradient's norm clipped it stays. What the jump costs is chance: with two parameters almost any place behind the wall
-is a good one, and the thrown run ends lower than the one that stays (both errors are noted). In a net it is not: the
-order of two symbols (their section 4.1), by a tanh net of 50 units and the plain gradient, is learned with the norm
+the gradient's norm clipped it stays. What the jump costs is chance: with two parameters almost any place behind the
+wall is a good one, and the thrown run ends lower than the one that stays (both errors are noted). In a net it is not:
+the order of two symbols (their section 4.1), by a tanh net of 50 units and the plain gradient, is learned with the norm
 clipped at 1 and not without.
 """
 
