@@ -71,6 +71,6 @@ cache    load_source(name, text) -> module
          cache_directory()
 
 The parts: target (the processor) · emit (register tiles as LLVM) · drivers (loops around them, not imported but loaded
-as a source) · product (their interface) · formulas (functions as LLVM) · math (their interface) · memory · translate
-(text to LLVM) · nests (its seam to Numba) · threads · cache.
+as a source) · product (their interface) · formulas (functions as LLVM) · math (their interface) · memory · lines,
+expressions, translate (text to LLVM) · nests (its seam to Numba) · threads · cache.
 """
