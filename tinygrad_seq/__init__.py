@@ -14,6 +14,7 @@ import numpy
 
 from tinygrad_seq import fft, functions, initializers, layers, linalg, losses, ops, optim, schedules, shapes
 from tinygrad_seq.ctc import ctc_loss
+from tinygrad_seq.decoding import ctc_collapse, ctc_decode
 from tinygrad_seq.errors import AnomalyError, GradientError
 from tinygrad_seq.explain import explain
 from tinygrad_seq.functions import *  # noqa: F403
@@ -86,6 +87,8 @@ __all__ = [  # noqa: F405
     "Tensor",
     "check_grads",
     "clip_by_norm",
+    "ctc_collapse",
+    "ctc_decode",
     "ctc_loss",
     "custom_node",
     "einsum",
