@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 import pytest
 
-from dsl.run.ngrams import SMOOTHING, ngram_loss
+from dsl.run.ngrams import SMOOTHING, interpolated_loss, ngram_loss
 
 
 def by_hand(train: list[int], valid: list[int], symbols: int, order: int) -> float:
@@ -42,3 +42,25 @@ def test_mistakes_are_told() -> None:
         ngram_loss(np.arange(3), np.arange(3), 3, 0)
     with pytest.raises(ValueError, match="no context of 2"):
         ngram_loss(np.arange(2), np.arange(9), 9, 3)
+
+
+def test_interpolation_is_witten_and_bells_sum_by_hand() -> None:
+    train, symbols = [0, 1, 0, 1, 0, 2], 4
+
+    def p(w: int, h: tuple[int, ...]) -> float:
+        followers = [train[i + len(h)] for i in range(len(train) - len(h)) if tuple(train[i : i + len(h)]) == h]
+        less = p(w, h[1:]) if h else 1 / symbols
+        different = len(set(followers))
+        return (followers.count(w) + different * less) / (len(followers) + different) if followers else less
+
+    for h in [(), (0,), (3,), (1, 0), (3, 0), (0, 3)]:
+        assert sum(p(w, h) for w in range(symbols)) == pytest.approx(1)
+    valid = [0, 1, 0, 3, 2, 0, 0]
+    for order in (1, 2, 3):
+        asked = [(valid[i], tuple(valid[i - order + 1 : i])) for i in range(order - 1, len(valid))]
+        expected = -np.mean([np.log(p(w, h)) for w, h in asked])
+        assert interpolated_loss(np.array(train), np.array(valid), symbols, order) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="no context of 2"):
+        interpolated_loss(np.array([1, 2]), np.array(valid), symbols, 3)
+    with pytest.raises(ValueError, match="1 or more"):
+        interpolated_loss(np.array(train), np.array(valid), symbols, 0)
