@@ -13,6 +13,7 @@ import html
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ def page(name: str) -> str:
     call = ", ".join([*names, *(f"{k}={v!r}" for k, v in options.items())])
     lines += ["```", f"y = {name}({call})", "```", ""]
     if not op.differentiable:
+        own = op.impl.__doc__ if isinstance(op.impl, FunctionType) else None
+        lines += [" ".join(own.split()), ""] if own else []
         lines += ["No derivative: a constant to what it is computed from.", ""]
     else:
         cotangents = expressions(op, [True] * len(names), options)

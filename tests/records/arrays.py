@@ -349,6 +349,20 @@ record(
     lambda rng: [Sample((anywhere(rng, (*np.shape(i), s[0])), np.array(i, np.int64), s)) for s, i in _LOOKUPS],
     complex="c",
 )
+
+
+def _quantiles(rng: np.random.Generator) -> list[Sample]:
+    """Probabilities and uniform numbers: batches, one category, zeros among them, empty, not contiguous."""
+    samples = []
+    for shape in [(3,), (1,), (4, 3), (2, 4, 3), (0, 3), (4, 1), (1, 5)]:
+        p = rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+        samples.append(Sample((p, np.asarray(rng.random(shape[:-1])))))
+    some = np.array([[0.0, 0.5, 0.0, 0.5, 0.0]])
+    ends = np.array([0.0, 0.25, 0.5, 1.0])
+    return [*samples, Sample((np.repeat(some, 4, axis=0), ends)), Sample((rng.dirichlet(np.ones(3), 4)[::2], ends[:2]))]
+
+
+record("categorical_icdf", _quantiles, constant=(0, 1))
 record("one_hot", lambda rng: [Sample((np.array(i, np.int64), 3)) for _, i in _LOOKUPS])
 
 

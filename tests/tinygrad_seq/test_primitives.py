@@ -19,6 +19,7 @@ CONSTANT = {
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not",
     "stop_gradient", "shape_of", "size", "one_hot", "floor", "ceil", "trunc", "round", "isnan", "isinf", "isfinite",
     "signbit", "logical_xor", "argmax", "argmin", "argsort", "any", "all",
+    "categorical_icdf",
 }  # fmt: skip
 FLAT = {"floordiv"}  # derivative zero wherever there is one
 

@@ -108,6 +108,20 @@ def _scatter_columns(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     return np.ascontiguousarray(result.T)
 
 
+def _categorical_icdf(p: Any, u: Any) -> Any:
+    """Inverse-CDF sampling (L. Devroye, "Non-Uniform Random Variate Generation", 1986, III.2): the smallest k whose
+    p[0] + ... + p[k] exceeds u. Probabilities p (..., K) and uniform numbers u (...) in [0, 1) give integers (...).
+    u = 0 gives the first category that is possible; what has probability 0 is never chosen, whatever the sums round
+    to; where p has no positive number the result is -1, none.
+    """
+    p = np.asarray(p)
+    before = np.cumsum(p, axis=-1, dtype=p.dtype)[..., :-1]
+    below = np.concatenate([np.zeros_like(p[..., :1]), before], axis=-1) <= np.expand_dims(u, -1)
+    possible = below & (p > 0)
+    last = p.shape[-1] - 1 - np.argmax(possible[..., ::-1], axis=-1)
+    return np.where(possible.any(axis=-1), last, -1)
+
+
 one_hot = Primitive(
     "one_hot", _one_hot, shape=lambda i, k: (*i, k), tex=r"\mathbf{{1}}_{{{0}}}", kernel="one_hot({0}, {1})"
 )
@@ -116,6 +130,13 @@ scatter_columns = Primitive(
     "scatter_columns", _scatter_columns, shape=lambda g, i, s: s, tex=r"\textstyle\sum {0}\,\mathbf{{1}}_{{{1}}}^\top"
 )
 
+
+categorical_icdf = Primitive(
+    "categorical_icdf",
+    _categorical_icdf,
+    shape=lambda p, u: p[:-1],
+    tex=r"F^{{-1}}_{{{0}}}\left({1}\right)",
+)
 
 @lookup.rule
 def lookup_rule(g: Any, y: Any, w: Any, index: Any) -> Cotangents:
