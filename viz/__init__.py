@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from viz.views.folded import folded
     from viz.views.gates import gates
     from viz.views.gradient_flow import gradient_flow
+    from viz.views.heat import Heat, heat
     from viz.views.lines import lines
+    from viz.views.pen import pen
     from viz.views.tape import tape
     from viz.views.terms import terms
     from viz.views.truncated import truncated
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # name -> module: imported on first use
 _HOMES = {
     "Drawing": "viz.drawing",
+    "Heat": "viz.views.heat",
     "LayoutError": "viz.worker",
     "Page": "viz.pages.page",
     "bptt": "viz.views.bptt",
@@ -40,8 +43,10 @@ _HOMES = {
     "folded": "viz.views.folded",
     "gallery": "viz.pages.gallery",
     "gradient_flow": "viz.views.gradient_flow",
+    "heat": "viz.views.heat",
     "lab": "viz.pages.lab",
     "lines": "viz.views.lines",
+    "pen": "viz.views.pen",
     "stepper": "viz.pages.stepper",
     "tape": "viz.views.tape",
     "terms": "viz.views.terms",
@@ -54,6 +59,7 @@ _HOMES = {
 
 __all__ = [
     "Drawing",
+    "Heat",
     "LayoutError",
     "Page",
     "attention",
@@ -64,8 +70,10 @@ __all__ = [
     "gallery",
     "gates",
     "gradient_flow",
+    "heat",
     "lab",
     "lines",
+    "pen",
     "stepper",
     "tape",
     "terms",

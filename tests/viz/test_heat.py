@@ -1,0 +1,70 @@
+"""Matrices and pen strokes as pictures: every value is in `.data`, what is drawn covers what it stands for."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+import viz
+from viz.views.heat import LEVELS
+
+
+def area(data: str) -> float:
+    return sum(float(w) * float(h) for w, h in re.findall(r"h([\d.]+)v([\d.]+)h-", data))
+
+
+def test_each_cell_is_shaded_by_its_place_between_the_ends() -> None:
+    values = np.random.default_rng(0).random((5, 7))
+    drawing = viz.heat({"a": viz.Heat(values, list("vwxyz"), list("hallo12"), "down", "along")}, side=10)
+    found = dict(re.findall(r'class="cell r(\d)" d="([^"]*)"', drawing.svg))
+    level = np.minimum(LEVELS - 1, ((values - values.min()) / np.ptp(values) * LEVELS).astype(int))
+    for k in range(1, LEVELS):
+        assert area(found.get(str(k - 1), "")) == pytest.approx(100 * (level == k).sum())
+    words = "".join("".join(ET.fromstring(drawing.svg).itertext()).split())
+    assert all(word in words for word in ("vwxyz", "hallo12", "down", "along", "to"))
+    assert (drawing.data["a"] == values).all()
+    assert (
+        drawing.svg == viz.heat({"a": viz.Heat(values, list("vwxyz"), list("hallo12"), "down", "along")}, side=10).svg
+    )
+
+
+def test_neighbours_are_one_rectangle_and_a_constant_matrix_is_empty() -> None:
+    drawing = viz.heat({"a": [[0, 1, 1, 0, 1]]}, side=10)
+    (data,) = re.findall(r'class="cell r5" d="([^"]*)"', drawing.svg)
+    assert data.count("M") == 2
+    assert 'class="cell' not in viz.heat({"a": np.ones((2, 2))}).svg
+
+
+def test_panels_stand_side_by_side() -> None:
+    one, two = viz.heat({"a": np.eye(3), "b": np.eye(3)}), viz.heat({"a": np.eye(3), "b": np.eye(3)}, across=2)
+    assert two.scene.bounds[2] > one.scene.bounds[2] and two.scene.bounds[3] < one.scene.bounds[3]
+
+
+@pytest.mark.parametrize(
+    ("panels", "said"),
+    [
+        ({}, "given none"),
+        ({"a": [1.0]}, "a: expected a matrix"),
+        ({"a": [[np.nan]]}, "finite"),
+        ({"a": viz.Heat([[1.0]], rows=["x", "y"])}, "expected 1 names of rows, given 2"),
+    ],
+)
+def test_impossible_matrices_are_named(panels: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        viz.heat(panels)
+
+
+def test_a_pen_writes_strokes() -> None:
+    moves = [[1, 0, 0], [1, 1, 1], [1, -2, 0], [0, 1, 1], [2, 0, 1]]
+    drawing = viz.pen({"two strokes and a dot": moves})
+    assert drawing.data["two strokes and a dot"].tolist() == [[1, 0], [2, 1], [3, -1], [3, 0], [5, 0]]
+    (path,) = re.findall(r'd="(M[^"]*L[^"]*)"', drawing.svg)
+    assert path.count("M") == 3 and path.count("L") == 2 and path.count("h0.1") == 1
+    heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", path)]
+    assert heights[1] == min(heights) and heights[2] == max(heights)  # up is up
+    for bad in ({}, {"a": [[1, 2]]}, {"a": [[1, 2, np.inf]]}):
+        with pytest.raises(ValueError, match="expected"):
+            viz.pen(bad)
