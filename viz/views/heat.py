@@ -56,7 +56,7 @@ def heat(panels: Mapping[str, Any], *, title: str = "", across: int = 1, side: f
     scene = Scene("heat", title or ", ".join(found))
     scene.extra.append(text(18, 20, theme.label(title), 13.5, "start"))
     items = list(found.items())
-    y, right = TOP, 0.0
+    y, right = TOP, 18 + theme.text_width(title, 13.5)
     for first in range(0, len(items), across):
         x, bottom = left, y
         for name, panel in items[first : first + across]:
@@ -82,7 +82,7 @@ def _checked(name: str, panel: Any) -> Heat:
 
 def _caption(name: str, panel: Heat) -> str:
     low, high = float(panel.values.min()), float(panel.values.max())
-    return f"{name}   {theme.number(low)} to {theme.number(high)}"
+    return f"{name}   ({theme.number(low)} to {theme.number(high)})"
 
 
 def _panel(scene: Scene, x: float, y: float, side: float, name: str, panel: Heat) -> tuple[float, float]:
