@@ -49,12 +49,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """A reduction as a loop nest over `space`: the result's dims among its loops, and what is multiplied."""
+    """A reduction as a loop nest over `space`: the result's dims among its loops, and what is multiplied.
+
+    Of `categorical_icdf` the result is an integer, and `bound` what the running sum must not exceed.
+    """
 
     space: Shape
     kept: Loops
     factors: tuple[Instance, ...]
-    how: str  # sum, max or min
+    how: str  # sum, max, min or categorical_icdf
+    bound: Symbol | None = None
 
     @property
     def running(self) -> bool:

@@ -313,6 +313,9 @@ class Lowering:
     def _op_one_hot(self, index: Symbol, size: Symbol) -> Symbol:
         return op("one_hot", self._category(index), size)
 
+    def _op_categorical_icdf(self, p: Symbol, u: Symbol) -> Symbol:
+        return self._features("categorical_icdf", p, u)
+
     def _op_concat(self, *args: Symbol, **static: object) -> Symbol:
         return op("concat", *args, **static)
 

@@ -100,6 +100,7 @@ class RowProgram:
         self.loads: dict[Symbol, Read] = {}
         self.nodes: list[Symbol] = []
         self.contractions: dict[Symbol, Contraction] = {}
+        self.sums: dict[Symbol, str] = {}  # beside the result of a contraction with a bound
         self._shapes: dict[Symbol, Shape] = {}
         seen: set[Symbol] = set()
         stack = [(o.value, False) for o in reversed(self.outputs) if o.value is not None]
@@ -135,7 +136,9 @@ class RowProgram:
         if node in self.loads or node.op is None or node.op.name in GATHERS:
             return ()
         contraction = self._contraction(node)
-        return node.args if contraction is None else [a for a, _ in contraction.factors]
+        if contraction is None:
+            return node.args
+        return [a for a, _ in contraction.factors] + ([] if contraction.bound is None else [contraction.bound])
 
     def _contraction(self, node: Symbol) -> Contraction | None:
         if node in self.contractions:
@@ -145,6 +148,9 @@ class RowProgram:
             made = reduction(node, self.shape(node.args[0]))
         elif node.is_op("matvec", "matmul"):
             made = matrix_product(node, self.shape, lambda n: n in self.loads)
+        elif node.is_op("categorical_icdf"):
+            p, u = node.args
+            made = Contraction(self.shape(p), (), ((p, (0,)),), "categorical_icdf", u)
         if made is not None:
             self.contractions[node] = made
         return made
@@ -174,7 +180,8 @@ class RowProgram:
     def _place_phases(self) -> None:
         """Contractions end a phase, and so does enough work: of a loop of hundreds of values LLVM makes bad code."""
         self.phase: dict[Symbol, int] = {}
-        extremes = {c.factors[0][0] for n, c in self.contractions.items() if c.how != "sum" and n not in self.loads}
+        chosen = [c for n, c in self.contractions.items() if c.how in ("max", "min") and n not in self.loads]
+        extremes = {c.factors[0][0] for c in chosen}
         compared = {a for n in self.nodes if n.is_op("equal") for a in n.args}
         self.pinned: set[Symbol] = {n for n in extremes & compared if self._weight(n)}  # the very same numbers
         current = work = 0
@@ -357,6 +364,13 @@ class RowProgram:
 
     def _start(self, node: Symbol, nest: Nest, values: dict[Instance, str]) -> None:
         c = self.contractions[node]
+        if c.bound is not None:
+            name, total = self.fresh(), self.fresh()
+            values[node, ()] = self.values[node, ()] = name
+            self.kinds[node], self.sums[node] = "int", total
+            self.line(0, f"{name} = -1")
+            self.line(0, f"{total} = real(0.0)")
+            return
         start = REDUCTIONS[c.how][0]
         if c.running:
             name = self.fresh()
@@ -375,6 +389,12 @@ class RowProgram:
     def _step(self, node: Symbol, nest: Nest, values: Mapping[Instance, str]) -> None:
         c = self.contractions[node]
         term = " * ".join(self._real((a, self._own(a, at)), values) for a, at in c.factors)
+        if c.bound is not None:
+            name, total, bound = values[node, ()], self.sums[node], self._real((c.bound, ()), values)
+            possible = f"{term} > real(0.0) and {total} <= {bound}"
+            nest.inside[-1].append(f"{name} = {nest.loop(nest.rank - 1)} if {possible} else {name}")
+            nest.inside[-1].append(f"{total} = {total} + {term}")
+            return
         if c.running:
             name = values[node, c.kept]
             nest.inside[-1].append(f"{name} = " + REDUCTIONS[c.how][1].format(name, term))
@@ -508,6 +528,8 @@ class RowProgram:
         if name == "where":
             c, a, b = operands
             condition = values[c] if kinds[0] == "bool" else f"({values[c]} != 0)"
+            if self.context.normal.kinds.of(node).dtype == "category":
+                return f"({values[a]} if {condition} else {values[b]})", "int"
             return f"({self._real(a, values)} if {condition} else {self._real(b, values)})", "real"
         options = {**(getattr(node.op.impl, "__kwdefaults__", None) or {}), **node.options}
         return template.format(*[self._real(a, values) for a in operands], **options), "real"

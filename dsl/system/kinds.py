@@ -69,7 +69,7 @@ class Kinds:
         if isinstance(leaf, Position):
             return Kind((leaf.axis,), (), "real", False)
         if isinstance(leaf, Extent):
-            return Kind((), (), "real", False)
+            return Kind((leaf.axis,) if leaf.inside else (), (), "real", False)
         if isinstance(leaf, Size):
             return Kind((), (), "real", True)
         return Kind((), (), "complex" if isinstance(leaf, complex) else "real", True)
@@ -86,6 +86,8 @@ class Kinds:
             dtype = "complex"
         if name in COMPARISONS:
             dtype = "boolean"
+        if name == "categorical_icdf" or (name == "where" and kinds[1].dtype == kinds[2].dtype == "category"):
+            dtype = "category"
         axis = named_axis(node)
         if axis is not None:
             if name in AXIS_REDUCTIONS:
