@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 
 from tinygrad_seq import fft, functions, initializers, layers, linalg, losses, ops, optim, schedules, shapes
+from tinygrad_seq.convnet import Conv, ConvNet, columns, places, vector
 from tinygrad_seq.ctc import ctc_loss
 from tinygrad_seq.decoding import ctc_collapse, ctc_decode
 from tinygrad_seq.errors import AnomalyError, GradientError
@@ -80,6 +81,8 @@ def __dir__() -> list[str]:
 __all__ = [  # noqa: F405
     "REGISTRY",
     "AnomalyError",
+    "Conv",
+    "ConvNet",
     "GradientError",
     "Primitive",
     "Program",
@@ -87,6 +90,7 @@ __all__ = [  # noqa: F405
     "Tensor",
     "check_grads",
     "clip_by_norm",
+    "columns",
     "ctc_collapse",
     "ctc_decode",
     "ctc_loss",
@@ -112,6 +116,7 @@ __all__ = [  # noqa: F405
     "optim",
     "schedules",
     "outer",
+    "places",
     "shapes",
     "remat",
     "stop_gradient",
@@ -122,5 +127,6 @@ __all__ = [  # noqa: F405
     "triu",
     "value_and_grad",
     "vecdot",
+    "vector",
     "vjp",
 ]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsl.run.data import Drawn, Shuffled, Source, Streams, Text
+from dsl.run.front import Front
 from dsl.run.inputs import arrange, fed
 from dsl.run.job import Batches, Curves, Job, Measure
 from dsl.run.program import needed
@@ -71,6 +72,7 @@ def fit(
     model: Model,
     *,
     source: Source | None = None,
+    front: Front | None = None,
     optimizer: Any = None,
     schedule: Callable[[int], float] | None = None,
     batch: int = 50,
@@ -106,6 +108,7 @@ def fit(
     Or `source`, a function of a numpy Generator, makes each batch: streams by name, and `lengths` when they differ.
     Step n gets the Generator of (seed, n), so that a training can be gone on with.
 
+    front          tape code before the cell, which learns with it: `source` then makes what it reads
     optimizer      Adam(lr=2e-3) unless given
     schedule       factor of the optimizer's rate by step, from 1: see `tinygrad_seq.schedules`
     seconds        stop so long after the first step (which may have to compile), whatever is left of `steps`
@@ -135,14 +138,17 @@ def fit(
         _complete(model, data, name)
         train, held = _batches(model, data, lengths, batch, chunk, valid, seed)
         options["data"] = _digest(data)
+        if front is not None:
+            raise ValueError("front: what it reads is no stream of the cell; give batches of it by source=")
     else:
         train = _drawn(source, data, lengths, valid, seed)
         options["data"] = getattr(source, "__qualname__", type(source).__qualname__)
     if not valid and (patience or best):
         raise ValueError(f"{'patience' if patience else 'best'} needs held-out data: valid=0.1, for example")
-    optimizer = optimizer if optimizer is not None else Adam(model.params.trained, lr=2e-3)
+    learned = front.learned(model) if front is not None else model.params.trained
+    optimizer = optimizer if optimizer is not None else Adam(learned, lr=2e-3)
     folder = Path(out) if out is not None else None
-    job = Job(model, name, train, held, optimizer, clip, engine, folder, options, schedule, evaluate)
+    job = Job(model, name, train, held, optimizer, clip, engine, folder, options, schedule, evaluate, front)
     if folder is not None:
         job.open(resume)
     elif resume:

@@ -19,6 +19,7 @@ import numpy as np
 from dsl.run import storage
 from dsl.run.carry import State
 from dsl.run.data import Chunk, Drawn, Shuffled, Streams
+from dsl.run.front import Front
 from dsl.run.noise import fresh
 from dsl.run.result import Run
 from dsl.run.storage import BEST, CHECKPOINT
@@ -80,6 +81,7 @@ class Job:
     train, held   batches to learn from, and held out
     schedule      factor of the optimizer's rate, by the step about to be made (from 1)
     evaluate      measures of the model by name
+    front         tape code before the cell, which learns with it
     folder        of the checkpoint, the best weights and the curves; None keeps nothing
     options       what must be equal for a checkpoint to be gone on with
     """
@@ -95,6 +97,7 @@ class Job:
     options: dict[str, Any]
     schedule: Callable[[int], float] | None = None
     evaluate: Measure | None = None
+    front: Front | None = None
 
     def __post_init__(self) -> None:
         self.seed = int(self.options["seed"])
@@ -143,6 +146,9 @@ class Job:
         model = self.model
         # noise: a sequence keeps its seed from chunk to chunk, a new one gets the step's
         seed = before.seed if before is not None and before.seed is not None else fresh(self.seed, self.step + 1)
+        if self.front is not None:
+            value, grads = self.front.value_and_grad(model, self.loss, chunk.data, chunk.lengths, seed, self.engine)
+            return value, grads, None
         if self.engine != "compiled":
             (value, run), grads = model.value_and_grad(
                 loss=self.loss,
@@ -224,6 +230,8 @@ class Job:
         training |= {"valid": self.curves.valid, "measures": self.curves.measures}
         training |= {"noise": self.state.seed if self.state is not None else None}
         arrays |= {f"best/{n}": v for n, v in (self.best or {}).items()}
+        if self.front is not None:
+            arrays |= {f"front/{n}": p.data for n, p in self.front.params.items()}
         arrays["curves/loss"] = np.array(self.curves.loss)
         arrays["curves/gradient_norm"] = np.array(self.curves.gradient_norm)
         path = storage.save(self.model, self.folder / CHECKPOINT, self.optimizer, arrays=arrays, training=training)
@@ -274,6 +282,8 @@ class Job:
             raise ValueError(f"resume: the cell or its sizes are not those of {stored.path}")
         for name in model.params:
             model.params[name] = stored.tensors[f"param/{name}"]
+        for name, tensor in (self.front.params if self.front is not None else {}).items():
+            tensor.assign(stored.tensors[f"front/{name}"])
         self.optimizer.load_state_dict(stored.optimizer_state() or {})
         self.step = int(training["step"])
         self.train.seek(training["position"])
