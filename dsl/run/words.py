@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from dsl.run.data import encode, read_text
 
 UNKNOWN = "<unk>"
-TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+TOKEN = re.compile(r"\w+(?:['’]\w+)*|([^\w\s])\1*")
 
 
 def tokens(text: str) -> list[str]:
-    """Words (with the apostrophes inside them) and marks, lower case, white space gone."""
-    return TOKEN.findall(text.lower())
+    """Words (with the apostrophes inside them) and marks, equal ones in a row as one; lower case, white space gone."""
+    return [found.group() for found in TOKEN.finditer(text.lower())]
 
 
 class Words:
