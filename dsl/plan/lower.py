@@ -245,6 +245,8 @@ class Lowering:
             return self._features("matvec", w, x)
         if self.kinds.of(x).shared:
             return self._shared(op("matvec", w, x))
+        if x.is_op("one_hot"):
+            return self._op_lookup(w, x.args[0])
         if x.is_op("neg"):
             return op("neg", self._op_matvec(w, x.args[0]))
         if x.is_op("concat"):

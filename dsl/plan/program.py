@@ -6,11 +6,12 @@ This is the whole road of `dsl.plan` in one place; running what comes out is `ds
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dsl.plan.arrange import Arrangement, Products, arrange
 from dsl.plan.buffers import Layout, Pads, Place, lay_out, paddings
+from dsl.plan.categories import seen_through
 from dsl.plan.complex import Real, without_complex
 from dsl.plan.definitions import Normal
 from dsl.plan.normal import normalise
@@ -96,11 +97,12 @@ class Plans:
     @cached_property
     def recording(self) -> System:
         """The system with every costly residual named."""
-        return with_residuals(self.system, self.outside)
+        return with_residuals(seen_through(self.system), self.outside)
 
     @cached_property
     def derived(self) -> Adjoint:
-        return adjoint(self.recording, self.outside)
+        found = adjoint(self.recording, self.outside)
+        return replace(found, system=seen_through(found.system, self.recording))
 
     @cached_property
     def plain(self) -> Real:
