@@ -107,16 +107,16 @@ def _centre(graph: Graph, rows: Rows, boxes: Mapping[str, Placed]) -> None:
         x = round((boxes[below[0]].x + boxes[below[1]].x) / 2, 1)
         readers = [w.target for w in graph.wires if w.source == key]
         chain = [key, *(r for r in readers if len(readers) == 1 and r in on and graph.nodes[r].kind == "round")]
-        if all(_free(rows, boxes, k, x) for k in chain):
+        if all(_free(rows, boxes, k, x, NUMBER - 4 if k in on else 4.0) for k in chain):
             for k in chain:
                 boxes[k].x = x
 
 
-def _free(rows: Rows, boxes: Mapping[str, Placed], key: str, x: float) -> bool:
-    """Whether a node can move to x without meeting or passing another of its row."""
+def _free(rows: Rows, boxes: Mapping[str, Placed], key: str, x: float, gap: float) -> bool:
+    """Whether a node can move to x without passing another of its row or coming nearer to it than that."""
     low, high = sorted((boxes[key].x, x))
     return all(
-        not low - (b.width + boxes[key].width) / 2 - 4 < b.x < high + (b.width + boxes[key].width) / 2 + 4
+        not low - (b.width + boxes[key].width) / 2 - gap < b.x < high + (b.width + boxes[key].width) / 2 + gap
         for k, b in boxes.items()
         if k != key and rows.row[k] == rows.row[key]
     )

@@ -123,14 +123,15 @@ def _candidates(piece: Piece, width: float) -> Iterable[tuple[Point, str, Rect]]
         for away in (6.0, 12.0):
             yield (round(x + away, 1), round(y, 1)), "start", (x + away, y - half, x + away + width, y + half)
             yield (round(x - away, 1), round(y, 1)), "end", (x - away - width, y - half, x - away, y + half)
-        for up in (-10.0, 11.0):
+        for up in (-10.0, 11.0, -24.0, 24.0):
             beside = (x - width / 2, y + up - half, x + width / 2, y + up + half)
             yield (round(x, 1), round(y + up, 1)), "middle", beside
     for a, b in straight[:3]:
         for t in (0.5, 0.35, 0.65, 0.2, 0.8):
             x, y = a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t
             if abs(a[1] - b[1]) < 0.6:
-                for dy in (-9.0, 10.0):
+                short = abs(a[0] - b[0]) < width + SIZE  # between two nodes: above or below both
+                for dy in (-9.0, 10.0, -24.0, 24.0) if short else (-9.0, 10.0):
                     yield (
                         (round(x, 1), round(y + dy, 1)),
                         "middle",

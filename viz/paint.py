@@ -7,6 +7,7 @@ and `viz.theme` write, no more of SVG than that.
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,9 @@ from viz import theme
 
 Point = tuple[float, float]
 Compound = tuple[str, frozenset[str]]  # element, classes
-SCALE = 2  # pixels of a PNG for each px of the SVG
+SCALE = 2  # pixels of a PNG for each px of the SVG, fewer
+LARGEST = 32e6  # where a picture would have more pixels than this
+PIECE = 6000  # characters
 _HIDDEN = {"title", "style", "desc"}
 
 
@@ -66,12 +69,27 @@ def write(svg: str, bounds: tuple[float, float, float, float]) -> str:
     """DOT whose background is the picture, for the layout program "nop2"; `bounds` are the SVG's view box."""
     x, y, w, h = bounds
     painter = _Painter(x, y + h)
-    quoted = " + ".join('"' + o.replace('"', '\\"') + ' "' for o in painter.operations(ET.fromstring(svg)))
+    quoted = " + ".join(f'"{piece}"' for piece in _pieces(painter.operations(ET.fromstring(svg))))
+    scale = min(SCALE, math.sqrt(LARGEST / (w * h)))
     corner = 'style=invis shape=point label="" fixedsize=true width=0.01 height=0.01'
     return (
-        f'digraph {{ graph [layout=nop2 pad=0 dpi={72 * SCALE} bgcolor="{theme.COLOURS["surface"][0]}" '
+        f'digraph {{ graph [layout=nop2 pad=0 dpi={72 * scale:.4g} bgcolor="{theme.COLOURS["surface"][0]}" '
         f'_background={quoted}]; a [{corner} pos="0,0"]; b [{corner} pos="{w:.1f},{h:.1f}"]; }}\n'
     )
+
+
+def _pieces(operations: Iterator[str]) -> Iterator[str]:
+    """Operations in quotable pieces: Graphviz reads no string of 16 kB, and copies all that it has at every `+`."""
+    held: list[str] = []
+    size = 0
+    for operation in operations:
+        text = operation.replace('"', '\\"') + " "
+        if held and size + len(text) > PIECE:
+            yield "".join(held)
+            held, size = [], 0
+        held.append(text)
+        size += len(text)
+    yield "".join(held)
 
 
 class _Painter:

@@ -9,7 +9,6 @@ back by the tape's own rules and keeps every message apart. This module draws no
 from __future__ import annotations
 
 import ast
-import gc
 import inspect
 import linecache
 import sys
@@ -335,8 +334,8 @@ def _target(source: str) -> str:
 
 
 def of_loss(loss: Any) -> Trace:
-    """The tape under a tensor. Values come from the residuals, from tensors that are still held (which also
-    have names), and by computing again; one that none of these gives stays None."""
+    """The tape under a tensor. Values come from the residuals, from the caller's variables (names as well), from runs of
+    cells that are still held, and by computing again; one that none of these gives stays None."""
     root = _edge_of(loss)[0]
     trace = _assemble(root, {}, {}, {})
     trace.title = getattr(loss, "name", None) or "loss"
@@ -345,14 +344,26 @@ def of_loss(loss: Any) -> Trace:
     return trace
 
 
+def _variables() -> Iterator[tuple[str, Tensor]]:
+    """Tensors that the program which asked for a picture has under a name of its own, alone or in a list or a
+    dictionary: the innermost frame outside of this package knows them."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "viz":
+        frame = frame.f_back
+    for name, value in {**frame.f_globals, **frame.f_locals}.items():
+        if isinstance(value, Tensor) and not name.startswith("_"):  # a notebook's own begin so
+            yield name, value
+        elif isinstance(value, list | tuple | dict):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from ((f"{name}[{key}]", v) for key, v in list(items) if isinstance(v, Tensor))
+
+
 def _recovered(trace: Trace, root: Node, loss: Any = None) -> Trace:
     at = {id(op.node): k for k, op in enumerate(trace.ops)}
-    held = [o for o in gc.get_objects() if issubclass(type(o), Tensor) and o.edge is not None and id(o.edge[0]) in at]
-    for tensor in [*held, *([loss] if loss is not None else [])]:
-        op = trace.ops[at[id(tensor.edge[0])]]
-        if tensor.edge[1] == 0:
-            op.value = tensor.data
-            op.label = op.label or tensor.name or ""
+    for name, tensor in [*_variables(), *([("", loss)] if loss is not None else [])]:
+        if tensor.edge is not None and tensor.edge[1] == 0 and id(tensor.edge[0]) in at:
+            op = trace.ops[at[id(tensor.edge[0])]]
+            op.value, op.label = tensor.data, op.label or tensor.name or name
     for op in trace.ops:
         if isinstance(op.node, Leaf):
             leaf = op.node.tensor()
@@ -399,6 +410,8 @@ def _from_cells(trace: Trace) -> None:
                     if not op.is_leaf:
                         op.equation, op.at = name, dict(zip(axes, steps, strict=True))
                 trace.ops[k].label = place(name, steps)
+                if trace.ops[k].value is None:
+                    trace.ops[k].value = run.values[name][steps].data
                 trace.ops[k].stream = (name, steps)
             before = max(before, k)
 

@@ -68,7 +68,12 @@ def _run(dot: str, program: str, form: str, limit: float, forced: str) -> bytes:
     try:
         done = subprocess.run(command, input=dot.encode(), capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        raise LayoutError(f"Graphviz did not finish within {limit:g} s; the graph is too tangled to draw") from None
+        why = (
+            "the picture is too large to paint: save as .svg or .html"
+            if program == "nop2"
+            else "the graph is too tangled"
+        )
+        raise LayoutError(f"Graphviz did not finish within {limit:g} s; {why}") from None
     except OSError as error:
         raise LayoutError(f"Graphviz could not be started: {command[0]}: {error.strerror}") from None
     if done.returncode != 0:

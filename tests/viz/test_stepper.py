@@ -110,14 +110,16 @@ def _data(page: viz.Page) -> dict[str, Any]:
 
 
 def test_a_loss_on_the_tape_is_recovered() -> None:
-    """Values come from residuals, from tensors still held and from computing again."""
+    """Values come from residuals, from the caller's variables and from computing again; names are the tensors' own,
+    else the variables'."""
     a = tg.tensor(2.0, requires_grad=True, name="a")
     d = a * -3.0
-    d.name = "d"
-    loss = tg.tanh(d + 5.0) * 2.0
+    d.name = "distance"
+    kept = [tg.tanh(d + 5.0)]
+    loss = kept[0] * 2.0
     trace = of_loss(loss)
     assert [op.name for op in trace.ops] == ["leaf", "mul", "add", "tanh", "mul"]
-    assert [op.label for op in trace.ops] == ["a", "d", "", "", ""]
+    assert [op.label for op in trace.ops] == ["a", "distance", "", "kept[0]", "loss"]
     assert [float(op.value) for op in trace.ops if op.value is not None] == [2, -6, np.tanh(-1), 2 * np.tanh(-1)]
 
 

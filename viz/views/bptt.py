@@ -140,6 +140,7 @@ def _colour(
     by_target: dict[tuple[Wire, int | None], list[Edge]] = {}
     for e in on:
         by_target.setdefault((e[0], e[1]), []).append(e)
+    on_arcs = {(r.wire, r.target_step) for p in scene.pieces if "-arc-" in p.id for r in p.reads}
     for piece in scene.pieces:
         value = _together(found, _edges(piece, on, by_target), numbers, weight)
         if value is None:
@@ -149,9 +150,9 @@ def _colour(
         piece.width = theme.ramp_width(x)
         piece.classes = [c for c in piece.classes if c != "highway"] + ["hot", theme.ramp_class(x)]
         piece.backward, piece.order = True, piece.order + 3 + x
-        below = piece.net.startswith("port:")  # its number stands on the arc
-        ends = (piece.head and not below) or "-arc-" in piece.id or ("-in-" in piece.id and len(piece.reads) > 1)
-        if ends and not (weight == "jacobian" and len(piece.reads) > 1):
+        arrives = piece.head and not any((r.wire, r.target_step) in on_arcs for r in piece.reads)
+        leaves = "-from" in piece.id or ("-in-" in piece.id and len(piece.reads) > 1)
+        if (arrives or leaves or "-arc-" in piece.id) and not (weight == "jacobian" and len(piece.reads) > 1):
             piece.number = theme.number(value)
             printed.append((piece.id, value))
     for mark in scene.marks:
