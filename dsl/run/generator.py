@@ -21,10 +21,10 @@ from dsl.run.program import needed, restrict
 from dsl.run.rows import Batch
 from dsl.run.unroll import unroll
 from dsl.system.kinds import Kinds
-from dsl.system.system import Read, Stream, System
+from dsl.system.system import Extent, Read, Stream, System
 from dsl.text.diagnostics import CellError, Diagnostic, register
 from dsl.text.tree import Source
-from tinygrad_seq.symbol import Symbol, leaves, lift, substitute
+from tinygrad_seq.symbol import Symbol, leaves, lift, postorder, substitute
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
@@ -171,7 +171,8 @@ class Generator:
         step = restrict(whole, [n for n in whole.equations if n in dependent], keep=tuple(draws))
         known = {*self.context, *self.ahead}
         given = {n: (replace(s, kind="input") if n in known else s) for n, s in step.streams.items()}
-        step = self._with_planes(replace(step, streams=given, losses=(), outputs=(), draws=draws))
+        axes = {n: a if self._grows(whole, n) else replace(a, length=None) for n, a in step.axes.items()}
+        step = self._with_planes(replace(step, streams=given, axes=axes, losses=(), outputs=(), draws=draws))
         problems = []
         for name, value in step.equations.items():
             for read, bound in reads_under(value):
@@ -183,6 +184,17 @@ class Generator:
         if problems:
             raise CellError(problems, whole.source or Source("", whole.name))
         return step
+
+    def _grows(self, whole: System, name: str) -> bool:
+        """Whether an axis is the draws' or derived from it. Any other has its length before the first step."""
+        pending = [name]
+        while pending:
+            axis = pending.pop()
+            if axis == self.axis:
+                return True
+            length = whole.axes[axis].length
+            pending += [n.leaf.axis for n in postorder([length]) if isinstance(n.leaf, Extent)] if length else []
+        return False
 
     def _with_planes(self, step: System) -> System:
         """Reads of an earlier step on two axes (`a[t-1,s+1]`) become reads of an input on the other (`[s+1]`)."""

@@ -16,6 +16,7 @@ from dsl.run.carry import State
 from dsl.run.generator import Choose
 from dsl.run.inputs import Arranged
 from dsl.run.program import Program
+from dsl.run.rows import derived_lengths
 from dsl.run.unroll import Unrolling
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ class Walk:
     def __init__(self, model: Model, data: Arranged, first: Mapping[str, Array], steps: int, engine: str) -> None:
         self.generator = generator = model.generator
         self.batch = data.batch
-        self.lengths = {a: v for a, v in data.lengths.items() if a != generator.axis}
         self.at = lead = len(next(iter(first.values())))
         whole = {generator.axis: np.full(data.batch, lead + steps), **data.lengths}
         self.line, fixed = generator.split(generator.known(model, replace(data, lengths=whole), engine))
+        every = derived_lengths(model.system.axes, whole, data.batch)
+        self.lengths = {a: v for a, v in every.items() if a != generator.axis}
         self.fixed = {**model.params.arrays(), **fixed}
         for name, value in self.line.items():
             if len(value) < lead + steps:
