@@ -3,7 +3,9 @@
 A definition's rows are laid out time axis by time axis, then sequence by sequence, then features padded to
 the product kernel's unit. Each axis has padding steps in front and behind, as far as anything reads past
 its ends, so that no loop asks whether a step exists. Definitions that feed or are fed by the same products
-stand in adjacent columns of one slab. What lives within one step has no axis of its own for the steps.
+stand in adjacent columns of one slab. What lives within one step has no axis of its own for the steps; what only the
+nest that computes it reads, at its own or an earlier turn, lives in a window: room for one chunk of steps and for those
+before it that are still read. Memory then grows with the length of a sequence only by what somebody will ask for later.
 Sizes are names in a table that the host fills in for each run; nothing here emits code.
 """
 
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from dsl.plan.arrange import AFTER, STEP, Arrangement, Group, Outers, Products
-from dsl.plan.definitions import Definition, is_shifted, reads
+from dsl.plan.definitions import Definition, is_shifted, reads, shift_of
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
 from dsl.system.system import Read, System
@@ -38,6 +40,7 @@ class Place:
     slab: str
     local: bool = False  # has no rows for the steps of its nest
     scope: str = ""  # loads and stores of one scope may meet
+    window: str = ""  # the axis along which it has rows for a chunk of steps only, and its pads
 
     def front(self, axis: str) -> int:
         return self.pads[axis][0]
@@ -98,6 +101,7 @@ class _Builder:
     def build(self, kept: Mapping[str, Place]) -> Layout:
         definitions = self.arrangement.normal.definitions
         local = self._local()
+        windows = self._windows() - local
         places: dict[str, Place] = {}
         for name, d in definitions.items():
             ident = identifier(name, self.taken)
@@ -112,7 +116,9 @@ class _Builder:
             nest = self.arrangement.nests[self.arrangement.home[name]]
             axes = tuple(a for a in d.axes if not (name in local and a == nest.axis))
             pads = {a: p for a, p in self.pads[name].items() if a in axes}
-            places[name] = Place(name, ident, "I" if category else "A", axes, pads, d.shape, name, name in local, name)
+            window = nest.axis if nest.axis is not None and name in windows else ""
+            array = "I" if category else "A"
+            places[name] = Place(name, ident, array, axes, pads, d.shape, name, name in local, name, window)
         slabs = self._slabs(places)
         return Layout(places, slabs, self.keep)
 
@@ -157,6 +163,42 @@ class _Builder:
         same = home.get(reader) == home[read.name] and nest.section.get(reader) == STEP
         if not (same and at.is_identity and at.axis == nest.axis) or reader in self.keep:
             local.discard(read.name)
+
+    def _windows(self) -> set[str]:
+        """Definitions that only their own nest reads, never ahead of its loop."""
+        definitions, nests, home = self.arrangement.normal.definitions, self.arrangement.nests, self.arrangement.home
+        found = {n for n, d in definitions.items() if n in home and self._passing(n, d)}
+        for reader, d in definitions.items():
+            if isinstance(d.boundary, str):
+                found.discard(d.boundary)
+            for read in reads(d):
+                if read.name in found and not self._behind(reader, read):
+                    found.discard(read.name)
+        stored = self.arrangement.normal.stored
+        for nest in nests:  # values loaded where an expression would be computed again
+            for _, item in nest.items:
+                for name in item.outputs if isinstance(item, Group) else ():
+                    for node in postorder(definitions[name].expressions()):
+                        held = stored.get(node)
+                        if held in found and nests[home[held]] is not nest:
+                            found.discard(held)
+        return found
+
+    def _passing(self, name: str, d: Definition) -> bool:
+        """Whether nothing but reads could ask for all its steps at once."""
+        nest = self.arrangement.nests[self.arrangement.home[name]]
+        if d.kind in ("kept", "total", "outer", "scatter") or name in self.keep or nest.skew:
+            return False
+        others = [pad for a, pad in self.pads[name].items() if a != nest.axis]
+        return nest.axis in d.axes and not any(f or b for f, b in others)
+
+    def _behind(self, reader: str, read: Read) -> bool:
+        home = self.arrangement.home
+        nest = self.arrangement.nests[home[read.name]]
+        assert nest.axis is not None
+        system, axes = self.arrangement.normal.system, self.arrangement.normal.definitions[read.name].axes
+        shift = shift_of(system, read, axes, nest.axis)
+        return home.get(reader) == home[read.name] and shift is not None and shift * nest.direction <= 0
 
     # ------------------------------------------------------------ slabs
 
@@ -234,8 +276,8 @@ class _Builder:
         a, b = places[name], places[other]
         home = self.arrangement.home
         same = (
-            a.array == b.array == "A" and a.axes == b.axes and a.local == b.local and len(a.shape) == 1 == len(b.shape)
-        )
+            a.array == b.array == "A" and a.axes == b.axes and len(a.shape) == 1 == len(b.shape)
+        ) and (a.local, a.window) == (b.local, b.window)
         return (
             same
             and home[name] == home[other]

@@ -26,7 +26,9 @@ class Edges(Writer):
                 continue
             if d.kind == "reduce" and nest.axis in d.over:
                 self._fill_all(place, d.shape, REDUCTIONS[d.reduction][0])
-            if any(f or b for f, b in place.pads.values()) or (name in self.layout.kept and place.axes):
+            if place.window:
+                self._first_window(name, nest)
+            elif any(f or b for f, b in place.pads.values()) or (name in self.layout.kept and place.axes):
                 self._boundary(name)
 
     def _fill_all(self, place: Place, shape: tuple[Dim, ...], value: str) -> None:
@@ -55,6 +57,13 @@ class Edges(Writer):
             inside = " and ".join(f"0 <= {self.var(a)} < {self.extent(a)}" for a in place.axes)
             self.put(depth, f"if {inside}:")
             self.put(depth + 1, "continue")
+        self._bound(depth, name)
+        if len(place.axes) == 1 and place.pads[place.axes[0]][0] and self.nest is not None:
+            self._carry(name, place)
+
+    def _bound(self, depth: int, name: str) -> None:
+        """Store the boundary value in one row."""
+        d, place = self.definitions[name], self.places[name]
         here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
         if place.array == "I":
             value = (
@@ -75,8 +84,6 @@ class Edges(Writer):
                 d.boundary or 0.0, f"real({d.boundary or 0.0!r})"
             )
             self._fill_row(depth, here, value, d.shape)
-        if len(place.axes) == 1 and place.pads[place.axes[0]][0] and self.nest is not None:
-            self._carry(name, place)
 
     def _carry(self, name: str, place: Place) -> None:
         """Values of the steps already run take the place of the boundary."""
@@ -97,6 +104,58 @@ class Edges(Writer):
             depth, own, dense = self._matrix_rows(3, d.shape)
             self.put(depth, f"for j in range({self.size(d.shape[-1])}):")
             self.put(depth + 1, f"{here.store}(A, row{own} + j, k_{ident}[start{dense} + j])")
+
+    # ------------------------------------------------------------ windows
+
+    def _first_window(self, name: str, nest: Nest) -> None:
+        """The boundary value, or what was carried in, on the steps before the first chunk's."""
+        place, axis = self.places[name], self.places[name].window
+        front, back = place.pads[axis]
+        if not front + back:
+            return
+        last = f"(T_{axis} + chunk - 1) // chunk * chunk - chunk"
+        self.put(1, f"# outside its steps {name} is its boundary")
+        self.put(1, f"t0 = {0 if nest.direction > 0 else last}")
+        bounds = f"{-front}, 0" if front else f"T_{axis}, T_{axis} + {back}"
+        depth = self._rows_at(1, place, bounds)
+        self._bound(depth, name)
+        if front and len(place.axes) == 1:
+            self._carry(name, place)
+
+    def _rows_at(self, depth: int, place: Place, bounds: str) -> int:
+        """Loops over a window's rows at some steps; the depth inside."""
+        for a in place.axes:
+            self.put(depth, f"for {self.var(a)} in range({bounds if a == place.window else f'T_{a}'}):")
+            depth += 1
+        self.put(depth, "for b in range(nb):")
+        return depth + 1
+
+    def _next_window(self, depth: int, nest: Nest) -> None:
+        """At the start of a chunk: steps that are still read move to where they lie before its own."""
+        for head, names in self.layout.slabs.items():
+            place = self.places[head]
+            if head not in nest.members or not place.window or not sum(place.pads[place.window]):
+                continue
+            axis, (front, back) = place.window, place.pads[place.window]
+            self.put(depth, f"if {'t0 > 0' if front else f't1 < T_{axis}'}:")
+            at, block, base = depth + 1, f"nb * w_{place.ident}", "0"
+            split = place.axes.index(axis)
+            for a in place.axes[split + 1 :]:
+                block = f"T_{a} * {block}"
+            for a in place.axes[:split]:
+                self.put(at, f"for {self.var(a)} in range(T_{a}):")
+                base = f"({base} * T_{a} + {self.var(a)})" if base != "0" else self.var(a)
+                at += 1
+            start = f"o_{place.ident}" + (f" + {base} * {self.span(place, axis)} * {block}" if base != "0" else "")
+            array, far = place.array, f"{start} + chunk * {block}"
+            to, origin = (start, far) if front else (far, start)
+            self.put(at, f"copy({array}, {to}, {array}, {origin}, {front + back} * {block})  # {', '.join(names)}")
+            if back:  # past its own end a shorter sequence has the boundary, too
+                self.put(depth, "if ragged:")
+                own = self._rows_at(depth + 1, place, "t0, t1")
+                self.put(own, f"if {self.var(axis)} >= {self.extent(axis)}:")
+                for name in names:
+                    self._bound(own + 1, name)
 
     # ------------------------------------------------------------ to and from the caller's arrays
 

@@ -213,7 +213,7 @@ class Factors(Writer):
                 steps[along] = self._subst(steps[along], {along: "0"})
             stride = f"nb * w_{place.ident}"
             for a in place.axes[place.axes.index(along) + 1 :] if along else ():
-                stride = f"(T_{a} + {sum(place.pads[a])}) * {stride}"
+                stride = f"{self.span(place, a)} * {stride}"
             origin = self.row(place, steps, "0")
             left_side = f"{place.array}, {origin}, {stride}, w_{place.ident}, {columns}"
             self.put(depth, f"rows = {call}({left_side}, {counts}, {bounds}, A, o_{target})")

@@ -71,7 +71,8 @@ class Sizer:
         return math.prod(map(self.number, shape[:-1])) * self.padded(shape[-1]) if shape else 1
 
     def fill(self, shape: Shape, kept: Mapping[str, int] | None = None) -> Sizes:
-        at: dict[str, int] = {"nb": shape.rows, "batch": shape.batch, "chunk": shape.chunk, "ragged": int(shape.ragged)}
+        chunk = max(shape.chunk, self.source.reach)  # what is carried from chunk to chunk does not overlap
+        at: dict[str, int] = {"nb": shape.rows, "batch": shape.batch, "chunk": chunk, "ragged": int(shape.ragged)}
         steps = dict(shape.steps)
         at.update({f"T_{a}": n for a, n in steps.items()})
         for name, dim in self.source.dims.items():
@@ -118,7 +119,7 @@ class Sizer:
                 continue
             rows = shape.rows
             for axis in head.axes:
-                rows *= steps[axis] + sum(head.pads[axis])
+                rows *= (at["chunk"] if axis == head.window else steps[axis]) + sum(head.pads[axis])
             widths = [1 if p.array == "I" else self.block(p.shape) for p in places]
             column = 0
             for place, width in zip(places, widths, strict=True):
@@ -152,9 +153,9 @@ class Sizer:
             at[f"o_{name}"] = offset
             offset += _round(self.block(form))
         deepest = (
-            max([shape.chunk, 1, *steps.values()]) * shape.rows
+            max([at["chunk"], 1, *steps.values()]) * shape.rows
             if any(self._inner(g) for g in self.source.groups)
-            else shape.chunk * shape.rows
+            else at["chunk"] * shape.rows
         )
         left = right = 0
         for group in self.source.groups:

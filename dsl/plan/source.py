@@ -70,6 +70,7 @@ class Source:
     scratch: dict[str, tuple[Dim, ...]]
     groups: list[list[str]]  # totals of outer products that share one product
     idents: dict[str, str]  # shared names -> their Python names
+    reach: int  # steps that windows keep from chunk to chunk
 
 
 def generate(name: str, arrangement: Arrangement, layout: Layout, dtype: str) -> Source:
@@ -110,6 +111,7 @@ class _File(Edges, Factors):
             self.scratch,
             self.outer_groups,
             self.names,
+            max([sum(p.pads[p.window]) for p in self.places.values() if p.window], default=0),
         )
 
     def _outside(self) -> list[tuple[str, str]]:
@@ -208,6 +210,7 @@ class _File(Edges, Factors):
             self.put(1, f"for turn in range((T_{axis} + chunk - 1) // chunk):")
             self.put(2, f"t0 = ((T_{axis} + chunk - 1) // chunk - 1 - turn) * chunk")
             self.put(2, f"t1 = min(T_{axis}, t0 + chunk)")
+        self._next_window(2, nest)
         for item in nest.sections[BEFORE]:
             self._chunk_item(2, item, axis)
         if nest.sections[STEP]:

@@ -154,14 +154,19 @@ class Writer:
         """The offset of a row: `indices` gives the step on each axis as text."""
         text = ""
         for axis in place.axes:
-            front, back = place.pads[axis]
-            step = indices[axis] + (f" + {front}" if front else "")
+            front = place.pads[axis][0]
+            step = f"{indices[axis]} - t0" if axis == place.window else indices[axis]
+            step = ("0" if step == "t0 - t0" else step) + (f" + {front}" if front else "")
             if not text:
                 text = f"({step})" if " " in step else step
             else:
-                text = f"({text} * (T_{axis} + {front + back}) + {step})"
+                text = f"({text} * {self.span(place, axis)} + {step})"
         inner = b if not text else f"({text} * nb + {b})" if b else f"{text} * nb"
         return f"o_{place.ident} + {inner} * w_{place.ident}" if inner not in ("", "0") else f"o_{place.ident}"
+
+    def span(self, place: Place, axis: str) -> str:
+        """How many steps of an axis a place has rows for."""
+        return f"({'chunk' if axis == place.window else f'T_{axis}'} + {sum(place.pads[axis])})"
 
     def address(self, read: Read) -> Address:
         name = read.name

@@ -102,10 +102,8 @@ class Run:
         self._model, self._data, self._engine, self._before = model, data, engine, before
         self._values = dict(values)
         self._literal = literal
-        self._versions = model.params.changes()
+        self._made = latest_change()
         self._state: State | None = None
-        self.each: Mapping[str, Tensor] = _Lazy(self._one_a_sequence, model.system.losses)
-        self.steps: Mapping[str, Tensor] = _Lazy(self._terms, model.system.losses)
 
     @property
     def model(self) -> Model:
@@ -198,8 +196,15 @@ class Run:
 
     # ------------------------------------------------------------ losses
 
-    def _one_a_sequence(self, name: str) -> Tensor:
-        return self.value(name)
+    @property
+    def each(self) -> Mapping[str, Tensor]:
+        """Of each loss, its value a sequence."""
+        return _Lazy(self.value, self._model.system.losses)  # made anew: kept, it and the run would keep each other
+
+    @property
+    def steps(self) -> Mapping[str, Tensor]:
+        """Of each loss, the terms of its outer sum or mean over time."""
+        return _Lazy(self._terms, self._model.system.losses)
 
     def _terms(self, name: str) -> Tensor:
         if f"{name}.terms" not in self._model.program.system.equations:
