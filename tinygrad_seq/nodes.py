@@ -25,6 +25,7 @@ Meta = tuple[tuple[int, ...], Any]  # shape and dtype
 Pullback = Callable[[list[Any]], Sequence[Any]]
 _add_up: Any = np.add.reduce
 _new = object.__new__
+_NO_OPTIONS: dict[str, Any] = {}  # one for all: what nodes hold, Python's collector walks
 
 
 class Node:
@@ -113,7 +114,7 @@ class Step(Node):
         self.at = frame.f_lasti
         self.freed = False
         self.op = op
-        self.static = static
+        self.static = static or _NO_OPTIONS
         self.derivative = derivative
         self.shape = out.shape
         self.dtype = out.dtype

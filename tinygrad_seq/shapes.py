@@ -51,7 +51,7 @@ def as_axis(axis: Any) -> Any:
 
 def as_array(x: Any) -> Any:
     """Lists and plain numbers as arrays; tensors, symbols and arrays as they are."""
-    if isinstance(x, np.ndarray | Arithmetic):
+    if isinstance(x, (np.ndarray, Arithmetic)):
         return x
     if isinstance(x, list | tuple) and any(getattr(v, "reading_level", 0) for v in x):
         return stack(x)

@@ -111,20 +111,11 @@ def reach(
 ) -> tuple[list[Node], bool]:
     """Nodes numbered `floor` or more below the roots, latest first; and whether the graph goes on beyond
     them, to something that is neither among `stops` nor `own` (variables that nobody else can see)."""
+    if not (floor or stops or own):
+        return _below(roots), True
     seen: set[Node] = set()
     stack = [node for node, _ in roots]
     outside = False
-    while stack and not (floor or stops or own):  # all there is below
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            if node.freed:
-                raise freed_error(node)
-            edges = node.edges
-            outside = outside or not edges
-            for edge in edges:
-                if edge is not None:
-                    stack.append(edge[0])
     while stack:
         node = stack.pop()
         if node in seen:
@@ -145,6 +136,22 @@ def reach(
             if edge is not None:
                 stack.append(edge[0])
     return sorted(seen, key=_number, reverse=True), outside
+
+
+def _below(roots: Sequence[Edge]) -> list[Node]:
+    """All there is below the roots, latest first."""
+    order = list(dict.fromkeys([node for node, _ in roots]))
+    seen = set(order)
+    see, append = seen.add, order.append
+    for node in order:  # which grows
+        if node.freed:
+            raise freed_error(node)
+        for edge in node.edges:
+            if edge is not None and (source := edge[0]) not in seen:
+                see(source)
+                append(source)
+    order.sort(key=_number, reverse=True)
+    return order
 
 
 def backward(
@@ -190,7 +197,7 @@ def backward(
                             node.check_unchanged()
                         _step(node, g, sums, useful)
                 if free:
-                    node.free()
+                    node.saved, node.freed = None, True  # node.free()
                 continue
             taken = [sums.take((node, slot)) for slot in range(node.count)]
             for watch in watches:

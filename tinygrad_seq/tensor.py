@@ -21,7 +21,7 @@ from tinygrad_seq.state import ours, state, user_line
 from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tensors
 
 Array = np.ndarray[Any, Any]
-_getframe, _step = sys._getframe, Step.make
+_getframe, _step, _blank = sys._getframe, Step.make, object.__new__
 _GETITEM = REGISTRY["getitem"]
 
 
@@ -88,14 +88,15 @@ class Tensor(Arithmetic):
         kinds, needs = "", 1  # of the arrays: "ff"; a leading 1, then a bit for each argument
         for a in args:
             if isinstance(a, Tensor):
-                edge = a.edge
-                edges.append(edge)
-                needs += needs if edge is None else needs + 1
+                needs += needs
+                if a.edge is not None:
+                    needs += 1
+                edges.append(a.edge)
                 a = a.data
                 kinds += a.dtype.char
             else:
-                edges.append(None)
                 needs += needs
+                edges.append(None)
                 if type(a) is not float:
                     a = _constant(a)
                     if type(a) is np.ndarray:
@@ -103,7 +104,7 @@ class Tensor(Arithmetic):
             values.append(a)
         out = op.impl(*values, **static)
         if type(out) is not np.ndarray:
-            if isinstance(out, tuple | int):  # a shape or a size
+            if isinstance(out, (tuple, int)):  # a shape or a size
                 return out
             out = np.asarray(out)
         char = out.dtype.char
@@ -113,7 +114,7 @@ class Tensor(Arithmetic):
         real = kinds + char in _REAL or not (char in "FD" or "F" in kinds or "D" in kinds)
         if op.ordered and not real:
             raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
-        result: Tensor = object.__new__(cls)
+        result: Tensor = _blank(cls)
         result.data = out
         result.edge = result.grad = result.name = None
         current = state()
@@ -122,7 +123,7 @@ class Tensor(Arithmetic):
             if static and not op.opaque:
                 key += tuple(static.items())
             if op.constant is not None:
-                key += (values[op.constant] if isinstance(values[op.constant], int | float) else None,)
+                key += (values[op.constant] if isinstance(values[op.constant], (int, float)) else None,)
             try:
                 rules = known(key) or _rules(key, values, static)
             except TypeError:  # an option that cannot be looked up

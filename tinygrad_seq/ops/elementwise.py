@@ -150,9 +150,10 @@ def minimum_partials(y: Any, a: Any, b: Any) -> Partials:
 
 @clip.partials
 def clip_partials(y: Any, x: Any, low: Any, high: Any) -> Partials:
-    """min(max(x, low), high): where low is above high, it is high that counts."""
-    over = greater(maximum(x, low), high)
-    return (where(equal(x, y), 1, 0), where(over, 0, where(less(x, low), 1, 0)), where(over, 1, 0))
+    """min(max(x, low), high): where low is above high, it is high that counts. Not by comparing x with y: who computes
+    x again, another rounding of it, must find the same side."""
+    over, under = greater(maximum(x, low), high), less(x, low)
+    return (where(under, 0, where(greater(x, high), 0, 1)), where(over, 0, where(under, 1, 0)), where(over, 1, 0))
 
 
 # ---------------------------------------------------------------- parts of a number
@@ -311,13 +312,17 @@ def _softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+_ONE = {char: np.ones((), char) for char in "fd"}  # an array at hand: a number would be made into one at each call
+
+
 def _sigmoid(x: Any) -> Any:
     """1/(1 + e^-x), with all digits down to where e^-x overflows, and 0 below."""
     if isinstance(x, np.ndarray) and x.size > 256 and x.dtype.char in "fd":  # NumPy's exponential is vector code
+        y = np.negative(x)
         with np.errstate(over="ignore"):
-            y = np.exp(-x)
-            y += 1
-            return np.reciprocal(y, out=y)
+            np.exp(y, y)
+        np.add(y, _ONE[y.dtype.char], y)
+        return np.reciprocal(y, y)
     if isinstance(x, complex | np.complexfloating) or (isinstance(x, np.ndarray) and x.dtype.kind == "c"):
         return 0.5 * (1 + np.tanh(0.5 * x))
     return _expit(x)
