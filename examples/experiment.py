@@ -73,7 +73,7 @@ class Experiment:
     seed     of everything random
     folder   where files of this run go: checkpoints, curves, pictures, result.json
     source   the example's own folder, with its cells
-    data     the user's own file, for the examples that take one
+    data     the user's own file, for the examples that take one; of a table, `columns` are those to be read
     """
 
     name: str
@@ -84,6 +84,7 @@ class Experiment:
     source: Path
     progress: bool = True
     data: Path | None = None
+    columns: str | None = None
     figures: list[Figure] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -147,8 +148,10 @@ def main(
     file: str,
     words: list[str] | None = None,
     data: str | None = None,
+    columns: bool = False,
 ) -> Experiment:
-    """Run an example from a prompt: `main(run, __doc__, __file__)`; `data` is the file it takes, in words."""
+    """Run an example from a prompt: `main(run, __doc__, __file__)`; `data` is the file it takes, in words, and
+    `columns` says that it is a table."""
     source = Path(file).resolve().parent
     title = (doc or source.name).strip().splitlines()[0]
     parser = argparse.ArgumentParser(
@@ -163,12 +166,15 @@ def main(
     parser.add_argument("--quiet", action="store_true", help="no live progress")
     if data is not None:
         parser.add_argument("--data", type=Path, metavar="FILE", help=f"{data}, in place of the example's own data")
+    if columns:
+        parser.add_argument("--columns", metavar="A,B", help="columns of FILE [all of numbers]")
     given = parser.parse_args(words)
     folder = given.out or Path("out", "examples", source.name)
     folder.mkdir(parents=True, exist_ok=True)
     own = getattr(given, "data", None)
     mode = given.mode or "normal"
     experiment = Experiment(source.name, title, mode, given.seed, folder, source, not given.quiet, own)
+    experiment.columns = getattr(given, "columns", None)
     print(f"{title}\n")
     started = time.monotonic()
     try:

@@ -84,13 +84,20 @@ def _table(path: Path, streams: Mapping[str, Stream], columns: Mapping[str, str]
 
 
 def _columns(path: Path, header: list[str], body: list[list[str]], name: str, wanted: str, stream: Stream) -> Array:
-    places = []
-    for column in (part.strip() for part in wanted.split(",")):
+    columns = [part.strip() for part in wanted.split(",")]
+    for column in columns:
         if column not in header:
             raise ValueError(f"{path} has no column {column!r} for {name}; it has {', '.join(header)}")
-        places.append(header.index(column))
-    read = int if stream.dtype == "category" else float
-    values = np.empty((len(body), len(places)), np.int64 if read is int else np.float64)
+    values = _numbers(path, header, body, columns, stream.dtype == "category")
+    is_scalar = stream.dtype == "category" or not stream.shape
+    return values[:, 0] if is_scalar and len(columns) == 1 else values
+
+
+def _numbers(path: Path, header: list[str], body: list[list[str]], columns: list[str], whole: bool = False) -> Array:
+    """The cells of columns, (rows, columns): integers when `whole`."""
+    read = int if whole else float
+    places = [header.index(column) for column in columns]
+    values = np.empty((len(body), len(places)), np.int64 if whole else np.float64)
     for row, cells in enumerate(body):
         for at, place in enumerate(places):
             try:
@@ -98,5 +105,46 @@ def _columns(path: Path, header: list[str], body: list[list[str]], name: str, wa
             except (ValueError, IndexError):
                 given = repr(cells[place]) if place < len(cells) else "nothing"
                 raise ValueError(f"{path}:{row + 2}: column {header[place]} holds {given}, not a number") from None
-    is_scalar = stream.dtype == "category" or not stream.shape
-    return values[:, 0] if is_scalar and len(places) == 1 else values
+    return values
+
+
+def read_columns(path: str | Path, wanted: str | None = None, *, least: int = 1) -> tuple[list[str], Array]:
+    """Columns of a CSV table with a header as a series: their names and numbers (T, columns).
+
+    wanted   "open,close"; without it, all whose first row holds a number
+    least    rows that are needed
+
+    Errors: ValueError for a file that cannot be read or is empty, a column that is not there, a cell that is no finite
+    number, and too few rows.
+    """
+    path = Path(path)
+    rows = list(csv.reader(io.StringIO(read_text(path))))
+    while rows and not any(cell.strip() for cell in rows[-1]):
+        rows.pop()
+    if not rows:
+        raise ValueError(f"{path} is empty: nothing to learn from")
+    header, body = [cell.strip() for cell in rows[0]], rows[1:]
+    if len(body) < least:
+        raise ValueError(f"{path} has {len(body)} rows below its header; {least} are needed")
+    if wanted is None:
+        columns = [name for name, cell in zip(header, body[0] if body else [], strict=False) if _is_number(cell)]
+        if not columns:
+            raise ValueError(f"{path} has no column of numbers; it has {', '.join(header)}")
+    else:
+        columns = [part.strip() for part in wanted.split(",")]
+        for column in columns:
+            if column not in header:
+                raise ValueError(f"{path} has no column {column!r}; it has {', '.join(header)}")
+    values = _numbers(path, header, body, columns)
+    if not np.isfinite(values).all():
+        row, at = np.argwhere(~np.isfinite(values))[0]
+        raise ValueError(f"{path}:{row + 2}: column {columns[at]} holds {values[row, at]}, not a finite number")
+    return columns, values
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

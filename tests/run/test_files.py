@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsl.run.files import read_streams
+from dsl.run.files import read_columns, read_streams
 from dsl.system.dims import Dim
 from dsl.system.system import Stream
 
@@ -75,3 +75,32 @@ def test_arrays_with_a_mistake(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             read_streams(tmp_path / f"{name}.npz", NUMBERS, {})
+
+
+def test_columns_as_a_series(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("day,open, close\nmon,2.5,3\ntue,3,2\n\n")
+    assert read_columns(path)[0] == ["open", "close"]
+    names, values = read_columns(path, "close, open", least=2)
+    assert names == ["close", "open"] and values.tolist() == [[3.0, 2.5], [2.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    "content, wanted, message",
+    [
+        (b"", None, "a.csv is empty"),
+        (b"\n\n", None, "a.csv is empty"),
+        (b"a,b\n1,2\n3,caf\xe9\n", None, "is not UTF-8 text: byte 13"),
+        (b"a,b\n1,2\n", None, "has 1 rows below its header; 2 are needed"),
+        (b"a,b\n1,2\n3,4\n", "a,c", "has no column 'c'; it has a, b"),
+        (b"a,b\nx,y\nx,y\n", None, "has no column of numbers; it has a, b"),
+        (b"a,b\n1,2\n3,x\n", None, r"a.csv:3: column b holds 'x', not a number"),
+        (b"a,b\n1,2\n3\n", None, r"a.csv:3: column b holds nothing"),
+        (b"a,b\n1,2\n3,nan\n", None, r"a.csv:3: column b holds nan, not a finite number"),
+    ],
+)
+def test_a_table_that_is_no_series(tmp_path: Path, content: bytes, wanted: str | None, message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_columns(path, wanted, least=2)
