@@ -334,8 +334,8 @@ def _target(source: str) -> str:
 
 
 def of_loss(loss: Any) -> Trace:
-    """The tape under a tensor. Values come from the residuals, from the caller's variables (names as well), from runs of
-    cells that are still held, and by computing again; one that none of these gives stays None."""
+    """The tape under a tensor. Values come from the residuals, from the caller's variables (names as well), from
+    runs of cells that are still held, and by computing again; one that none of these gives stays None."""
     root = _edge_of(loss)[0]
     trace = _assemble(root, {}, {}, {})
     trace.title = getattr(loss, "name", None) or "loss"

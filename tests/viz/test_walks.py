@@ -16,6 +16,7 @@ from tests.viz.browser import CONTROLS, Browser
 from tests.viz.test_gradients import CELLS, output_of, run_of, tagger
 from tests.viz.test_pictures import assert_tidy
 from viz.example import example
+from viz.graph import build
 
 
 @pytest.mark.parametrize("name", [c for c in CELLS if c != "BiRNN"])
@@ -112,6 +113,17 @@ def test_a_walk_goes_back_step_by_step(tmp_path: Path) -> None:
     assert all(p == places[0] for p in places)  # nothing moves from frame to frame
 
 
+def test_a_walk_goes_through_the_decoder_then_the_encoder() -> None:
+    page = viz.walk(example(dsl.load("Translate"), 3))
+    stops = list(zip(page.data["axis"], page.data["since"], strict=True))[1:]
+    assert stops[:3] == [("t", 2), ("t", 1), ("t", 0)] and stops[3:] == sorted(stops[3:], reverse=True)
+    assert len({a for a, _ in stops[3:]}) == 1 and stops[3][0] == "s"
+    lit = [{r for p in f.scene.pieces if "hot" in p.classes for r in p.reads} for f in page.frames]
+    assert all(a <= b for a, b in zip(lit, lit[1:], strict=False))
+    graph = build(dsl.load("Translate").system)
+    assert not any(graph.nodes[r.wire.target].lane == "s" for k in range(4) for r in lit[k])
+
+
 def test_a_walk_in_a_browser(tmp_path: Path) -> None:
     page = viz.walk(run_of("LSTM", 4), to="W_f")
     path = page.save(tmp_path / "walk.html")
@@ -127,6 +139,12 @@ def test_a_walk_in_a_browser(tmp_path: Path) -> None:
         browser.value("document.getElementById('next').focus()")
         browser.key("End")
         assert browser.value("location.hash") == f"#frame={len(page.frames) - 1}"
+        browser.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+        for frame, step in ((1, 3), (4, 0)):  # on a telephone the step in question is in sight
+            browser.open(path, f"#frame={frame}")
+            box = browser.value(f"document.getElementById('f{frame}-t{step}:i').getBoundingClientRect().x")
+            assert 0 < box < 390
+        browser.call("Emulation.clearDeviceMetricsOverride")
         assert len(browser.requests) == 1
         assert browser.errors == []
         assert all(n["name"].strip() for n in browser.names() if n["role"] in CONTROLS)

@@ -27,7 +27,7 @@
     const lead = `Step ${at} of ${last}`;
     if (at === 0) return `${lead}: the leaves have their values, nothing is computed yet.`;
     const op = ops[current(at)];
-    if (at <= F) return `${lead}, forward pass: ${op.name} computes ${op.title} = ${op.value}.`;
+    if (at <= F) return `${lead}, forward pass: ${op.name} ${op.named ? "computes " + op.title + " = " : "gives "}${op.value}.`;
     if (at === F + 1) return `${lead}, backward pass: the adjoint of ${op.title} is ${adjoint(data.root, at)[1]}.`;
     const to = (sends.get(current(at)) || []).map(s => ops[s.to].title);
     return `${lead}, backward pass: ${op.title} sends its adjoint, by the rule of ${op.name}, to ${to.length ? [...new Set(to)].join(" and ") : "no input"}.`;
@@ -63,14 +63,11 @@
       if (back && rule.kinks) out.push(element("p", "At kinks: " + rule.kinks, "small"));
       if (back && rule.keeps) out.push(element("p", "It reads " + rule.keeps + ".", "small"));
     }
-    if (op.ins.length) {
-      const mine = new Map((sends.get(k) || []).map(s => [s.place, s.text]));
-      out.push(back
-        ? table(["input", "value", "adds to its adjoint"], op.ins.map((i, n) => [i.title, i.value, mine.get(n) || "—"]))
-        : table(["input", "value"], op.ins.map(i => [i.title, i.value])));
-    }
-    const g = adjoint(k, at);
-    out.push(table(["result", "value", "adjoint"], [[op.title, known(k, at) ? op.value : "not yet", g ? g[1] : "not yet"]]));
+    const mine = new Map((sends.get(k) || []).map(s => [s.place, s.text])), g = adjoint(k, at);
+    const result = ["result y", op.value];
+    out.push(at > F
+      ? table(["", "value", "adjoint"], [[...result, g[1]], ...op.ins.map((i, n) => [i.title, i.value, mine.has(n) ? "+= " + mine.get(n) : "—"])])
+      : table(["", "value"], [...op.ins.map(i => [i.title, i.value]), result]));
     if (op.line) out.push(element("p", op.line, "code"));
     fill(by("rule"), out);
   };

@@ -115,6 +115,7 @@ def _page_data(trace: Trace, done: Pass, board: boards.Board) -> dict[str, Any]:
             {
                 "name": op.name,
                 "title": titles[k],
+                "named": bool(op.label or op.equation),
                 "value": shown(value),
                 "short": _short(value, op),
                 "rule": rules.get(key) if key is not None else None,
@@ -267,13 +268,13 @@ def _body(trace: Trace, data: Mapping[str, Any], board: boards.Board, name: str)
 <div class="columns{" wide" if board.width > 900 else ""}"><div>
 <div class="scroll" id="picture">{board.svg}</div>
 <p class="legend" aria-hidden="true"><span>smallest ‖message‖</span>{legend}<span>largest, log scale</span></p>
-{note}{_table(trace, data)}
-</div><aside aria-label="Current operation">
+{note}</div><aside aria-label="Current operation">
 <section class="card" aria-labelledby="rule-title"><h2 id="rule-title">This operation</h2>
 <div id="rule"></div></section>
 {equations}
 <section class="card" aria-labelledby="node-title"><h2 id="node-title">Chosen node</h2><div id="node"></div></section>
 </aside></div>
+{_table(trace, data)}
 </main>"""
 
 

@@ -1,7 +1,7 @@
 "use strict";
 // Frames are drawn already; the page shows one of them and says what it shows.
 (() => {
-  const said = JSON.parse(document.getElementById("data").textContent).said;
+  const { said, focus } = JSON.parse(document.getElementById("data").textContent);
   const by = id => document.getElementById(id);
   const last = said.length - 1;
   let at = 0, timer = null;
@@ -14,6 +14,8 @@
     by("range").setAttribute("aria-valuetext", text);
     for (const [id, end] of [["first", 0], ["back", 0], ["next", last], ["last", last]])
       by(id).setAttribute("aria-disabled", String(at === end));
+    const box = by("picture"); // where it is wider than the screen, the frame's own step is in sight
+    box.scrollTo({ left: focus[at] - box.clientWidth / 2, behavior: "auto" });
   };
   const go = n => { show(n); history.replaceState(null, "", "#frame=" + at); };
   const stop = () => { clearTimeout(timer); timer = null; by("play").setAttribute("aria-pressed", "false"); };

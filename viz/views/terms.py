@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,9 +66,15 @@ def numbers(asked: Question) -> dict[str, Any]:
 
 
 def row(
-    scene: Scene, asked: Question, data: dict[str, Any], x: float, y: float, first: int = 0, since: int | None = None
+    scene: Scene,
+    asked: Question,
+    data: dict[str, Any],
+    x: float,
+    y: float,
+    first: int = 0,
+    been: Container[int] | None = None,
 ) -> None:
-    """Draw the row at (x, y); with `since`, only the terms of the steps from there on are filled in and added."""
+    """Draw the row at (x, y); with `been`, only the terms of those steps are filled in and added."""
     name, state, loss = asked.target, data["state"], asked.found.title
     scene.texts.append(Text(x, y, _formula(loss, name, state), 13.5, "ink"))
     norm = data["norm"]
@@ -79,10 +85,10 @@ def row(
         if n:
             scene.texts.append(Text(at + GAP / 2, y + 58, theme.label("+"), 16, "muted", "middle"))
             at += GAP
-        done = since is None or int(data["k"][members[0]]) >= since
+        done = been is None or int(data["k"][members[0]]) in been
         _box(scene, data, members, at, y + 26, (low, high), done, first)
         at += WIDE
-    kept = np.array([since is None or k >= since for k in data["k"]])
+    kept = np.array([been is None or int(k) in been for k in data["k"]])
     total = float(np.linalg.norm(np.ravel(data["term"][kept].sum(axis=0)))) if kept.any() else 0.0
     whole = bool(kept.all())
     said = f"‖∂{loss}/∂{name}‖ = {theme.number(total)}" if whole else f"so far ‖Σ‖ = {theme.number(total)}"
