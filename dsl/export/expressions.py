@@ -196,7 +196,7 @@ class Expressions(Reads):
         if isinstance(leaf, Position):
             return self.position(leaf, here)
         if isinstance(leaf, Extent):
-            return self.o.cast(self.lengths[leaf.axis], "real")
+            return self.length(leaf, here)
         return self.o.number(int(leaf.dim) if isinstance(leaf, Size) else leaf)
 
     def boundary(self, stream: Stream) -> Array:

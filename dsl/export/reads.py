@@ -6,7 +6,7 @@ from dsl.export.arrays import Array, Loop
 from dsl.export.lacking import lacking
 from dsl.export.streams import Place, Span, Streams
 from dsl.plan.schedule import offset_value
-from dsl.system.system import Index, Position, Read, Stream
+from dsl.system.system import Extent, Index, Position, Read, Stream
 
 
 class Reads(Streams):
@@ -37,7 +37,17 @@ class Reads(Streams):
         steps = self.positions(span)
         if self.carries:
             steps = o.given("state", o("add", steps, o.leaf("state", axis, ("B",), "int")), steps)
+        steps = o("maximum", steps, 0)  # without a step it computes as in one: nothing singular, and nobody reads it
         return self.aligned(o.cast(steps, "real"), (axis,), place.open)
+
+    def length(self, leaf: Extent, place: Place) -> Array:
+        """`len(t)` as a value, (B,); among the steps of t one of each of them, and 1 where there is none."""
+        o, length = self.o, self.lengths[leaf.axis]
+        if not leaf.inside:
+            return o.cast(length, "real")
+        span = next(s for s in place.open if s.axis == leaf.axis)
+        length = o.cast(o("maximum", length, 1), "real")
+        return self.aligned(o.broadcast(length, (span.steps, "B")), (leaf.axis,), place.open)
 
     def aligned(self, x: Array, axes: tuple[str, ...], open_: tuple[Span, ...]) -> Array:
         """A value on some axes (axes..., B, ...) as one on open axes that hold them."""

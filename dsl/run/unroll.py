@@ -296,7 +296,8 @@ class Unrolling:
             clock = self.clock.get(leaf.axis)
             return (np.full(len(rows), at[leaf.axis]) + (0 if clock is None else clock[rows])).astype(self.dtype)
         if isinstance(leaf, Extent):
-            return self.batch.lengths[leaf.axis].astype(self.dtype)
+            length = self.batch.lengths[leaf.axis].astype(self.dtype)
+            return length[self.rows_of((leaf.axis,), at)] if leaf.inside else length
         found = self.constants.get(symbol)
         if found is None:
             number = int(leaf.dim) if isinstance(leaf, Size) else int(leaf) if isinstance(leaf, Dim) else leaf

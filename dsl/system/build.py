@@ -12,7 +12,7 @@ from dsl.system.copies import Declared, Flat
 from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Statement
 from dsl.system.kinds import Kinds
-from dsl.system.lower import Drawn, Lowering
+from dsl.system.lower import Drawn, Lowering, among_steps
 from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System, evaluate_number
 from dsl.text.diagnostics import Diagnostic, suggest
 from dsl.text.tree import Call, Expr, Ref, Source, Span, function_span
@@ -60,13 +60,14 @@ class Builder:
         for name, e in self.flat.defined.items():
             if e.drawn is not None:
                 drawn = self.drawn[name]
-                draws[name] = Draw(drawn.distribution, tuple(self.lowering.parameters(drawn).items()))
+                parameters = self.lowering.parameters(drawn).items()
+                draws[name] = Draw(drawn.distribution, tuple((k, among_steps(v, e.axes)) for k, v in parameters))
             else:
                 slot = self.inference.slots[name]
                 value = self.lowering.lower(statements[name].value)
                 k = self.lowering.category(value)
                 value = value if k is None or slot.category else self.lowering.vector(value)
-                equations[name] = self.lowering.number(value)
+                equations[name] = among_steps(self.lowering.number(value), e.axes)
                 if name not in streams:
                     streams[name] = Stream(
                         name, "equation", e.axes, slot.shape or (), total=e.total, span=e.target_span

@@ -17,7 +17,7 @@ from dsl.system.messages import Collected, Irreversible, add_all, captures, foll
 from dsl.system.messages import outside as misses
 from dsl.system.printing import index_tree
 from dsl.system.record import Part, Record, Rule, Start
-from dsl.system.rules import cotangents, stays_outside
+from dsl.system.rules import cotangents, movers, stays_outside
 from dsl.system.system import Extent, Index, Read, Stream, System, at_home, here
 from dsl.text.diagnostics import CellError, Diagnostic
 from dsl.text.format import expression
@@ -84,12 +84,14 @@ class Derivation:
 
     def _active(self) -> set[str]:
         """Streams through which something wanted influences something observed."""
-        reads = {n: names_in(v) for n, v in self.system.equations.items()}
+        reads = {n: self._moving(v) for n, v in self.system.equations.items()}
         for name, stream in self.system.streams.items():
             if stream.boundary is not None and name in self.system.equations:
-                reads[name] = reads[name] | names_in(stream.boundary)
+                reads[name] = reads[name] | self._moving(stream.boundary)
         boundaries = {
-            n: names_in(s.boundary) for n, s in self.system.streams.items() if s.boundary is not None and n not in reads
+            n: self._moving(s.boundary)
+            for n, s in self.system.streams.items()
+            if s.boundary is not None and n not in reads
         }
         forward = set(self.wrt)
         changed = True
@@ -107,6 +109,14 @@ class Derivation:
                     backward.add(other)
                     todo.append(other)
         return forward & backward
+
+    def _moving(self, root: Symbol) -> set[str]:
+        """The streams with which an expression's value moves."""
+        moving, nodes = {root}, postorder([root])
+        for node in reversed(nodes):
+            if node in moving and node.op is not None:
+                moving.update(movers(node, self.kinds))
+        return {n.leaf.name for n in nodes if n in moving and isinstance(n.leaf, Read)}
 
     def fresh(self, base: str) -> str:
         name, n = base, 2
@@ -144,13 +154,17 @@ class Derivation:
         return lift(Read(name, tuple(here(a) for a in self.streams[name].axes)))
 
     def _named_values(self) -> dict[Symbol, Symbol]:
-        """Forward expressions that have a name: the equation's whole right-hand side."""
+        """Forward expressions that have a name: the equation's whole right-hand side.
+
+        Not a maximum of what is computed again: it is compared with that, and only the very same numbers will do.
+        """
         table: dict[Symbol, Symbol] = {}
         for name, value in self.system.equations.items():
             stream = self.system.streams[name]
             kind = self.kinds.of(value)
             if (
                 value.op is not None
+                and not (value.is_op("max", "min") and value.args[0].op is not None)
                 and not stream.total
                 and set(kind.axes) == set(stream.axes)
                 and kind.shape == stream.shape
@@ -198,10 +212,8 @@ class Derivation:
         for node in nodes:
             if node.op is None:
                 sinks[node] = int(isinstance(node.leaf, Read) and node.leaf.name in self.active)
-            elif not node.op.differentiable or node.is_op("stop_gradient"):
-                sinks[node] = 0
             else:
-                sinks[node] = min(9, sum(sinks[a] for a in node.args))
+                sinks[node] = min(9, sum(sinks[a] for a in movers(node, self.kinds)))
         return sinks
 
     def _deserves_name(self, node: Symbol, g: Symbol, value: Symbol, sinks: dict[Symbol, int]) -> bool:

@@ -27,9 +27,14 @@ class Chance(Protocol):
     category    an integer with probabilities softmax(logits); `one_hot` the same as a vector
     """
 
-    sharpness: Symbol
-    bias: Symbol
-    spread: Symbol
+    @property
+    def sharpness(self) -> Symbol: ...
+
+    @property
+    def bias(self) -> Symbol: ...
+
+    @property
+    def spread(self) -> Symbol: ...
 
     def uniform(self, shape: tuple[Dim, ...]) -> Symbol: ...
 
@@ -110,7 +115,7 @@ def _draw_bernoulli(p: dict[str, Symbol], shape: tuple[Dim, ...], chance: Chance
 
 
 def _draw_normal(p: dict[str, Symbol], shape: tuple[Dim, ...], chance: Chance) -> Symbol:
-    return p["mean"] + chance.spread * p["std"] * chance.normal(shape)
+    return apply("add", p["mean"], chance.spread * p["std"] * chance.normal(shape))
 
 
 def _draw_mdn2d(p: dict[str, Symbol], shape: tuple[Dim, ...], chance: Chance) -> Symbol:

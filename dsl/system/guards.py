@@ -111,7 +111,8 @@ def _singular(node: Symbol) -> bool:
     assert node.op is not None
     if node.is_op("div"):
         divisor = node.args[1]
-        return not (isinstance(divisor.leaf, Size | Extent) or (divisor.is_number and divisor.leaf != 0))
+        length = isinstance(divisor.leaf, Extent) and divisor.leaf.inside
+        return not (length or isinstance(divisor.leaf, Size) or (divisor.is_number and divisor.leaf != 0))
     if node.is_op("power"):
         exponent = node.args[1].leaf
         return not (isinstance(exponent, int) and exponent >= 0)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dsl.system.dims import Dim
 from dsl.system.distributions import DISTRIBUTIONS
 from dsl.system.infer import Inference, Statement
-from dsl.system.kinds import COMPARISONS
-from dsl.system.system import Position, Read, Size, here
+from dsl.system.kinds import COMPARISONS, named_axis
+from dsl.system.system import Extent, Position, Read, Size, here
 from dsl.system.terms import Term, constant_leaf
-from tinygrad_seq.symbol import Symbol, apply, lift
+from tinygrad_seq.symbol import Symbol, apply, leaves, lift
 
 WHOLE = ("sum", "mean", "max", "min", "logsumexp")  # reductions that run over all features without an axis
 
@@ -116,6 +116,30 @@ class Lowering:
 
 def is_condition(symbol: Symbol) -> bool:
     return symbol.op is not None and symbol.op.name in COMPARISONS
+
+
+def among_steps(root: Symbol, axes: Iterable[str]) -> Symbol:
+    """An equation on these axes with every length told apart that stands among its axis's own steps: by the equation's
+    axes, or under a reduction that runs over them."""
+    if not any(isinstance(leaf.leaf, Extent) for leaf in leaves(root)):
+        return root
+    done: dict[tuple[Symbol, frozenset[str]], Symbol] = {}
+    stack = [(root, frozenset(axes))]
+    while stack:
+        node, scope = key = stack[-1]
+        axis = named_axis(node)
+        below = [(a, scope if axis is None else scope | {axis}) for a in node.args]
+        missing = [k for k in below if k not in done]
+        stack += missing
+        if missing:
+            continue
+        done[key] = node
+        if isinstance(node.leaf, Extent) and node.leaf.axis in scope:
+            done[key] = lift(Extent(node.leaf.axis, inside=True))
+        elif node.op is not None:
+            done[key] = Symbol.make(node.op, tuple(done[k] for k in below), node.static)
+        stack.pop()
+    return done[root, frozenset(axes)]
 
 
 @dataclasses.dataclass

@@ -167,6 +167,9 @@ def follows(term: Symbol, axes: Sequence[str], kinds: Kinds, zero_outside: froze
     their steps, with nothing else that varies along `axes`."""
     state: dict[Symbol, str] = {}
     for node in postorder([term]):
+        if isinstance(node.leaf, Extent):
+            state[node] = "free"  # of its sequence, the same at every step
+            continue
         varies = any(a in axes for a in kinds.of(node).axes)
         if not varies:
             state[node] = (
@@ -209,9 +212,14 @@ def _linearity(node: Symbol, args: list[str], axes: Sequence[str], zero_outside:
 
 
 def captures(term: Symbol, ways: Sequence[Collected]) -> bool:
-    """Whether a reduction inside the term binds an axis of the indices it would be read at."""
+    """Whether a reduction inside the term binds an axis of the indices it would be read at, or a length stands among
+    the steps of an axis that it would leave."""
     goals = {i.axis for way in ways for i in way.indices.values()}
-    return any(binds(node) in goals for node in postorder([term]) if binds(node) is not None)
+    left = {a for way in ways for a, i in way.indices.items() if i.axis != a}
+    nodes = postorder([term])
+    if any(isinstance(n.leaf, Extent) and n.leaf.inside and n.leaf.axis in left for n in nodes):
+        return True
+    return any(binds(node) in goals for node in nodes if binds(node) is not None)
 
 
 def move(term: Symbol, indices: Mapping[str, Index]) -> Symbol:

@@ -7,12 +7,13 @@ category. Only this file knows both vocabularies.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from dsl.system.dims import Dim
 from dsl.system.kinds import Kinds, named_axis
-from dsl.system.system import Extent, Read, Size
-from tinygrad_seq.primitive import REGISTRY
+from dsl.system.system import Extent, Read, Size, Stream
+from tinygrad_seq.primitive import REGISTRY, Primitive
 from tinygrad_seq.symbol import Symbol, apply, lift, substitute
 
 LINEAR_WRAPPERS = ("where",)
@@ -39,6 +40,27 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
     results = node.op.pullback(g, y, inputs, node.options)
     lowered = [None if r is None else _left(lower(lift(r), kinds), g) for r in results]
     return [None if r is zero else r for r in lowered]
+
+
+def movers(node: Symbol, kinds: Kinds) -> tuple[Symbol, ...]:
+    """The arguments with which a node's value moves: not what `stop_gradient` holds, what `//` and `sign` step over,
+    or the condition of a `where`."""
+    assert node.op is not None
+    dtype = "complex" if any(kinds.of(a).dtype == "complex" for a in node.args) else "real"
+    moves = _moves(node.op, node.static, len(node.args), dtype)
+    return tuple(a for a, its in zip(node.args, moves, strict=True) if its)
+
+
+@functools.lru_cache(1024)
+def _moves(op: Primitive, static: tuple[tuple[str, Any], ...], count: int, dtype: str) -> tuple[bool, ...]:
+    """Which arguments have a derivative, by the engine's own rule read on names."""
+    names = [f"{op.name} {i}" for i in range(count + 2)]
+    g, y, *inputs = (lift(Read(n)) for n in names)
+    results = op.pullback(g, y, tuple(inputs), dict(static))
+    scalars = Kinds({n: Stream(n, "input", dtype=dtype) for n in names})
+    if op.elementwise:  # what is 0 of a real number shows among scalars
+        results = tuple(None if r is None else lower(lift(r), scalars) for r in results)
+    return tuple(r is not None and r is not lift(0) for r in results)
 
 
 def stays_outside(condition: Symbol, node: Symbol, kinds: Kinds) -> bool:

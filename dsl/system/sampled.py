@@ -45,7 +45,7 @@ def sampled(system: System, known: Collection[str] = (), greedy: bool = False) -
     streams[primed] = Stream(primed, "input")
     streams |= {n: Stream(n, "const", shared=True) for n in (sharpness, bias)}
     given: dict[str, str] = {}
-    kinds = Kinds(system)
+    kinds = Kinds(streams)
     for name, draw in system.draws.items():
         own = streams[name]
         if name in known:
@@ -103,7 +103,7 @@ class Noise(Certainty):
 
     @property
     def spread(self) -> Symbol:
-        return apply("exp", -self.bias) / apply("sqrt", self.sharpness)
+        return apply("div", apply("exp", -self.bias), apply("sqrt", self.sharpness))
 
     def uniform(self, shape: tuple[Dim, ...]) -> Symbol:
         return self._stream("uniform", shape)

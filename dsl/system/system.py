@@ -98,9 +98,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """`len(t)` as a value (an integer, per sequence)."""
+    """`len(t)` as a value (an integer, per sequence).
+
+    `inside`: it stands among the steps of the axis, is 1 at least and a value of each step, so that nothing made of it
+    (`a/len(t)`) is ever computed for a sequence without steps, nor the gradient of that.
+    """
 
     axis: str
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,3 +239,18 @@ def test_a_branch_that_is_not_taken_sends_no_nan_back() -> None:
         found = unroll(derived, {"x": x, "w": w, "dh": np.ones((3, 1))}, {"t": 3}, 1, ["x_bar", "w_bar"])
     np.testing.assert_allclose(found["x_bar"][:, 0], [3.0, (3 + 2 * np.log(2)) / 2, 3.0])
     assert found["w_bar"] == pytest.approx(np.log(2) - 1)
+
+
+def test_what_does_not_move_a_value_receives_nothing() -> None:
+    """Not even 0 times what may be NaN: nothing is derived for what is held, stepped over or compared."""
+    text = """cell Held(D, H):
+  input x[t]: D
+  param U, V, W: (H, D) ~ glorot
+  r[t] = V@x[t]
+  s[t] = stop_gradient(r[t])
+  h[t] = tanh(U@x[t])*(r[t]//0.3 + sign(r[t]) + floor(r[t])) + where(r[t] > 0, s[t], W@x[t])
+  output h
+"""
+    derived = adjoint(dsl.parse(text).system)
+    assert not {"r_bar", "s_bar", "V_bar"} & set(derived.system.equations)
+    assert {"U", "W", "x"} == set(derived.gradients)
