@@ -20,7 +20,7 @@ Entry = int | str | tuple[str, ...]  # of the table: a number, a name's value, t
 
 _ENTRY = r"(?:[ownpqlcuSTK]_[A-Za-z0-9_]+|nb|batch|chunk|ragged)\b"
 _SUM = re.compile(r"\b[np]_\w+(?: \+ [np]_\w+)+\b(?! \*)")
-_NAME = re.compile(rf"\b(?:(?P<array>[xykm]_\w+)|(?P<scope>(?:load|store)_\w+)|(?P<entry>{_ENTRY}))")
+_NAME = re.compile(rf"\b(?:(?P<array>[xykms]_\w+)|(?P<scope>(?:load|store)_\w+)|(?P<entry>{_ENTRY}))")
 _ARRAY = re.compile(rf"\b[{''.join(ARRAYS)}]\b")
 _COMMENT = re.compile(r"(?m)[ ]*#[^\n]*")
 

@@ -64,12 +64,11 @@ def describe(system: System, dtype: str = "float32") -> Plan:
 
 
 def _listing(program: Program) -> str:
-    """The calls of a file as comments: packing weights, then the run (in stages, when totals are read again)."""
-    packing, *stages = program.source.listings
-    lines = ["", "# calls before a run:", *(f"#   {text}" for text in packing)]
-    for k, stage in enumerate(stages):
-        lines.append("# calls of a run:" if not k else "# when the totals are added up:")
-        lines += [f"#   {text}" for text in stage]
+    """The calls of a file as comments: shared values come in, then the run, in stages when totals are read again."""
+    lines = [""]
+    for k, calls in enumerate(program.source.listings):
+        title = "before a run" if not k else "of a run" if k % 2 else "when the parts of a batch are done"
+        lines += [f"# calls {title}:", *(f"#   {text}" for text in calls)] if calls else []
     return "\n".join([*lines, ""])
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from dsl.plan.arrange import Entry, Outers, Products
-from dsl.plan.assemble import Piece
 from dsl.plan.definitions import is_home
 from dsl.plan.writer import Pack, Writer
 from dsl.system.system import Read
@@ -141,25 +140,6 @@ class Factors(Writer):
         for term, _, _ in parts:
             self._ident(term.weight)
         return pack
-
-    def _packing(self) -> list[Piece]:
-        """The program that packs weights, matrix by matrix; they come as flat arrays in the order of `weights`."""
-        self.weights = list(dict.fromkeys(t.weight for p in self.packs for t, _, _ in p.parts))
-        pieces = []
-        for p in self.packs:
-            total_n = " + ".join([self.padded(c) for c in p.columns[:-1]] + [self.size(p.columns[-1])])
-            total_k = " + ".join([self.padded(r) for r in p.rows[:-1]] + [self.size(p.rows[-1])])
-            for term, before_n, before_k in p.parts:
-                n0 = " + ".join(self.padded(c) for c in before_n) or "0"
-                k0 = " + ".join(self.padded(r) for r in before_k) or "0"
-                n, k = self.size(p.columns[len(before_n)]), self.size(p.rows[len(before_k)])
-                call, first, second = ("pack_transposed", k, n) if term.transposed else ("pack", n, k)
-                w = f"m_{self._ident(term.weight)}"
-                line = (
-                    f"    {call}({w}, 0, {second}, {first}, {second}, P, o_{p.name}, {n0}, {k0}, {total_n}, {total_k})"
-                )
-                pieces.append(Piece("pack", f"{term.weight} into its place.", (line,)))
-        return pieces
 
     # ------------------------------------------------------------ sums of outer products
 

@@ -36,10 +36,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Tables of the generated code's `stages` and of `preparing`; `at` the names' values; elements of each arena."""
+    """Tables of the generated code's programs; `at` the names' values; elements of each arena."""
 
     stages: tuple[NDArray[np.int64], ...]
     preparing: NDArray[np.int64]
+    collecting: tuple[NDArray[np.int64], ...]
     at: Mapping[str, int]
     reals: int
     categories: int
@@ -89,6 +90,7 @@ class Sizer:
         return Sizes(
             stages,
             preparing,
+            tuple(_numbers(entries, at) for entries in self.source.collecting),
             at,
             reals + LINE,
             categories + LINE,

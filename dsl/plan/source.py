@@ -18,6 +18,7 @@ from dsl.plan.edges import Edges
 from dsl.plan.features import REDUCTIONS, Address, Output
 from dsl.plan.products import Factors
 from dsl.plan.rows import Context, RowProgram
+from dsl.plan.shared import Shared
 from dsl.plan.writer import Pack
 from dsl.system.dims import Dim
 from dsl.system.system import Index, Read
@@ -30,7 +31,7 @@ numbers begin.
 
 Arrays   A own reals, I own categories, F and J the forward run's, P packed parameters, L lengths (axis, row),
          C active rows (axis, step), R the row's place in the batch; x_* inputs, y_* results, k_* carried
-         values, m_* matrices. All are flat: a row is `offset + ((step + front) * nb + b) * width`.
+         values, m_* shared values, s_* totals. All are flat: a row is `offset + ((step + front) * nb + b) * width`.
 Numbers  nb sequences here, batch all of them, chunk steps; n_ a size, p_ the same padded, o_ an offset, w_ a row's
          width, T_ steps of an axis, q_ elements of a region, l_ S_ u_ c_ places in L and C
 Loops    t0 to t1 a chunk of steps, b a sequence, j a feature; r1 … rows in memory, v1 … values
@@ -56,13 +57,15 @@ class Source:
 
     text: str
     stages: list[list[Entry]]  # a table each; between one and the next, totals over all sequences are added up
-    preparing: list[Entry]  # the table of the program that packs weights
-    listings: list[list[str]]  # the calls of each program, for people: packing first, then the stages
+    preparing: list[Entry]  # the table of the program that fills P
+    collecting: list[list[Entry]]  # of those that add up the totals that are complete after each stage
+    complete: list[list[str]]  # which these are
+    listings: list[list[str]]  # calls, for people: of preparing, then of each stage and what it completes
     dims: dict[str, Dim]  # n_* -> the dim
     packs: list[Pack]
     vectors: list[str]  # shared vectors and scalars kept in P
     tables: list[str]  # looked-up matrices, kept in P column by column behind one of zeros
-    weights: list[str]  # matrices that `prepare` takes
+    shared: list[str]  # what `preparing` takes
     inputs: list[str]
     results: list[str]
     carried: list[str]
@@ -77,7 +80,7 @@ def generate(name: str, arrangement: Arrangement, layout: Layout, dtype: str) ->
     return _File(name, arrangement, layout, dtype).run()
 
 
-class _File(Edges, Factors):
+class _File(Edges, Factors, Shared):
     """One generated file."""
 
     # ------------------------------------------------------------ the file
@@ -87,23 +90,29 @@ class _File(Edges, Factors):
         for nest in self.arrangement.nests:
             pieces += [[] for _ in range(nest.stage + 1 - len(pieces))]
             pieces[nest.stage] += self._nest(nest)
-        packing = self._packing()
+        preparing = self._preparing()
+        collecting: list[list[Piece]] = [[] for _ in pieces]
+        for total in self.normal.totals:
+            collecting[self._at_stage(total)].append(self._collecting(total))
         outside = [(n, f"{letter}_{self._ident(n)}") for letter, n in self._outside()]
-        arrays = [a for _, a in outside] + [f"m_{self._ident(w)}" for w in self.weights]
+        arrays = [a for _, a in outside] + [f"m_{self._ident(w)}" for w in self.shared]
+        arrays += [f"s_{self._ident(n)}" for n in self.normal.totals]
         categories = frozenset(a for n, a in outside if self.definitions[n].dtype == "category")
         assembly = Assembly(arrays, categories)
-        programs = [assembly.program(p) for p in (*pieces, packing)]
-        *stages, preparing = [p.table() for p in programs]
+        stages = [assembly.program(p) for p in pieces]
+        first, last = assembly.program(preparing), [assembly.program(p) for p in collecting]
         return Source(
             HEADER.format(name=self.name, dtype=self.dtype) + assembly.text(),
-            stages,
-            preparing,
-            [p.listing for p in (programs[-1], *programs[:-1])],
+            [p.table() for p in stages],
+            first.table(),
+            [p.table() for p in last],
+            [[t for t in self.normal.totals if self._at_stage(t) == k] for k in range(len(stages))],
+            [p.listing for p in (first, *(p for pair in zip(stages, last, strict=True) for p in pair))],
             {f"n_{i}": d for d, i in self.dims.items()},
             self.packs,
             list(self.vectors),
             list(self.tables),
-            self.weights,
+            self.shared,
             list(self.inputs),
             list(self.results),
             list(self.carried),

@@ -26,7 +26,7 @@ OWN_NAMES = frozenset(
     infinity not_a_number kernel copy zero pack pack_panels pack_rows pack_transposed product_add product_set
     weight_gradient nests execute main which run range min max abs""".split()
 ) | frozenset(vars(math))
-OWN_FORMS = re.compile(r"[ivrnpqolcuwSTK](\d+|_.*)|[xykm]_.*|(load|store|nest)_.*")
+OWN_FORMS = re.compile(r"[ivrnpqolcuwSTK](\d+|_.*)|[xykms]_.*|(load|store|nest|axis)_.*")
 
 
 @dataclass(slots=True)
@@ -145,7 +145,7 @@ class Writer:
 
     def var(self, axis: str) -> str:
         """The loop variable of an axis: its name, unless generated code uses that for something else."""
-        return f"{axis}_" if axis in OWN_NAMES or OWN_FORMS.fullmatch(axis) else axis
+        return f"axis_{axis}" if axis in OWN_NAMES or OWN_FORMS.fullmatch(axis) else axis
 
     def extent(self, axis: str) -> str:
         return f"L[l_{axis} + b]"

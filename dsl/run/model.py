@@ -27,9 +27,10 @@ from dsl.run.unroll import EMPTY_IS_AN_ERROR, Unrolling
 from dsl.system.dims import Dim
 from dsl.system.kinds import named_axis
 from dsl.system.system import System
+from tinygrad_seq.changes import last_change, latest_change
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.symbol import postorder
-from tinygrad_seq.tape import backward, custom_node, last_change
+from tinygrad_seq.tape import backward, custom_node
 from tinygrad_seq.tape import state as tape_state
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.transforms import enable_grad
@@ -317,11 +318,11 @@ class Model:
     ) -> Callable[[list[Any]], Sequence[Any]]:
         wrt = tuple(n for n, t in sources if t.requires_grad)
         order = [n for n, _ in sources]
-        before = [last_change(t.data) for _, t in sources]
+        before = latest_change()
 
         def pullback(cotangents: list[Any]) -> Sequence[Any]:
-            for (name, tensor), change in zip(sources, before, strict=True):
-                if last_change(tensor.data) != change:
+            for name, tensor in sources if latest_change() > before else ():
+                if last_change(tensor.data) > before:
                     raise GradientError(
                         f"{name} changed after the run whose gradient is asked for: run the model again"
                     )

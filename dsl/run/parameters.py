@@ -15,7 +15,6 @@ from dsl.system.system import Stream, System
 from dsl.text.diagnostics import suggest
 from tinygrad_seq.initializers import initialize
 from tinygrad_seq.optim import RETRACTIONS, Retraction, Scaled
-from tinygrad_seq.tape import last_change
 from tinygrad_seq.tensor import Tensor
 
 
@@ -114,10 +113,6 @@ class Parameters(MutableMapping[str, Tensor]):
     def count(self) -> int:
         """How many numbers learn."""
         return sum(int(np.prod(t.shape)) for t in self.trained.values())
-
-    def changes(self) -> dict[str, int]:
-        """When each was last changed, to be compared with a later answer."""
-        return {n: last_change(t.data) for n, t in self._tensors.items()}
 
     def arrays(self) -> dict[str, Any]:
         """Plain arrays by name. Errors: ValueError for a param or const that the caller has yet to give."""

@@ -20,6 +20,7 @@ from dsl.run.unroll import Unrolling
 from dsl.system.kinds import Kinds, binds
 from dsl.system.system import Stream, System
 from dsl.text.diagnostics import suggest
+from tinygrad_seq.changes import last_change, latest_change
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import Symbol, rebuild
 from tinygrad_seq.tensor import Tensor
@@ -187,8 +188,8 @@ class Run:
         return self._literal
 
     def _check_parameters(self, name: str) -> None:
-        for parameter, change in self._model.params.changes().items():
-            if change != self._versions[parameter]:
+        for parameter, tensor in self._model.params.items():
+            if last_change(tensor.data) > self._made:
                 raise ValueError(
                     f"{name} was not computed in this run, and {parameter} has changed since: "
                     f"run the model again and read {name} before the parameters change"

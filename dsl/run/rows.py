@@ -32,7 +32,8 @@ def derived_lengths(axes: Mapping[str, Axis], lengths: Mapping[str, Any], batch:
             if axis.length is None:
                 if name not in lengths:
                     raise ValueError(f"no lengths for axis {name}: it is the axis of no stream that was given")
-                ready.append((name, np.broadcast_to(np.asarray(lengths[name], np.int64), (batch,))))
+                given = np.asarray(lengths[name], np.int64)
+                ready.append((name, given if given.shape == (batch,) else np.broadcast_to(given, (batch,))))
                 continue
             extents = [n.leaf for n in postorder([axis.length]) if isinstance(n.leaf, Extent)]
             if all(e.axis in found for e in extents):

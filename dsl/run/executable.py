@@ -1,0 +1,223 @@
+"""One planned program, ready to run: its machine code, its tables by shape of data, and shared values by NumPy.
+
+What depends on the shape of a batch alone (how it is cut into parts, their tables, lengths and active rows) is worked
+out once a shape: a call of a small cell takes tens of microseconds, most of it spent here and in `compiled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dsl.plan.program import Program
+from dsl.plan.sizes import Shape, Sizer, Sizes
+from dsl.run.arenas import Addresses, Array
+from dsl.run.rows import Ints
+from dsl.system.dims import Dim
+from dsl.system.system import Read, Size
+from tinygrad_seq.kernels.cache import load_source
+from tinygrad_seq.kernels.threads import parts as parts_of
+from tinygrad_seq.symbol import Symbol, postorder
+
+CHUNK_ROWS = 128
+KEPT_TABLES = 64  # shapes of data whose tables are remembered
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """One thread's part of a batch: its rows' places there, lengths by axis and row, active rows by axis and step."""
+
+    rows: Array
+    lengths: Array
+    counts: Array
+    sizes: Sizes
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a program's shares depend on: the batch, its steps and lengths, and what state is given.
+
+    carried   streams with steps already run, and how many of those are given
+    clock     axis -> the step (B,) where each sequence goes on
+    """
+
+    batch: int
+    steps: tuple[tuple[str, int], ...]
+    lengths: Mapping[str, Ints]
+    carried: frozenset[tuple[str, int]] = frozenset()
+    clock: Mapping[str, Array] | None = None
+
+    @cached_property
+    def ragged(self) -> bool:
+        return any(len(own := self.lengths[a]) and int(own.min()) != n for a, n in self.steps)
+
+
+class Executable:
+    """A system, planned for some wanted streams and compiled on first use."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.system, self.dtype = program, program.system, program.dtype
+        self.normal, self.layout, self.source = program.normal, program.layout, program.source
+        self.work = 0  # multiply-adds of one step of one sequence, elementwise operations counted as four
+        self.addresses = Addresses()
+        self.needs = {
+            n: {x.leaf.name for x in postorder([r]) if isinstance(x.leaf, Read)}
+            for n, r in {**self.normal.before, **self.normal.after}.items()
+        }
+        self._sizer: Sizer | None = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._shares: dict[Any, tuple[tuple[Share, ...], object]] = {}
+
+    @cached_property
+    def module(self) -> Any:
+        return load_source(self.program.name, self.source.text)
+
+    def sizer(self, shared: Mapping[str, Array]) -> Sizer:
+        """What fills tables in; sizes of dims and shared values are the same in all runs."""
+        if self._sizer is None:
+            dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
+            shapes = {n: np.shape(v) for n, v in shared.items()}
+            self._sizer = Sizer(self.program, dims, shapes)
+            shapes.update({n: self.shape(n) for n in (*self.normal.totals, *self.normal.after)})
+            products = sum(self._sizer.width(p) * self._sizer.depth(p) for p in self.source.packs)
+            units = sum(self._sizer.number(d.shape[0]) for d in self.normal.definitions.values() if d.shape)
+            self.work = products + 4 * units
+        return self._sizer
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The feature shape of a stream in numbers."""
+        found = self._shapes.get(name)
+        if found is None:
+            assert self._sizer is not None
+            found = self._shapes[name] = tuple(self._sizer.number(d) for d in self.normal.streams[name].shape)
+        return found
+
+    # ------------------------------------------------------------ parts of a batch
+
+    def shares(self, call: Call, forward: tuple[Executable, tuple[Share, ...]] | None) -> tuple[Share, ...]:
+        """The parts of a batch; `forward`: the run whose memory a backward run reads, cut the same way.
+
+        Remembered for whole sequences from their beginning; others differ from batch to batch.
+        """
+        count = parts_of(call.batch, self.work * call.batch) if forward is None else len(forward[1])
+        if call.ragged or call.clock is not None:
+            return self._cut(call, count, forward)
+        key = (call.batch, call.steps, call.carried, count, None if forward is None else id(forward[1]))
+        found = self._shares.get(key)
+        if found is None:
+            if len(self._shares) >= KEPT_TABLES:
+                self._shares.clear()
+            # `forward` stays alive beside them, so that its id stays its own
+            found = self._shares[key] = self._cut(call, count, forward), forward
+        return found[0]
+
+    def _cut(self, call: Call, count: int, forward: tuple[Executable, tuple[Share, ...]] | None) -> tuple[Share, ...]:
+        rows = [s.rows for s in forward[1]] if forward is not None else _split(call, count)
+        shares = []
+        for k, own in enumerate(rows):
+            chunk = max(1, CHUNK_ROWS // max(1, len(own)))
+            shape = Shape(call.steps, len(own), call.batch, chunk, call.ragged, call.carried)
+            sizes = self._sized(shape, None if forward is None else (forward[0], forward[1][k].sizes))
+            shares.append(Share(own, *_bounds(call, own, sizes), sizes))
+        return tuple(shares)
+
+    @cached_property
+    def _tables(self) -> dict[Any, tuple[Sizes, object]]:
+        return {}
+
+    def _sized(self, shape: Shape, before: tuple[Executable, Sizes] | None) -> Sizes:
+        """The table for one shape of data."""
+        key = (shape, None if before is None else id(before[1]))
+        found = self._tables.get(key)
+        if found is None:
+            assert self._sizer is not None
+            if len(self._tables) >= KEPT_TABLES:
+                self._tables.clear()
+            sizes = self._sizer.fill(shape, None if before is None else self._offsets(*before))
+            found = self._tables[key] = (sizes, before)  # `before` stays alive, so that its id stays its own
+        return found[0]
+
+    def _offsets(self, forward: Executable, sizes: Sizes) -> dict[str, int]:
+        """Offsets and strides in the forward run's arenas, under this plan's names."""
+        out: dict[str, int] = {}
+        for place in self.layout.places.values():
+            if place.array in "FJ":
+                there = forward.program.place_of(place.name)
+                for letter in "ow":
+                    out[f"{letter}_{place.ident}"] = sizes.at[f"{letter}_{there.ident}"]
+        return out
+
+    # ------------------------------------------------------------ shared values
+
+    def evaluate(self, equations: Mapping[str, Symbol], known: Mapping[str, Array]) -> dict[str, Array]:
+        """Values of those shared equations that are made of `known` ones, by NumPy, in order of dependence."""
+        if not equations:
+            return {}
+        values = dict(known)
+        made = (*self.normal.totals, *self.normal.before, *self.normal.after)
+        late = dict.fromkeys(n for n in made if n not in known)
+        dims = {k: v for k, v in self.system.arguments.items() if isinstance(v, int | Dim)}
+        while ready := [n for n in equations if n in late and not late.keys() & self.needs[n]]:
+            for name in ready:
+                values[name] = evaluate(equations[name], values, dims, self.dtype)
+                del late[name]
+        return {n: values[n] for n in equations if n not in known and n in values}
+
+
+def _split(call: Call, count: int) -> list[Array]:
+    """Each part's rows: neighbours, or in a ragged batch alternate ones, sorted by length on the longest axis."""
+    if call.ragged and call.steps:
+        primary = max((a for a, _ in call.steps), key=lambda a: int(call.lengths[a].sum()))
+        order = np.argsort(-call.lengths[primary], kind="stable").astype(np.int64)
+        return [np.ascontiguousarray(order[k::count]) for k in range(count)]
+    edges = [call.batch * k // count for k in range(count + 1)]
+    return [np.arange(a, b, dtype=np.int64) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def _bounds(call: Call, rows: Array, sizes: Sizes) -> tuple[Array, Array]:
+    """Lengths (and clocks, and whether rows are out of order) by axis and row; active rows by axis and step."""
+    lengths, counts = np.zeros(sizes.lengths, np.int64), np.zeros(sizes.counts, np.int64)
+    counts[0] = n = len(rows)
+    for axis, steps in call.steps:
+        own = call.lengths[axis][rows]
+        lengths[sizes.at[f"l_{axis}"] :][:n] = own
+        if call.clock is not None and axis in call.clock:
+            lengths[sizes.at[f"S_{axis}"] :][:n] = np.asarray(call.clock[axis])[rows]
+        reach = np.maximum.accumulate(own[::-1])[::-1]  # the longest from this row on
+        counts[sizes.at[f"c_{axis}"] :][:steps] = (reach[None, :] > np.arange(steps)[:, None]).sum(axis=1)
+        lengths[sizes.at[f"u_{axis}"]] = int((own[1:] > own[:-1]).any())
+    return lengths, counts
+
+
+def evaluate(root: Symbol, values: Mapping[str, Array], dims: Mapping[str, Any], dtype: str) -> Array:
+    """A shared expression's value by the primitives themselves."""
+    done: dict[Symbol, Any] = {}
+
+    def number(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(number(v) for v in value)
+        return int(value.bind(dims)) if isinstance(value, Dim) else value
+
+    for node in postorder([root]):
+        leaf = node.leaf
+        if node.op is not None:
+            done[node] = node.op.impl(*(done[a] for a in node.args), **{k: number(v) for k, v in node.static})
+        elif isinstance(leaf, Read):
+            done[node] = np.asarray(values[leaf.name])
+        elif isinstance(leaf, Size):
+            done[node] = number(leaf.dim)
+        else:
+            done[node] = leaf
+    return np.asarray(done[root], precision(np.iscomplexobj(done[root]), dtype))
+
+
+def precision(is_complex: bool, dtype: str) -> np.dtype[Any]:
+    """The engine's dtype for real or complex values."""
+    return np.result_type(dtype, np.complex64) if is_complex else np.dtype(dtype)
+
+
+__all__ = ["Call", "Executable", "Share", "precision"]
