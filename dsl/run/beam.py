@@ -33,6 +33,11 @@ class Hypotheses:
     ids: NDArray[np.int64]
     log_probability: NDArray[np.float64]
 
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """(P + T, B) integers of each sequence's likeliest."""
+        return self.ids[:, :, 0]
+
 
 def search(
     model: Model,

@@ -1,6 +1,7 @@
 """Generation: the same equations on the other schedule, where what was data is drawn and fed back.
 
-`generator` cuts the cell, `walk` runs it step by step, `sampling` draws, `beam` searches. Here is what users call.
+`sampling` draws in one run over all steps; `beam` searches, step by step (`walk`); `generator` says which cells can be
+generated. Here is what users call.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from dsl.run.beam import search
 from dsl.run.data import decode
 from dsl.run.inputs import Arranged
-from dsl.run.sampling import BIASED, Sampler
-from dsl.run.walk import Walk
+from dsl.run.sampling import Sampler, draw
+from dsl.system.distributions import DISTRIBUTIONS
 from dsl.system.system import Stream
 
 if TYPE_CHECKING:
@@ -70,39 +72,55 @@ def generate(
     """
     if isinstance(T, int) and T < 0:
         raise ValueError(f"T: expected 0 or more steps, given {T}")
-    generator = model.generator
-    names = [d.name for d in generator.draws]
-    if bias and not any(d.distribution in BIASED for d in (*generator.once, *generator.draws)):
-        raise ValueError(f"bias: it narrows {' and '.join(BIASED)}; {model.system.name} draws neither")
-    sampler = Sampler(0.0 if greedy else temperature, bias, np.random.default_rng(seed))
-    first = _prime(model, names, prime, batch)
-    size = next((v.shape[1] for v in first.values() if v.shape[1] > 1), batch or 1)
     if beam is not None and (greedy or temperature != 1.0 or seed is not None):
         raise ValueError("beam: a search leaves nothing to chance; leave temperature, greedy and seed out")
     if length_penalty and beam is None:
         raise ValueError("length_penalty: it ranks the hypotheses of a beam; give beam= as well")
-    data = model.arranged((), streams, lengths, None, size)
-    single = batch is None and (data.single or not data.arrays) and all(v.shape[1] == 1 for v in first.values())
-    first = {n: np.broadcast_to(v, (len(v), data.batch, *v.shape[2:])) for n, v in first.items()}
-    missing = [d.name for d in generator.once if d.name not in data.arrays]
-    if beam is not None and missing:
-        raise ValueError(f"beam: give {' and '.join(missing)} as data; a search leaves nothing to chance")
-    shapes = model.system.streams
-    once = generator.foretold(model, data, engine, lambda d, p: sampler(d.distribution, p, _shape(shapes[d.name])))
+    sampler = _sampler(model, 0.0 if greedy else temperature, bias, seed)
+    first, data, single = _given(model, prime, batch, streams, lengths)
+    once = _once(model, data, None if beam is not None else sampler, engine)
     data = replace(data, arrays={**data.arrays, **once})
-    ending = _until(model, names, until)
+    ending = _until(model, [*first], until)
     steps, ends = _steps(model, T, data, first)
     parts: dict[str, Array] = {}
     if beam is not None:
         pattern = ending[1] if ending is not None else None
-        parts = {names[0]: search(model, data, first, steps, beam, pattern, engine, length_penalty).ids[:, :, 0]}
-    elif names:
+        parts = {next(iter(first)): search(model, data, first, steps, beam, pattern, engine, length_penalty).best}
+    elif first:
         parts = _sample(model, data, first, (steps, ends), sampler, ending, engine)
-    shown = {n: _shown(model, n, v, single) for n, v in parts.items()} | {
-        n: v[0] if single else v for n, v in once.items()
-    }
+    shown = {n: _shown(model, n, v, single) for n, v in parts.items()}
+    shown |= {n: v[0] if single else v for n, v in once.items()}
     results = {n: shown[n] for n in model.system.draws if n in shown}
     return results if len(results) > 1 else next(iter(results.values()))
+
+
+def _sampler(model: Model, temperature: float, bias: float, seed: int | None) -> Sampler:
+    generator = model.generator
+    if bias and not any(DISTRIBUTIONS[d.distribution].biased for d in (*generator.once, *generator.draws)):
+        narrowed = " and ".join(n for n, d in DISTRIBUTIONS.items() if d.biased)
+        raise ValueError(f"bias: it narrows {narrowed}; {model.system.name} draws neither")
+    return Sampler(temperature, bias, seed)
+
+
+def _given(
+    model: Model, prime: Any, batch: int | None, streams: Mapping[str, Any], lengths: Any
+) -> tuple[dict[str, Array], Arranged, bool]:
+    """What is fed first, (P, B, *features) by drawn stream; the data; and whether one sequence is shown without B."""
+    first = _prime(model, [d.name for d in model.generator.draws], prime, batch)
+    size = next((v.shape[1] for v in first.values() if v.shape[1] > 1), batch or 1)
+    data = model.arranged((), streams, lengths, None, size)
+    single = batch is None and (data.single or not data.arrays) and all(v.shape[1] == 1 for v in first.values())
+    return {n: np.broadcast_to(v, (len(v), data.batch, *v.shape[2:])) for n, v in first.items()}, data, single
+
+
+def _once(model: Model, data: Arranged, sampler: Sampler | None, engine: str) -> dict[str, Array]:
+    """What is drawn once a sequence, (B, ...) each; data that has it already stands."""
+    names = [d.name for d in model.generator.once]
+    unknown = [n for n in names if n not in data.arrays]
+    if unknown and sampler is None:
+        raise ValueError(f"beam: give {' and '.join(unknown)} as data; a search leaves nothing to chance")
+    drawn = draw(model, unknown, data, sampler, engine) if unknown and sampler is not None else {}
+    return {n: drawn[n] if n in drawn else np.asarray(data.arrays[n]) for n in names}
 
 
 def _steps(model: Model, T: int | str | None, data: Arranged, first: Mapping[str, Array]) -> tuple[int, Array | None]:
@@ -131,24 +149,36 @@ def _sample(
     engine: str,
 ) -> dict[str, Array]:
     """Arrays (P + steps, B, *features) by drawn stream; `steps` are so many, to each sequence's end if it has one."""
-    count, ends = steps
-    walk = Walk(model, data, first, count, engine)
-    streams = model.system.streams
-    drawn = {n: [*v] for n, v in first.items()}
-    going = np.ones(data.batch, bool)
-    for _ in range(count):
-        if ends is not None:
-            going &= walk.at < ends
-        found = walk.draw(lambda d, p: sampler(d.distribution, p, _shape(streams[d.name])))
-        for name, value in found.items():
-            here = going.reshape(-1, *(1 for _ in value.shape[1:]))
-            drawn[name].append(np.where(here, value, -1 if streams[name].dtype == "category" else 0.0))
-        if until is not None and len(drawn[until[0]]) >= len(until[1]):
-            name, pattern = until
-            going &= ~(np.stack(drawn[name][-len(pattern) :]) == pattern[:, None]).all(axis=0)
-            if not going.any():
-                break
-    return {n: np.stack(v).astype(first[n].dtype) if v else first[n] for n, v in drawn.items()}
+    lead = len(next(iter(first.values())))
+    whole = extent = lead + steps[0]
+    axis, streams = model.generator.axis, model.system.streams
+    for name, value in data.arrays.items():
+        if axis in streams[name].axes:
+            extent = np.shape(value)[streams[name].axes.index(axis)]
+            if extent < whole:
+                wanted = f"{whole} steps, as many as are generated"
+                raise ValueError(f"{name}: expected {wanted}, given {extent}")
+    if not steps[0]:
+        return dict(first)
+    ends = np.full(data.batch, whole) if steps[1] is None else steps[1]
+    data = replace(data, lengths={**data.lengths, axis: ends})
+    drawn = {n: v[:whole] for n, v in draw(model, tuple(first), data, sampler, engine, first, extent).items()}
+    if until is None:
+        return drawn
+    ends = np.minimum(np.minimum(ends, whole), _end(drawn[until[0]], until[1], lead))
+    behind = np.arange(whole)[:, None] >= ends
+    for name, value in drawn.items():
+        value[behind] = -1 if streams[name].dtype == "category" else 0
+    return {n: v[: max(lead, int(ends.max()))] for n, v in drawn.items()}
+
+
+def _end(drawn: Array, pattern: Array, lead: int) -> Array:
+    """Steps (B,) up to the first that completes the pattern behind what was fed; of (T, B) all T without one."""
+    if len(pattern) > len(drawn):
+        return np.full(drawn.shape[1], len(drawn))
+    found = (sliding_window_view(drawn, len(pattern), axis=0) == pattern).all(axis=-1)  # by its first step
+    found[: max(0, lead + 1 - len(pattern))] = False
+    return np.where(found.any(axis=0), found.argmax(axis=0) + len(pattern), len(drawn))
 
 
 def _shape(stream: Stream) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from dsl.run.carry import State, advance, lags, obstacles
 from dsl.run.inputs import Arranged, expected
 from dsl.run.program import needed, restrict
 from dsl.run.rows import Batch
+from dsl.run.sampling import Drawing
 from dsl.run.unroll import unroll
 from dsl.system.kinds import Kinds
 from dsl.system.system import Extent, Read, Stream, System
@@ -43,7 +44,6 @@ what is drawn at the steps.
 )
 
 Forward = Callable[..., dict[str, Any]]
-Choose = Callable[["Drawn", dict[str, NDArray[Any]]], NDArray[Any]]  # of a draw's parameters (B, ...): values (B, ...)
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Generator:
         if not system.draws:
             raise ValueError(f"{system.name} draws nothing: generation needs a line such as `y[t] ~ categorical(...)`")
         self.system = system
+        self.drawing = Drawing(system)
         self.targets: dict[str, str] = {}  # pseudo-equation -> the stream it helps to draw
         whole = self._with_parameters(system)
         self.axis = self._axis(whole)
@@ -267,32 +268,12 @@ class Generator:
                 order.append(Drawn(name, self.step.draws[name].distribution, made[name], after))
         return order
 
-    def settled(self, drawn: Mapping[str, Any]) -> set[str]:
-        """What is right already when these draws of the step are known."""
-        ready = {p for d in self.draws if set(d.after) <= set(drawn) for p in d.parameters.values()}
-        carried = (*self.held, *(n for n, _ in self.planes))
-        return ready | ({n for n in carried if n in self.step.equations} if not self.late else set())
-
     def _late(self) -> bool:
         """Whether a carried stream needs this step's draws: then the step is run once more with them."""
         carried = (*self.held, *(n for n, _ in self.planes))
         return any(self._same_step(n) for n in carried if n in self.step.equations)
 
     # ------------------------------------------------------------ running
-
-    def foretold(self, model: Model, data: Arranged, engine: str, choose: Choose) -> dict[str, NDArray[Any]]:
-        """What is drawn once a sequence, (B, ...) each; data that has it already stands."""
-        given = {n: np.asarray(v) for n, v in data.arrays.items()}
-        for d in self.once:
-            if d.name in given:
-                continue
-            part = self.ahead[d.name]
-            self._check_given(part, part.streams, given)
-            found = self._run(part, model, data, given, tuple(d.parameters.values()), engine)
-            shared = {p for p in d.parameters.values() if part.streams[p].shared}
-            wide = {p: np.broadcast_to(v, (data.batch, *v.shape)) if p in shared else v for p, v in found.items()}
-            given[d.name] = choose(d, {k: np.asarray(wide[p]) for k, p in d.parameters.items()})
-        return {d.name: given[d.name] for d in self.once}
 
     def _check_given(self, system: System, names: Iterable[str], given: Mapping[str, Any]) -> None:
         for name in names:
@@ -370,25 +351,6 @@ class Generator:
             new = np.take(np.asarray(found[name]), 0, axis=place)
             next_.values[plane] = new if lag == 1 else state.values[self.planes[name, lag - 1]]
         return next_
-
-    def draw(
-        self, forward: Forward, data: dict[str, Any], lengths: Mapping[str, Any], state: State, choose: Choose
-    ) -> tuple[dict[str, NDArray[Any]], State]:
-        """One step: choose every drawn value in order. `data` holds one step of each input; the state behind it."""
-        batch = state.batch
-        here = {**lengths, self.axis: np.ones(batch, np.int64)}
-        data = {**data, **{d.name: self.blank(d.name, 1, batch) for d in self.draws}}
-        found: dict[str, Any] = {}
-        drawn: dict[str, NDArray[Any]] = {}
-        for d in self.draws:
-            if any(p not in found for p in d.parameters.values()):
-                found = self.run(forward, data, here, state)
-                found = {n: v for n, v in found.items() if n in self.settled(drawn)}
-            drawn[d.name] = choose(d, {k: np.asarray(found[p])[0] for k, p in d.parameters.items()})
-            data[d.name] = drawn[d.name][None]
-        if self.late:
-            found = self.run(forward, data, here, state)
-        return drawn, self.advance({**data, **found}, here, state)
 
     def blank(self, name: str, steps: int, batch: int) -> NDArray[Any]:
         """An array (steps, batch, *features) for a drawn stream: zeros, of integers for categories."""

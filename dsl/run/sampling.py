@@ -1,104 +1,118 @@
-"""How values are drawn from the distributions of `y[t] ~ ...`, parameters in hand.
+"""Drawing sequences: the system that computes its own draws (`dsl.system.sampled`), run once over all steps.
 
-The counterpart of `dsl.system.distributions`, which knows their densities. Nothing here knows of cells or steps.
+One run generates a whole batch, on either engine, with no Python between steps. Noise is a pure function of seed, drawn
+stream, sequence and step (`dsl.run.noise`; steps count from the first that is fed), and is used in the order in which
+the draw's formula names it. So equal seeds give equal sequences on both engines, whatever else is in the batch, and
+what is drawn first does not depend on how much is drawn. Knows nothing of texts, nor of where a sequence is cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_seq.primitive import REGISTRY
+from dsl.run.inputs import Arranged, expected
+from dsl.run.noise import streams_of, values
+from dsl.run.program import needed, restrict
+from dsl.run.unroll import unroll
+from dsl.system.sampled import Sampled, sampled
+from dsl.system.system import System
+
+if TYPE_CHECKING:
+    from dsl.run.model import Model
 
 Array = NDArray[Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sampler:
-    """What is drawn, and how boldly.
+    """How values are drawn.
 
     temperature   every density p is drawn as p**(1/temperature): softmax(logits / temperature), a variance times the
                   temperature; a mixture's weights and its components each. 0 takes the likeliest value
     bias          Graves's probability bias (arXiv:1308.0850, section 5.4) of normal and mdn2d: deviations times
                   exp(-bias), weights to the power 1 + bias
-    rng           where chance comes from
+    seed          of the noise; None for one that nobody knows
 
     Errors: ValueError for a negative temperature or bias.
     """
 
-    temperature: float
-    bias: float
-    rng: np.random.Generator
+    temperature: float = 1.0
+    bias: float = 0.0
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("temperature", self.temperature), ("bias", self.bias)):
             if not value >= 0:
                 raise ValueError(f"{name}: expected 0 or more, given {value}")
 
-    def __call__(self, distribution: str, parameters: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
-        """Values (B, *shape), integers (B,) of a category, from parameters (B, ...)."""
-        wide = {k: np.asarray(v, np.float64) for k, v in parameters.items()}
-        return DRAW[distribution](self, wide, shape)
-
     @property
-    def spread(self) -> float:
-        """What deviations are multiplied by."""
-        return float(np.sqrt(self.temperature) * np.exp(-self.bias))
+    def greedy(self) -> bool:
+        return self.temperature == 0
+
+    def noise(self, system: System, steps: Mapping[str, int], batch: int, dtype: Any) -> dict[str, Array]:
+        """Values of a system's noise streams."""
+        seed = int(np.random.default_rng().integers(2**62)) if self.seed is None else self.seed
+        return {n: values(s, steps, batch, seed=seed, dtype=dtype) for n, s in streams_of(system).items()}
 
 
-def _categorical(s: Sampler, p: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
-    return _category(s, p["logits"], 1.0)
+class Drawing:
+    """The parts of one system that draw: restricted to what is wanted, each made once."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self._made: dict[tuple[tuple[str, ...], tuple[str, ...], bool], Sampled] = {}
+
+    def part(self, want: tuple[str, ...], known: tuple[str, ...], greedy: bool) -> Sampled:
+        """What computes the drawn streams `want`, those `known` being data."""
+        key = (want, known, greedy)
+        if key not in self._made:
+            made = sampled(self.system, known, greedy)
+            own = restrict(made.system, needed(made.system, want, {}))
+            self._made[key] = Sampled(own, made.given, made.primed, made.sharpness, made.bias)
+        return self._made[key]
 
 
-def _category(s: Sampler, logits: Array, power: float) -> Array:
-    """Categories (B,) with probabilities softmax(power * logits / temperature)."""
-    if s.temperature == 0:
-        return np.asarray(np.argmax(logits, axis=-1))
-    scaled = logits * (power / s.temperature)
-    weights = np.cumsum(np.exp(scaled - scaled.max(axis=-1, keepdims=True)), axis=-1)
-    level = s.rng.random(len(logits)) * weights[:, -1]
-    return np.asarray(np.minimum((weights <= level[:, None]).sum(axis=-1), logits.shape[-1] - 1))
+def draw(
+    model: Model,
+    want: Iterable[str],
+    data: Arranged,
+    sampler: Sampler,
+    engine: str,
+    first: Mapping[str, Array] | None = None,
+    steps: int = 0,
+) -> dict[str, Array]:
+    """Values of the drawn streams `want`: (steps, B, *features), or (B, *features) of what is drawn once.
 
+    data    of the cell's inputs, of streams drawn once that are known, and lengths; those of the draws' axis say how
+            far each sequence is drawn, -1 (a category) or 0 stand behind its end
+    first   drawn stream -> (P, B, *features): the first of the steps, which are given
 
-def _bernoulli(s: Sampler, p: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
-    logits = _spread(p["logits"], shape)
-    if s.temperature == 0:
-        return (logits > 0).astype(np.float64)
-    return np.asarray(s.rng.random(logits.shape) < REGISTRY["sigmoid"].impl(logits / s.temperature)).astype(np.float64)
-
-
-def _normal(s: Sampler, p: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
-    mean, std = _spread(p["mean"], shape), _spread(p["std"], shape)
-    return np.asarray(mean + std * s.spread * s.rng.standard_normal(mean.shape))
-
-
-def _mdn2d(s: Sampler, p: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
-    with np.errstate(divide="ignore"):  # a component of weight 0 is never chosen
-        chosen = _category(s, np.log(p["weights"]), 1 + s.bias)
-    own = {k: np.take_along_axis(v, chosen[:, None], axis=-1)[:, 0] for k, v in p.items() if k != "end"}
-    u, v = s.rng.standard_normal((2, len(chosen))) * s.spread
-    r = own["correlation"]
-    dx = own["mean_x"] + own["std_x"] * u
-    dy = own["mean_y"] + own["std_y"] * (r * u + np.sqrt((1 - r) * (1 + r)) * v)
-    pen = _bernoulli(s, {"logits": p["end"]}, ())
-    return np.stack([dx, dy, pen], axis=-1)
-
-
-def _spread(value: Array, shape: tuple[int, ...]) -> Array:
-    """A parameter (B,) or (B, *shape) as (B, *shape)."""
-    own = value if value.ndim > 1 else value.reshape(len(value), *(1 for _ in shape))
-    return np.broadcast_to(own, (len(value), *shape))
-
-
-Draw = Callable[[Sampler, Mapping[str, Array], tuple[int, ...]], Array]
-DRAW: dict[str, Draw] = {
-    "categorical": _categorical,
-    "bernoulli": _bernoulli,
-    "normal": _normal,
-    "mdn2d": _mdn2d,
-}
-BIASED = ("normal", "mdn2d")  # whose deviations a bias narrows
+    Errors: ValueError naming an input that is missing.
+    """
+    drawing = model.generator.drawing
+    known = tuple(n for n in drawing.system.draws if n in data.arrays)
+    part = drawing.part(tuple(want), known, sampler.greedy)
+    system = part.system
+    inputs: dict[str, Any] = {n: np.asarray(v) for n, v in data.arrays.items() if n in system.streams}
+    for name, stream in system.streams.items():
+        if stream.kind == "input" and name not in inputs and name not in (part.primed, *part.given.values()):
+            raise ValueError(f"missing {name}, expected {expected(stream)}")
+    for name, lead in (first or {}).items():
+        inputs[part.given[name]] = np.concatenate([lead, np.zeros((steps - len(lead), *lead.shape[1:]), lead.dtype)])
+        inputs[part.primed] = np.full(data.batch, len(lead), model.dtype)
+    if not sampler.greedy:
+        inputs[part.sharpness] = np.asarray(1 / sampler.temperature, model.dtype)
+        inputs[part.bias] = np.asarray(sampler.bias, model.dtype)
+    extents = {a: max(int(np.max(v, initial=0)), steps) for a, v in data.lengths.items()}
+    inputs |= sampler.noise(system, extents, data.batch, model.dtype)
+    inputs |= {n: v for n, v in model.params.arrays().items() if n in system.streams}
+    lengths = {a: v for a, v in data.lengths.items() if a in system.axes}
+    if engine == "compiled":
+        return model.stepper(system).forward(inputs, lengths, data.batch, tuple(want), record=False)[0]
+    found = unroll(system, inputs, lengths, data.batch, tuple(want))
+    return {n: np.asarray(v) for n, v in found.items()}

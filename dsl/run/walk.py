@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsl.run.carry import State
-from dsl.run.generator import Choose
 from dsl.run.inputs import Arranged
 from dsl.run.program import Program
 from dsl.run.rows import derived_lengths
@@ -77,12 +76,6 @@ class Walk:
         run = Unrolling(self._program, every, here, rows, start, clock)
         run.execute(want)
         return {n: run.result(n) for n in want}
-
-    def draw(self, choose: Choose) -> dict[str, Array]:
-        """One step: choose every drawn value and move on."""
-        drawn, self.state = self.generator.draw(self.forward, self._here(), self.lengths, self.state, choose)
-        self.at += 1
-        return drawn
 
     def look(self) -> dict[str, Any]:
         """One step's streams before anything is drawn in it: (1, B, ...). For cells with one drawn stream."""

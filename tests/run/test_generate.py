@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dsl.run.model import Model
-from dsl.run.sampling import Sampler
 from dsl.spec import load, parse
 from dsl.text.diagnostics import CellError
 from tests.run.cells import LETTERS, build
@@ -75,17 +74,19 @@ def test_text_in_and_out(letters: Model) -> None:
 
 
 def test_temperature() -> None:
-    logits = {"logits": np.array([[0.0, 1.0, 3.0]] * 4000)}
+    logits = np.array([[0.0, 1.0, 3.0]] * 4000)
+    cell = "cell One():\n  input l: 3\n  state y: one_hot 3 = none\n  y ~ categorical(logits = l)\n"
+    model = parse(cell).build(dtype="float64")
 
-    def draw(temperature: float) -> np.ndarray:
-        return Sampler(temperature, 0.0, np.random.default_rng(0))("categorical", logits, ())
+    def drawn(temperature: float) -> np.ndarray:
+        return np.asarray(model.generate(l=logits, temperature=temperature, seed=0))
 
     for t in (0.5, 2.0):
         p = np.exp(np.array([0, 1, 3]) / t)
-        np.testing.assert_allclose(np.bincount(draw(t), minlength=3) / 4000, p / p.sum(), atol=0.03)
-    assert (draw(0) == 2).all()
+        np.testing.assert_allclose(np.bincount(drawn(t), minlength=3) / 4000, p / p.sum(), atol=0.03)
+    assert (drawn(0) == 2).all()
     with pytest.raises(ValueError, match="temperature: expected 0 or more, given -1"):
-        draw(-1)
+        drawn(-1)
 
 
 def test_conditional_on_an_encoder(engine: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from dsl.run.model import Model
-from dsl.run.sampling import Sampler
+from dsl.spec import parse
 from tests.run.cells import build
 
 PEN = """
@@ -50,10 +50,16 @@ MIXTURE = {
 }
 
 
-def sample(distribution: str, parameters: dict[str, Any], n: int, shape: tuple[int, ...] = (), **options: float) -> Any:
-    sampler = Sampler(options.get("temperature", 1.0), options.get("bias", 0.0), np.random.default_rng(3))
+def sample(distribution: str, parameters: dict[str, Any], n: int, shape: tuple[int, ...] = (), **options: Any) -> Any:
+    """Draws from a distribution with these parameters, each of a sequence of its own."""
+    types = {k: f"{np.size(v)}" if np.ndim(v) else "scalar" for k, v in parameters.items()}
+    kind = "one_hot " + types["logits"] if distribution == "categorical" else shape[0] if shape else "scalar"
+    inputs = "\n".join(f"  input {k}: {t}" for k, t in types.items())
+    start = "none" if distribution == "categorical" else 0
+    given = ", ".join(f"{k} = {k}" for k in parameters)
+    text = f"cell One():\n{inputs}\n  state y: {kind} = {start}\n  y ~ {distribution}({given})\n"
     rows = {k: np.broadcast_to(v, (n, *np.shape(v))) for k, v in parameters.items()}
-    return sampler(distribution, rows, shape)
+    return parse(text).build(dtype="float64").generate(seed=3, batch=n, **rows, **options)
 
 
 def sharpened(model: Model, scale: float = 0.7) -> Model:
