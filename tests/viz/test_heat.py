@@ -41,6 +41,8 @@ def test_neighbours_are_one_rectangle_and_a_constant_matrix_is_empty() -> None:
 def test_panels_stand_side_by_side() -> None:
     one, two = viz.heat({"a": np.eye(3), "b": np.eye(3)}), viz.heat({"a": np.eye(3), "b": np.eye(3)}, across=2)
     assert two.scene.bounds[2] > one.scene.bounds[2] and two.scene.bounds[3] < one.scene.bounds[3]
+    named = viz.heat({"a": np.eye(3), "a long name at the end": np.eye(3)}, across=2)
+    assert max(float(x) for x in re.findall(r'<text x="([\d.]+)"', named.svg)) + 22 * 6 < named.scene.bounds[2]
 
 
 @pytest.mark.parametrize(

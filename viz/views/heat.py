@@ -61,7 +61,7 @@ def heat(panels: Mapping[str, Any], *, title: str = "", across: int = 1, side: f
         x, bottom = left, y
         for name, panel in items[first : first + across]:
             width, height = _panel(scene, x, y, side, name, panel)
-            named = left + theme.text_width(_caption(name, panel), LABEL)
+            named = x + theme.text_width(_caption(name, panel), LABEL)
             right, bottom = max(right, x + width, named), max(bottom, y + height)
             x += max(width, theme.text_width(_caption(name, panel), LABEL)) + left
         y = bottom + GAP
