@@ -216,6 +216,12 @@ def _in_one_pass(node: Symbol) -> Symbol:
 
 
 def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool) -> Derivative:
+    asked = [i for i in op.fixed if needs[i]]
+    if asked:
+        name = argument_names(op, len(needs))[asked[0]]
+        raise GradientError(
+            f"{op.name} knows no derivative with respect to {name}: give it an array, or stop_gradient({name})"
+        )
     readable = {k: v if type(v) in _PLAIN else Passed(k) for k, v in static.items()}
     cotangents = expressions(op, needs, readable, constant, real, tape=True)
     order = postorder([c for c in cotangents if c is not None])

@@ -68,8 +68,9 @@ def rules(name: str) -> list[str]:
     cotangents = expressions(op, [True] * len(names), readable)
     arguments = ", ".join([*names, *(f"{k}={v!r}" for k, v in readable.items())])
     lines = [f"y = {op.name}({arguments})"]
-    for argument, c in zip(names, cotangents, strict=True):
-        lines.append(f"  {argument}_bar = {'no gradient' if c is None else text(c)}")
+    for i, (argument, c) in enumerate(zip(names, cotangents, strict=True)):
+        none = "unknown: to ask for it is an error" if i in op.fixed else "no gradient"
+        lines.append(f"  {argument}_bar = {none if c is None else text(c)}")
     return lines
 
 
@@ -86,7 +87,7 @@ def _complex_rule(
 
 def number_check(op: Primitive, args: Sequence[Any], static: dict[str, Any]) -> str:
     """The slope along a fixed direction, from the rule and from finite differences, at an example."""
-    at = [i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype.kind in "fc"]
+    at = [i for i, a in enumerate(args) if isinstance(a, np.ndarray) and a.dtype.kind in "fc" and i not in op.fixed]
 
     def value(*xs: Any) -> Any:
         given = list(args)

@@ -113,7 +113,7 @@ def slogdet(x: Any, /) -> SlogDet:
 def cholesky(x: Any, /, *, upper: bool = False) -> Any:
     """Lower triangular L with x = L Lᴴ, of the Hermitian part of x; `upper`: Lᴴ."""
     factor = _op["cholesky"](_square(x, "cholesky"))
-    return _op["transpose"](_op["conj"](factor)) if upper else factor
+    return _adjoint(factor) if upper else factor
 
 
 def eigh(x: Any, /) -> Eigh:
@@ -134,12 +134,24 @@ def _matrices(x: Any, what: str) -> Any:
     return x
 
 
-def svd(x: Any, /, *, full_matrices: bool = False) -> Svd:
-    """The thin singular value decomposition: U (…, n, k), descending S (…, k), Vh (…, k, m), k = min(n, m)."""
+def svd(x: Any, /, *, full_matrices: bool = True) -> Svd:
+    """The singular value decomposition: U (…, n, n), descending S (…, k), Vh (…, m, m), k = min(n, m); without
+    `full_matrices` U (…, n, k) and Vh (…, k, m). What the full U or V has beyond k columns is determined only up to a
+    turn among them, and so is its gradient: right for whatever does not see that turn."""
     x = _matrices(x, "svd")
-    if full_matrices and x.shape[-1] != x.shape[-2]:
-        raise ValueError("svd is the thin one: the other columns of U and V have no derivative")
-    return Svd(_op["svd_left"](x), _op["svdvals"](x), _op["transpose"](_op["conj"](_op["svd_right"](x))))
+    u, s, v = _op["svd_left"](x), _op["svdvals"](x), _op["svd_right"](x)
+    if full_matrices:
+        u, v = _completed(u), _completed(v)
+    return Svd(u, s, _adjoint(v))
+
+
+def _adjoint(x: Any) -> Any:
+    return _op["transpose"](_op["conj"](x))
+
+
+def _completed(q: Any) -> Any:
+    """Orthonormal columns and as many more as there is room for."""
+    return q if q.shape[-2] == q.shape[-1] else _op["concat"](q, _op["complement"](q), axis=-1)
 
 
 def svdvals(x: Any, /) -> Any:
@@ -148,11 +160,20 @@ def svdvals(x: Any, /) -> Any:
 
 
 def qr(x: Any, /, *, mode: str = "reduced") -> Qr:
-    """Orthonormal columns Q (…, n, m) and an upper triangle R (…, m, m); n ≥ m, real."""
+    """Orthonormal columns Q (…, n, k) and an upper triangle R (…, k, m) whose diagonal is real; k = min(n, m), or in
+    mode "complete" k = n. The first min(n, m) columns of x must be independent for a gradient."""
     x = _matrices(x, "qr")
-    if mode != "reduced" or x.shape[-2] < x.shape[-1]:
-        raise ValueError(f"qr takes matrices with n ≥ m in mode 'reduced', not {x.shape} in mode {mode!r}")
-    return Qr(_op["qr_q"](x), _op["qr_r"](x))
+    n, m = x.shape[-2:]
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"the modes of qr are 'reduced' and 'complete', not {mode!r}")
+    left, right = (x, None) if n >= m else (x[..., :n], x[..., n:])
+    q, r = _op["qr_q"](left), _op["qr_r"](left)
+    if right is not None:
+        r = _op["concat"](r, _op["matmul"](_adjoint(q), right), axis=-1)
+    if mode == "complete" and n > m:
+        q = _op["concat"](q, _op["complement"](x), axis=-1)
+        r = shapes.pad(r, [(0, 0)] * (len(x.shape) - 2) + [(0, n - m), (0, 0)])
+    return Qr(q, r)
 
 
 def pinv(x: Any, /) -> Any:

@@ -41,6 +41,7 @@ class Primitive:
               stays 0 there (the branch that a `where` did not take)
     constant  the position of an argument whose value, when a plain number, is worth a derivative of its own
     ordered   it needs the order of the real numbers: complex arguments are a TypeError
+    fixed     positions of arguments with respect to which nobody has a derivative in closed form: asking is an error
     opaque    rules pass its options on unread: one reading of the rule serves all of them
     partials  `partials(y, *inputs, **static) -> tuple`, for elementwise primitives (None: zero)
     rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
@@ -62,6 +63,7 @@ class Primitive:
         singular: bool = False,
         constant: int | None = None,
         ordered: bool = False,
+        fixed: tuple[int, ...] = (),
         opaque: bool = False,
     ) -> None:
         if name in REGISTRY:
@@ -76,6 +78,7 @@ class Primitive:
         self.singular = singular
         self.constant = constant
         self.ordered = ordered
+        self.fixed = fixed
         self.opaque = opaque
         self.partials_rule: Rule | None = None
         self.vjp_rule: Rule | None = None
@@ -155,6 +158,7 @@ def elementwise(
     singular: bool = False,
     constant: int | None = None,
     ordered: bool = False,
+    fixed: tuple[int, ...] = (),
 ) -> Primitive:
     """A primitive that works on each element, broadcasting as NumPy does."""
     return Primitive(
@@ -168,6 +172,7 @@ def elementwise(
         singular=singular,
         constant=constant,
         ordered=ordered,
+        fixed=fixed,
     )
 
 

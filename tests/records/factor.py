@@ -11,6 +11,7 @@ from tests.opdb import Array, Sample, anywhere, record
 
 SQUARES: list[tuple[int, ...]] = [(1, 1), (2, 2), (3, 3), (2, 3, 3), (0, 2, 2), (2, 1, 2, 2), (4, 4), (1, 3, 3)]
 TALL: list[tuple[int, ...]] = [(1, 1), (2, 2), (3, 2), (2, 4, 2), (0, 3, 2), (2, 1, 3, 3), (4, 1), (5, 3)]
+ONE_LEFT: list[tuple[int, ...]] = [(2, 1), (3, 2), (2, 3, 2), (4, 3), (0, 3, 2), (2, 1, 2, 1), (5, 4), (1, 0), (2, 2)]
 ANY: list[tuple[int, ...]] = [*TALL, (2, 3), (2, 1, 4), (2, 3, 5)]
 
 
@@ -43,6 +44,7 @@ record("eigenvectors", _made(SQUARES, _spread))
 record("svdvals", _made(ANY, apart), torch=lambda t, a: t.linalg.svdvals(a), complex="c")
 record("svd_left", _made(ANY, apart))
 record("svd_right", _made(ANY, apart))
-record("qr_q", _made(TALL, apart), torch=lambda t, a: t.linalg.qr(a)[0])
-record("qr_r", _made(TALL, apart), torch=lambda t, a: t.linalg.qr(a)[1])
+record("qr_q", _made(TALL, apart), torch=lambda t, a: t.linalg.qr(a)[0], complex="c")
+record("qr_r", _made(TALL, apart), torch=lambda t, a: t.linalg.qr(a)[1], complex="c")
 record("pinv", _made(ANY, apart), torch=lambda t, a: t.linalg.pinv(a), complex="c")
+record("complement", _made(ONE_LEFT, apart))  # one column, or none: more may turn among themselves

@@ -212,3 +212,11 @@ def test_torch_agrees(name: str) -> None:
         theirs.backward(torch.as_tensor(g).to(theirs.dtype))
         for t, i in zip(ours, at, strict=True):
             np.testing.assert_allclose(t.grad.data, args[i].grad.resolve_conj().numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_a_derivative_that_nobody_knows_is_an_error_and_not_zero() -> None:
+    a, x = tg.tensor(1.5, requires_grad=True), tg.tensor(0.5, requires_grad=True)
+    with pytest.raises(tg.GradientError, match=r"gammainc knows no derivative with respect to a: .*stop_gradient\(a\)"):
+        tg.gammainc(a, x)
+    tg.gammainc(tg.stop_gradient(a), x).backward()
+    assert a.grad is None and x.grad is not None

@@ -1,9 +1,9 @@
-"""Factorisations: eigenvalues of Hermitian matrices, singular values, QR, the pseudo-inverse. Batches before.
+"""Factorisations: eigenvalues of Hermitian matrices, singular values, QR, the pseudo-inverse, orthogonal complements.
 
-Each factor is a primitive of its own, and a rule names the others: LAPACK is called again in the backward pass, on
-the same matrix, so that it gives the same signs. Where eigenvalues or singular values coincide their vectors have no
-derivative; what such a pair would send is left out. Over the complex numbers a vector's phase is arbitrary: only
-functions that do not see it have a gradient.
+Batches stand before. Each factor is a primitive of its own, and a rule names the others: LAPACK is called again in the
+backward pass, on the same matrix, so that it gives the same signs. Where eigenvalues or singular values coincide their
+vectors have no derivative; what such a pair would send is left out. Over the complex numbers a vector's phase is
+arbitrary, unless the diagonal of R makes it real: only functions that do not see it have a gradient.
 
 Rules follow M. Giles, Collected matrix derivative results, 2008; J. Townsend, Differentiating the singular value
 decomposition, 2016; S. Walter and L. Lehmann, Algorithmic differentiation of linear algebra functions, 2012 (QR);
@@ -124,18 +124,17 @@ def svd_right_rule(g: Any, y: Any, a: Any) -> Cotangents:
 
 # ---------------------------------------------------------------- QR
 
-qr_q = Primitive("qr_q", lambda a: np.linalg.qr(a)[0], shape=lambda s: _wide(s, "q"), tex=r"Q({0})", ordered=True)
-qr_r = Primitive("qr_r", lambda a: np.linalg.qr(a)[1], shape=lambda s: _wide(s, "r"), tex=r"R({0})", ordered=True)
+qr_q = Primitive("qr_q", lambda a: np.linalg.qr(a)[0], shape=lambda s: _wide(s, "q"), tex=r"Q({0})")
+qr_r = Primitive("qr_r", lambda a: np.linalg.qr(a)[1], shape=lambda s: _wide(s, "r"), tex=r"R({0})")
 
 
 def _lower(m: Any) -> Any:
-    """The symmetric matrix with this one's lower triangle."""
-    below = tril(m, k=-1)
-    return tril(m) + adjoint(below)
+    """The Hermitian matrix with this one's lower triangle, and the real part of its diagonal: R's own is real."""
+    return _halved(tril(m) + tril(m, k=-1))
 
 
 def _over(x: Any, r: Any) -> Any:
-    """x r⁻ᵀ."""
+    """x r⁻ᴴ."""
     return adjoint(solve(r, adjoint(x)))
 
 
@@ -163,3 +162,20 @@ def pinv_rule(g: Any, y: Any, a: Any) -> Cotangents:
     left = matmul(matmul(gh - matmul(a, matmul(y, gh)), y), yh)
     right = matmul(yh, matmul(y, gh - matmul(matmul(gh, y), a)))
     return (left + right - matmul(matmul(yh, g), yh),)
+
+
+# ---------------------------------------------------------------- what no column reaches
+
+complement = Primitive(
+    "complement",
+    lambda a: np.linalg.qr(a, mode="complete")[0][..., a.shape[-1] :],
+    shape=lambda s: (*s[:-1], s[-2] - s[-1]),
+    tex=r"{0}^{{\perp}}",
+)
+
+
+@complement.rule
+def complement_rule(g: Any, y: Any, a: Any) -> Cotangents:
+    """Orthonormal columns (…, n, n-m) at right angles to the m independent ones of a. They may turn among themselves;
+    of all the ways to follow a, the rule takes the one that turns them least: -a⁺ᴴ daᴴ y."""
+    return (-matmul(matmul(y, adjoint(g)), adjoint(pinv(a))),)

@@ -1,5 +1,5 @@
 """More functions of one element: inverse trigonometric and hyperbolic ones, powers of two and ten, the error
-function's and the gamma function's families; and what has no derivative: rounding and predicates.
+function's, the gamma function's and Bessel's families; and what has no derivative: rounding and predicates.
 
 They have no kernels yet, so the cell language does not offer them; on arrays and tensors they are
 functions like any other. Names are NumPy's and SciPy's.
@@ -196,6 +196,126 @@ def polygamma_partials(y: Any, x: Any, *, n: int) -> Partials:
 @logit.partials
 def logit_partials(y: Any, x: Any) -> Partials:
     return (1 / (x * (1 - x)),)
+
+
+# ---------------------------------------------------------------- beta, and the incomplete functions
+
+beta = elementwise("beta", _scipy("beta"), tex=r"\mathrm{{B}}({0}, {1})", singular=True, ordered=True)
+betaln = elementwise("betaln", _scipy("betaln"), tex=r"\log\mathrm{{B}}({0}, {1})", singular=True, ordered=True)
+gammainc = elementwise("gammainc", _scipy("gammainc"), tex=r"P({0}, {1})", singular=True, ordered=True, fixed=(0,))
+gammaincc = elementwise("gammaincc", _scipy("gammaincc"), tex=r"Q({0}, {1})", singular=True, ordered=True, fixed=(0,))
+betainc = elementwise(
+    "betainc", _scipy("betainc"), tex=r"I_{{{2}}}({0}, {1})", singular=True, ordered=True, fixed=(0, 1)
+)
+
+
+@beta.partials
+def beta_partials(y: Any, a: Any, b: Any) -> Partials:
+    both = digamma(a + b)
+    return (y * (digamma(a) - both), y * (digamma(b) - both))
+
+
+@betaln.partials
+def betaln_partials(y: Any, a: Any, b: Any) -> Partials:
+    both = digamma(a + b)
+    return (digamma(a) - both, digamma(b) - both)
+
+
+@gammainc.partials
+def gammainc_partials(y: Any, a: Any, x: Any) -> Partials:
+    """The distribution function of the gamma distribution: its slope is the density."""
+    return (None, exp(xlogy(a - 1, x) - x - gammaln(a)))
+
+
+@gammaincc.partials
+def gammaincc_partials(y: Any, a: Any, x: Any) -> Partials:
+    """1 - gammainc(a, x), with all digits where that is small."""
+    return (None, -exp(xlogy(a - 1, x) - x - gammaln(a)))
+
+
+@betainc.partials
+def betainc_partials(y: Any, a: Any, b: Any, x: Any) -> Partials:
+    """The distribution function of the beta distribution: its slope is the density."""
+    return (None, None, exp(xlogy(a - 1, x) + xlogy(b - 1, 1 - x) - betaln(a, b)))
+
+
+# ---------------------------------------------------------------- the normal distribution
+
+ndtr = elementwise("ndtr", _scipy("ndtr"), tex=r"\Phi({0})", ordered=True)
+log_ndtr = elementwise("log_ndtr", _scipy("log_ndtr"), tex=r"\log\Phi({0})", ordered=True)
+ndtri = elementwise("ndtri", _scipy("ndtri"), tex=r"\Phi^{{-1}}({0})", singular=True, ordered=True)
+erfcinv = elementwise(
+    "erfcinv", _scipy("erfcinv"), tex=r"\operatorname{{erfc}}^{{-1}}({0})", singular=True, ordered=True
+)
+erfcx = elementwise("erfcx", _scipy("erfcx"), tex=r"\operatorname{{erfcx}}({0})", ordered=True)
+entr = elementwise("entr", _scipy("entr"), tex=r"-{0}\log({0})", singular=True, ordered=True)
+
+
+@ndtr.partials
+def ndtr_partials(y: Any, x: Any) -> Partials:
+    return (exp(-x * x / 2) / math.sqrt(2 * math.pi),)
+
+
+@log_ndtr.partials
+def log_ndtr_partials(y: Any, x: Any) -> Partials:
+    """The density over Φ, as one exponential: neither is 0 alone far to the left."""
+    return (exp(-x * x / 2 - y) / math.sqrt(2 * math.pi),)
+
+
+@ndtri.partials
+def ndtri_partials(y: Any, x: Any) -> Partials:
+    return (math.sqrt(2 * math.pi) * exp(y * y / 2),)
+
+
+@erfcinv.partials
+def erfcinv_partials(y: Any, x: Any) -> Partials:
+    return ((-math.sqrt(math.pi) / 2) * exp(y * y),)
+
+
+@erfcx.partials
+def erfcx_partials(y: Any, x: Any) -> Partials:
+    """exp(x²) erfc(x)."""
+    return (2 * x * y - 2 / math.sqrt(math.pi),)
+
+
+@entr.partials
+def entr_partials(y: Any, x: Any) -> Partials:
+    """-x log x, 0 at 0."""
+    return (-log(x) - 1,)
+
+
+# ---------------------------------------------------------------- Bessel functions of orders 0 and 1
+
+j0 = elementwise("j0", _scipy("j0"), tex=r"J_0({0})", ordered=True)
+j1 = elementwise("j1", _scipy("j1"), tex=r"J_1({0})", ordered=True)
+i0 = elementwise("i0", _scipy("i0"), tex=r"I_0({0})", ordered=True)
+i1 = elementwise("i1", _scipy("i1"), tex=r"I_1({0})", ordered=True)
+
+
+def _over(y: Any, x: Any) -> Any:
+    """y/x, and its limit 1/2 at 0."""
+    nothing = equal(x, 0)
+    return where(nothing, 0.5, y / where(nothing, 1, x))
+
+
+@j0.partials
+def j0_partials(y: Any, x: Any) -> Partials:
+    return (-j1(x),)
+
+
+@j1.partials
+def j1_partials(y: Any, x: Any) -> Partials:
+    return (j0(x) - _over(y, x),)
+
+
+@i0.partials
+def i0_partials(y: Any, x: Any) -> Partials:
+    return (i1(x),)
+
+
+@i1.partials
+def i1_partials(y: Any, x: Any) -> Partials:
+    return (i0(x) - _over(y, x),)
 
 
 # ---------------------------------------------------------------- sin(πx)/(πx)
