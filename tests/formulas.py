@@ -53,8 +53,8 @@ def reflect(r: Any, v: Any) -> Any:
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
-    "%": operator.mod, "**": operator.pow, "==": operator.eq, "!=": operator.ne, "<=": operator.le,
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": np.true_divide, "//": np.floor_divide,
+    "%": np.mod, "**": operator.pow, "==": operator.eq, "!=": operator.ne, "<=": operator.le,
     ">=": operator.ge, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
 OPERATORS = {op: agreeing(f) for op, f in OPERATORS.items()} | {"@": matmul}
@@ -140,13 +140,12 @@ def mdn2d(y: Any, weights: Any, mean_x: Any, mean_y: Any, std_x: Any, std_y: Any
         off = y[:2] - np.array(mean)
         exponent = off @ np.linalg.solve(covariance, off) / 2
         total = total + w * np.exp(-exponent) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
-    up = 1 / (1 + np.exp(-end))
-    return np.log(total) + np.log(up if y[2] else 1 - up)
+    return np.log(total) - np.logaddexp(0, -end if y[2] else end)
 
 
 DENSITIES: dict[str, Callable[..., Any]] = {
     "categorical": categorical,
-    "bernoulli": lambda y, logits: np.sum(np.log(np.where(y == 1, 1, np.exp(-logits)) / (1 + np.exp(-logits)))),
+    "bernoulli": lambda y, logits: -np.sum(np.logaddexp(0, np.where(y == 1, -logits, logits))),
     "normal": lambda y, mean, std: np.sum(-(((y - mean) / std) ** 2) / 2 - np.log(std + 0 * y) - np.log(2 * np.pi) / 2),
     "mdn2d": mdn2d,
 }

@@ -3,8 +3,7 @@
 `at(name, index)` asks for one number, vector or matrix, evaluates the equation as written and so asks for others. There
 is no schedule, no system, no inlining, no batch and no derivative here, and nothing of `dsl.system` or `tinygrad_seq`
 may be imported: an engine that agrees with this file cannot have been wrong in the same way. Noise is data. Totals and
-losses are this sequence's share; the caller sums or averages over sequences, and may give totals as data. Slow on
-purpose; depth is the interpreter's heap.
+losses are this sequence's share, summed or averaged by the caller, who may give totals as data. Slow on purpose.
 """
 
 from __future__ import annotations
@@ -67,7 +66,11 @@ class Scope(Copy):
             raise ValueError(f"{scope.path}{name}{list(key)} needs itself")
         if (name, key) not in scope.memo:
             scope.memo[name, key] = BUSY
-            scope.memo[name, key] = scope.compute(name, key, dict(zip(scope.axes[name], key, strict=True)))
+            try:
+                scope.memo[name, key] = scope.compute(name, key, dict(zip(scope.axes[name], key, strict=True)))
+            except IndexError:  # read where it has no value: `nothing` may ask for that
+                del scope.memo[name, key]
+                raise
         return scope.memo[name, key]
 
     def compute(self, name: str, index: tuple[int, ...], env: dict[str, int]) -> Any:
@@ -82,9 +85,8 @@ class Scope(Copy):
             own = [n - 1 - i if self.reverse else i for i, n in zip(index, lengths, strict=True)]
             value = where.at(given.name, own) if index else where.expr(given, {})
         elif full in self.data:
-            value = self.data[full][
-                tuple(n - 1 - i for i, n in zip(index, lengths, strict=True)) if self.flipped else index
-            ]
+            mirrored = tuple(n - 1 - i for i, n in zip(index, lengths, strict=True))
+            value = self.data[full][mirrored if self.flipped else index]
         elif kind in ("param", "const") and self.own + name in self.params:
             value = self.params[self.own + name]
         else:
@@ -130,13 +132,10 @@ class Scope(Copy):
             scope, target, index = self.site(first.name, [self.expr(i, env) for i in first.index or ()])
             law, given = scope.law(target, dict(zip(scope.axes[target], index, strict=True)))
             return DENSITIES[law](scope.at(target, index), **given)
+        if name == "last" and node.axes:
+            return self.expr(first, env | {a: self.length(a) - 1 for a in node.axes})
         if name == "last":
-            ends = {a: self.length(a) - 1 for a in node.axes}
-            return (
-                self.expr(first, env | ends)
-                if ends
-                else self.at(first.name, [n - 1 for n in self.lengths_of(first.name)])
-            )
+            return self.at(first.name, [n - 1 for n in self.lengths_of(first.name)])
         if node.axes:
             return self.reduce(node, env)
         values = [np.asarray(self.expr(a.value, env)) for a in node.arguments]
@@ -152,13 +151,19 @@ class Scope(Copy):
         key = (id(node), *sorted((a, i) for a, i in env.items() if a not in node.axes))
         if key not in self.memo:
             points = [dict(zip(node.axes, p, strict=True)) for p in itertools.product(*map(range, sizes))]
-            if not points and node.function != "sum":
-                raise ValueError(f"{node.function}{list(node.axes)} of nothing")
-            values = np.array([self.expr(node.arguments[0].value, env | p) for p in points])
-            self.memo[key] = REDUCTIONS[node.function](values, 0) if points else 0.0
-        if node.function not in ("softmax", "log_softmax"):
-            return self.memo[key]
-        return self.memo[key][np.ravel_multi_index([env[a] for a in node.axes], sizes)]
+            values = [self.expr(node.arguments[0].value, env | p) for p in points]
+            self.memo[key] = REDUCTIONS[node.function](np.array(values), 0) if points else self.nothing(node, env)
+        one = np.ravel_multi_index([env[a] for a in node.axes], sizes) if node.function.endswith("softmax") else ...
+        return self.memo[key][one]
+
+    def nothing(self, node: Call, env: dict[str, int]) -> Any:
+        """The sum over no steps: 0 in the shape of a step that there is not, where boundaries show it, else a number."""
+        if node.function != "sum":
+            raise ValueError(f"{node.function}{list(node.axes)} of nothing")
+        try:
+            return np.zeros_like(self.expr(node.arguments[0].value, env | dict.fromkeys(node.axes, 0)))
+        except IndexError:
+            return np.zeros(())
 
     def __call__(self, name: str) -> Any:
         """A stream's array over its axes, one_hot as vectors."""
