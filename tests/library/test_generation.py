@@ -89,6 +89,37 @@ def test_a_wide_beam_finds_every_string_with_the_probability_of_training(name: s
     np.testing.assert_array_equal(best, found.ids[:, :, 0])
 
 
+DRAWING = [n for n in dsl.cells() if dsl.load(n).system.draws]
+ALIKE = [pytest.param(n, marks=[] if n in (*QUICK, "Handwriting") else [pytest.mark.slow]) for n in DRAWING]
+
+
+def by_stream(model: Any, drawn: Any) -> dict[str, Array]:
+    return drawn if isinstance(drawn, dict) else {next(iter(model.system.draws)): drawn}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_the_engines_draw_the_same_from_equal_noise(name: str) -> None:
+    """And a sequence does not depend on what is drawn beside it, nor on how much is drawn behind it."""
+    model = tiny(name)
+    data, lengths = conditions(model, 2)
+    data = {n: v for n, v in data.items() if model.system.streams[n].kind == "input"}
+    alone = {n: v[:, :1] if model.system.streams[n].axes else v[:1] for n, v in data.items()}
+    short = {a: v[:1] for a, v in lengths.items()}
+
+    def draws(engine: str, less: int = 0, **how: Any) -> dict[str, Array]:
+        return by_stream(model, model.generate(STEPS - less, engine=engine, seed=8, temperature=0.8, **how))
+
+    tape = draws("tape", batch=2, lengths=lengths or None, **data)
+    compiled = draws("compiled", batch=2, lengths=lengths or None, **data)
+    fewer = draws("tape", 1, batch=2, lengths=lengths or None, **data)
+    one = draws("tape", batch=1, lengths=short or None, **alone)
+    for n, both in tape.items():
+        stepped = bool(model.system.streams[n].axes)
+        np.testing.assert_allclose(compiled[n], both, atol=1e-9)
+        np.testing.assert_allclose(one[n], both[:, :1] if stepped else both[:1], atol=1e-12)
+        np.testing.assert_array_equal(fewer[n], both[: STEPS - 1] if stepped else both)
+
+
 def strings(end: int = 2, longest: int = 5) -> list[tuple[int, ...]]:
     """All strings of 0 and 1 that end with `end`, or have the full length."""
     found = []

@@ -138,6 +138,7 @@ categorical_icdf = Primitive(
     tex=r"F^{{-1}}_{{{0}}}\left({1}\right)",
 )
 
+
 @lookup.rule
 def lookup_rule(g: Any, y: Any, w: Any, index: Any) -> Cotangents:
     return (scatter_columns(g, index, shape_of(w)), None)
