@@ -209,27 +209,37 @@ class _Arranger:
         fixed = {n: 2 * i + 1 for i, (_, members) in enumerate(scans) for n in members}
         keys: dict[str, int] = {}
         consumers: dict[str, list[tuple[str, Read | None]]] = {n: [] for n in order}
-        for name in order:
+
+        def lowest(name: str, without: str = "") -> int:
             low = 0
             for source, read in self.needs[name]:
-                consumers[source].append((name, read))
-                if source not in keys:  # within a recurrence
+                if source not in keys or source == without:  # within a recurrence
                     continue
                 key = keys[source]
                 if key % 2 and not self._joins(name, source, read, scans[key // 2][0]):
                     key += 1
                 low = max(low, key)
-            keys[name] = fixed.get(name, low)
+            return fixed.get(name, low)
+
+        for name in order:
+            keys[name] = lowest(name)
+            for source, read in self.needs[name]:
+                consumers[source].append((name, read))
         for name in reversed(order):
             if name in fixed or keys[name] % 2:
                 continue
             high = None
             for reader, read in consumers[name]:
                 key = keys[reader]
+                if not consumers[reader] and reader not in fixed:  # a total, which goes where its sources are
+                    key = lowest(reader, without=name)
+                    if key <= keys[name]:
+                        continue
                 if key % 2 and not self._joins(reader, name, read, scans[key // 2][0]):
                     key -= 1
                 high = key if high is None else min(high, key)
             keys[name] = keys[name] if high is None else max(high, keys[name])
+        keys.update({n: lowest(n) for n in order if not consumers[n]})
         return keys
 
     def _joins(self, reader: str, source: str, read: Read | None, scan: Scan) -> bool:

@@ -84,6 +84,9 @@ def _program(title: str, program: Program) -> list[str]:
     if kept:
         size = _total([program.normal.definitions[n].shape for n in kept])
         lines.append(f"  kept for the backward run: {', '.join(kept)}; {_times(size, 4)} bytes a step and sequence")
+    passing = [n for n, p in program.layout.places.items() if p.window]
+    if passing:
+        lines.append(f"  in memory for one chunk of steps at a time: {', '.join(passing)}")
     if program.arrangement.spilled:
         lines.append(f"  kept rather than computed twice: {', '.join(program.arrangement.spilled)}")
     work = Dim()

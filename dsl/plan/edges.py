@@ -38,7 +38,7 @@ class Edges(Writer):
 
     def _boundary(self, name: str) -> None:
         """Fill the padding steps, and what lies past each sequence's own end, with the boundary value."""
-        d, place = self.definitions[name], self.places[name]
+        place = self.places[name]
         depth = 1
         self.put(depth, f"# outside its steps {name} is its boundary")
         self.put(depth, "for b in range(nb):")

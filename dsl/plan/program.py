@@ -5,6 +5,7 @@ This is the whole road of `dsl.plan` in one place; running what comes out is `ds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,9 +18,12 @@ from dsl.plan.definitions import Normal
 from dsl.plan.normal import normalise
 from dsl.plan.source import Source, generate
 from dsl.system.adjoint import Adjoint, adjoint
+from dsl.system.kinds import Kinds
 from dsl.system.recurrence import with_residuals
 from dsl.system.system import Read, System
-from tinygrad_seq.symbol import postorder
+from tinygrad_seq.symbol import Symbol, postorder
+
+WIDE = 4  # times as many features as its operands have: cheaper to compute again than to keep
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,33 @@ class Plans:
 
     @cached_property
     def reversed(self) -> Real:
-        return without_complex(self.derived.system)
+        back, again = self.derived.system, self._again()
+        names = [*again, *(n.leaf.name for n in postorder(again.values()) if isinstance(n.leaf, Read))]
+        streams = {**{n: self.recording.streams[n] for n in names}, **back.streams}
+        streams.update({n: self.recording.streams[n] for n in again})
+        return without_complex(back.with_(streams=streams, equations={**back.equations, **again}))
+
+    def _again(self) -> dict[str, Symbol]:
+        """Residuals that the backward run computes again: products much wider than what they are products of, where
+        that is kept anyway. So a vocabulary's logits exist for one chunk of steps at a time."""
+        back, kinds = self.derived.system, Kinds(self.recording)
+        sizes = {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
+
+        def width(node: Symbol) -> int:
+            return math.prod(int(d.bind(sizes)) for d in kinds.of(node).shape)
+
+        found: dict[str, Symbol] = {}
+        for name, root in self.recording.equations.items():
+            if name not in back.streams or name in back.equations or kinds.of(root).shared:
+                continue
+            nodes = [n for n in postorder([root]) if not kinds.of(n).shared]
+            operands = [n.leaf for n in nodes if isinstance(n.leaf, Read)]
+            linear = all(n.op is None or n.is_op("matvec", "add") for n in nodes)
+            kept = all(r.name in back.streams and all(i.is_identity for i in r.index) for r in operands)
+            sized = all(d.names <= sizes.keys() for n in nodes for d in kinds.of(n).shape)
+            if linear and kept and sized and width(root) >= WIDE * sum(width(n) for n in nodes if n.op is None):
+                found[name] = root
+        return found
 
     @cached_property
     def residuals(self) -> dict[str, Pads]:

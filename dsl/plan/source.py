@@ -32,6 +32,7 @@ numbers begin.
 Arrays   A own reals, I own categories, F and J the forward run's, P packed parameters, L lengths (axis, row),
          C active rows (axis, step), R the row's place in the batch; x_* inputs, y_* results, k_* carried
          values, m_* shared values, s_* totals. All are flat: a row is `offset + ((step + front) * nb + b) * width`.
+         A place that holds a chunk of steps only counts them from t0, the chunk's first.
 Numbers  nb sequences here, batch all of them, chunk steps; n_ a size, p_ the same padded, o_ an offset, w_ a row's
          width, T_ steps of an axis, q_ elements of a region, l_ S_ u_ c_ places in L and C
 Loops    t0 to t1 a chunk of steps, b a sequence, j a feature; r1 … rows in memory, v1 … values

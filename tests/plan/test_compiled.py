@@ -11,7 +11,7 @@ import pytest
 
 import dsl
 from dsl.plan.describe import describe
-from dsl.plan.program import programs
+from dsl.plan.program import Plans, programs
 from dsl.run.compiled import compile_system
 from dsl.run.unroll import unroll
 from dsl.system.adjoint import joined
@@ -235,3 +235,27 @@ def test_an_axis_may_have_any_name() -> None:
     )
     for name in ("b", "j", "row", "exp"):
         assert disagreement(bound(dsl.parse(text.format(name)))) < 1e-11
+
+
+def test_what_only_its_own_loop_reads_lives_in_a_window() -> None:
+    """Memory grows with the steps by what is kept or handed over alone; carried states and boundaries do not care."""
+    forward, backward = programs(bound(dsl.load("LSTM")), None, "float32")
+    assert backward is not None
+    own = [(n, q) for p in (forward, backward) for n, q in p.layout.places.items() if q.array == "A" and q.axes]
+    whole = {n for n, q in own if not q.window}
+    assert whole == {"h", "c", "i", "f", "g", "o"}
+    alone = Plans(bound(dsl.load("LSTM")), ("h",), "float32").forward(("h",), False)
+    assert all(q.window for q in alone.layout.places.values() if "t" in q.axes)
+
+
+def test_logits_of_a_vocabulary_are_computed_again() -> None:
+    system = bound(dsl.load("CharRNN"), K=40, H=7)
+    plans = Plans(system, ("nll",), "float64")
+    forward = plans.forward(("nll",), True)
+    backward = plans.backward(forward, ("U", "a", "rnn.0.W_f"))
+    places = [q for p in (forward, backward) for q in p.layout.places.values() if q.axes]
+    wide = [q for q in places if str(q.shape) == str(system.streams["a"].shape)]
+    assert wide and all(q.window for q in wide)
+    assert "z_y" not in plans.residuals
+    assert "z_y" in Plans(bound(dsl.load("CharRNN")), ("nll",), "float64").residuals  # not much wider than h
+    assert disagreement(system) < 1e-11

@@ -1,0 +1,10 @@
+"""The tests' sequences are short: chunks are made shorter still, so that every loop crosses from one to the next."""
+
+import pytest
+
+from dsl.run import executable
+
+
+@pytest.fixture(autouse=True)
+def chunks_of_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executable, "CHUNK_ROWS", 8)
