@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import lcm
+from math import lcm, prod
 
 from dsl.system.dims import Dim
 from dsl.system.system import Axis, Extent, Index
@@ -161,19 +161,18 @@ def flip(index: Index, target: str, target_flipped: bool, reader_flipped: bool) 
 # ---------------------------------------------------------------- bounds
 
 
-def length_form(axis: str, axes: Mapping[str, Axis]) -> tuple[str, int, int, int] | None:
-    """(base, a, c, k) when len(axis) is (a*len(base)+c)//k over an axis that the data gives."""
-    form: tuple[str, int, int, int] | None = (axis, 1, 0, 1)
-    while form is not None and (length := axes[form[0]].length) is not None:
-        _, a, c, k = form
-        form = _affine(length)
-        if form is not None:  # (a*((b*n + d)//l) + c)//k
-            base, b, d, l = form
-            # a length below 0 is 0, which no form tells: harmless where what is made of it is then at most 0 as well
-            clamped = (a >= 0 and c // k <= 0) or (b >= 0 and b + d >= 0)
-            exact = (a == 1 or l == 1) and clamped
-            form = (base, a * b, a * d + c * l, l * k) if exact else None
-    return form
+Form = tuple[int, int, int]  # (a, c, k): max(0, (a*n + c)//k) steps over n
+
+
+def length_form(axis: str, axes: Mapping[str, Axis]) -> tuple[str, tuple[Form, ...]] | None:
+    """The axis that the data gives and how, from its length on, the length of `axis` is made step by step."""
+    forms: tuple[Form, ...] = ()
+    while (length := axes[axis].length) is not None:
+        found = _affine(length)
+        if found is None:
+            return None
+        axis, forms = found[0], (found[1:], *forms)
+    return axis, forms
 
 
 def _affine(symbol: Symbol) -> tuple[str, int, int, int] | None:
@@ -216,19 +215,21 @@ def inside(
         return False, False
     extent_of = length_form(index.length, axes) if index.length is not None else goal
     assert extent_of is not None
-    period = lcm(goal[3], reader[3], extent_of[3], index.divisor) * index.divisor
+    periods = [prod(k for _, _, k in forms) for _, forms in (goal, reader, extent_of)]
+    period = lcm(*periods, index.divisor) * index.divisor
 
     def ends(n: int) -> tuple[int, int] | None:
         """Smallest index, and largest index minus the target's length; None when nothing reads."""
-        steps = _steps(reader, n) if index.axis is not None else 1
+        steps = _steps(reader[1], n) if index.axis is not None else 1
         if steps == 0:
             return None
         values_ = [
-            (index.scale * q + index.extent * _steps(extent_of, n) + offset) // index.divisor for q in (0, steps - 1)
+            (index.scale * q + index.extent * _steps(extent_of[1], n) + offset) // index.divisor for q in (0, steps - 1)
         ]
-        return min(values_), max(values_) - _steps(goal, n)
+        return min(values_), max(values_) - _steps(goal[1], n)
 
-    late = 3 * period + 2 * (abs(offset) + abs(goal[2]) + abs(reader[2]) + 2)
+    shifts = sum(abs(c) for _, forms in (goal, reader, extent_of) for _, c, _ in forms)
+    late = 3 * period + 2 * max(periods) * (abs(offset) + shifts + 2)
     found = [ends(n) for n in range(shortest, late + period + 1)]
     known = [e for e in found if e is not None]
     first, last = found[late - shortest :], found[late - shortest - period :]
@@ -238,6 +239,8 @@ def inside(
     return low, high
 
 
-def _steps(form: tuple[str, int, int, int], n: int) -> int:
-    """The length of an axis of that form when its base has n steps."""
-    return max(0, (form[1] * n + form[2]) // form[3])
+def _steps(forms: tuple[Form, ...], n: int) -> int:
+    """The length of an axis made in that way when its base has n steps."""
+    for a, c, k in forms:
+        n = max(0, (a * n + c) // k)
+    return n
