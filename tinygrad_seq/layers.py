@@ -148,38 +148,97 @@ def conv_transpose2d(
 # ---------------------------------------------------------------- pooling
 
 
-def _windows(x: Any, kernel: Pair, stride: Pair | None, padding: Pair, dilation: Pair, fill: float) -> Any:
+def max_pool2d(
+    x: Any,
+    kernel: Pair,
+    /,
+    *,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Any:
+    """The maximum of each window of (B, C, H, W); padding never wins, ties share the gradient.
+
+    ceil_mode   a last window that the edge cuts off counts too
+    """
     size = _pair(kernel, 1, "the window")
     options = _options(size if stride is None else stride, padding, dilation)
-    return _op["windows"](as_array(x), kernel=size, **options, fill=fill)
+    return fn.max(_op["windows"](as_array(x), kernel=size, **options, fill=-np.inf, cut=ceil_mode), axis=(2, 3))
 
 
-def max_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1) -> Any:
-    """The maximum of each window of (B, C, H, W); padding never wins, ties share the gradient."""
-    return fn.max(_windows(x, kernel, stride, padding, dilation, -np.inf), axis=(2, 3))
+def avg_pool2d(
+    x: Any,
+    kernel: Pair,
+    /,
+    *,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    """The mean of each window of (B, C, H, W).
+
+    ceil_mode           a last window that the edge cuts off counts too: the mean of what it sees
+    count_include_pad   padding counts as 0; otherwise it does not count
+    """
+    x, size = as_array(x), _pair(kernel, 1, "the window")
+    options = _options(size if stride is None else stride, padding, dilation)
+    windows = _op["windows"](x, kernel=size, **options, fill=0.0, cut=ceil_mode)
+    if not ceil_mode and (count_include_pad or options["padding"] == (0, 0)):
+        return fn.mean(windows, axis=(2, 3))
+    rows, columns = (
+        _seen(n, k, s, p, d, count, count_include_pad)
+        for n, k, s, p, d, count in zip(x.shape[2:], size, *options.values(), windows.shape[4:], strict=True)
+    )
+    return fn.sum(windows, axis=(2, 3)) / (rows[:, None] * columns).astype(x.dtype)
 
 
-def avg_pool2d(x: Any, kernel: Pair, /, *, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1) -> Any:
-    """The mean of each window of (B, C, H, W); padding counts as 0."""
-    return fn.mean(_windows(x, kernel, stride, padding, dilation, 0.0), axis=(2, 3))
+def _seen(size: int, kernel: int, stride: int, padding: int, dilation: int, count: int, padded: bool) -> Any:
+    """How many elements each of `count` windows along an axis covers, those of the padding with `padded`."""
+    places = np.arange(count)[:, None] * stride - padding + np.arange(kernel) * dilation
+    low, high = (-padding, size + padding) if padded else (0, size)
+    return np.count_nonzero((places >= low) & (places < high), axis=1)
 
 
-def _pool1d(pool: Any, x: Any, kernel: int, stride: int | None, padding: int, dilation: int) -> Any:
+def _pool1d(pool: Any, x: Any, kernel: int, stride: int | None, padding: int, dilation: int, **options: bool) -> Any:
     pooled = pool(
         expand_dims(x, axis=-2),
         _row(kernel),
         stride=_row(kernel if stride is None else stride),
         padding=(0, padding),
         dilation=_row(dilation),
+        **options,
     )
     return squeeze(pooled, axis=-2)
 
 
-def max_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0, dilation: int = 1) -> Any:
-    """The maximum of each window of (B, C, L)."""
-    return _pool1d(max_pool2d, x, kernel, stride, padding, dilation)
+def max_pool1d(
+    x: Any,
+    kernel: int,
+    /,
+    *,
+    stride: int | None = None,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+) -> Any:
+    """The maximum of each window of (B, C, L); options as in `max_pool2d`."""
+    return _pool1d(max_pool2d, x, kernel, stride, padding, dilation, ceil_mode=ceil_mode)
 
 
-def avg_pool1d(x: Any, kernel: int, /, *, stride: int | None = None, padding: int = 0, dilation: int = 1) -> Any:
-    """The mean of each window of (B, C, L); padding counts as 0."""
-    return _pool1d(avg_pool2d, x, kernel, stride, padding, dilation)
+def avg_pool1d(
+    x: Any,
+    kernel: int,
+    /,
+    *,
+    stride: int | None = None,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    """The mean of each window of (B, C, L); options as in `avg_pool2d`."""
+    options = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+    return _pool1d(avg_pool2d, x, kernel, stride, padding, dilation, **options)

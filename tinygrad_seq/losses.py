@@ -9,20 +9,24 @@ import numpy as np
 
 from tinygrad_seq.functions import logsumexp, mean, sum
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.shapes import as_array, expand_dims, plain
+from tinygrad_seq.shapes import as_array, expand_dims, plain, take
 
 __all__ = ["bce_with_logits", "cross_entropy", "huber", "mixture_nll", "mse"]
 
 _op = REGISTRY
 
 
-def _reduced(each: Any, reduction: str, count: Any = None) -> Any:
+def _reduced(each: Any, reduction: str, shares: Any = None) -> Any:
+    """`shares` are the weights of the mean, those of what is left out 0."""
     if reduction == "none":
         return each
     if reduction == "sum":
         return sum(each)
     if reduction == "mean":
-        return mean(each) if count is None else sum(each) / count
+        if shares is None:
+            return mean(each)
+        total = sum(shares)
+        return sum(each) / _op["where"](_op["equal"](total, 0), 1, total)
     raise ValueError(f"reduction is 'none', 'sum' or 'mean', not {reduction!r}")
 
 
@@ -39,13 +43,21 @@ def huber(prediction: Any, target: Any, /, *, delta: float = 1.0, reduction: str
 
 
 def cross_entropy(
-    logits: Any, target: Any, /, *, smoothing: float = 0.0, ignore: int | None = None, reduction: str = "none"
+    logits: Any,
+    target: Any,
+    /,
+    *,
+    weight: Any = None,
+    smoothing: float = 0.0,
+    ignore: int | None = None,
+    reduction: str = "none",
 ) -> Any:
     """-log softmax(logits)[target]: (…, K) and integers (…) give (…).
 
-    smoothing   ε: the target's weight is 1 - ε + ε/K, every other category's ε/K (Szegedy et al. 2016)
+    weight      (K,) of each category: a rare one may count more
+    smoothing   ε: the target's share is 1 - ε + ε/K, every other category's ε/K (Szegedy et al. 2016)
     ignore      a target whose places count 0, and are not counted by the mean
-    reduction   "none", "sum", or "mean" (over what is not ignored)
+    reduction   "none", "sum", or "mean" (over what is not ignored, by the targets' weights)
     """
     logits, index = as_array(logits), plain(target)
     if not 0 <= smoothing <= 1:
@@ -53,13 +65,23 @@ def cross_entropy(
     left_out = None if ignore is None else np.equal(index, ignore)
     if left_out is not None:
         index = np.where(left_out, 0, index)
-    each = _op["cross_entropy"](logits, index)
+    each, share = _op["cross_entropy"](logits, index), None
+    if weight is not None:
+        weight = as_array(weight)
+        if weight.shape != logits.shape[-1:]:
+            raise ValueError(
+                f"weight has shape {weight.shape}: one number for each of the {logits.shape[-1]} categories"
+            )
+        share = take(weight, index)
+        each = each * share
     if smoothing:
-        even = logsumexp(logits, axis=-1) - mean(logits, axis=-1)
+        even = -_op["log_softmax"](logits)
+        even = mean(even if weight is None else even * weight, axis=-1)
         each = each * (1 - smoothing) + even * smoothing
-    if left_out is None:
-        return _reduced(each, reduction)
-    return _reduced(_op["where"](left_out, 0.0, each), reduction, max(int(np.sum(~left_out)), 1))
+    if left_out is not None:
+        each = _op["where"](left_out, 0.0, each)
+        share = (~left_out).astype(logits.dtype) if share is None else _op["where"](left_out, 0.0, share)
+    return _reduced(each, reduction, share)
 
 
 def bce_with_logits(logits: Any, target: Any, /, *, weight: Any = None, reduction: str = "mean") -> Any:

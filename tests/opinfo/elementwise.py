@@ -22,7 +22,8 @@ for _theirs, _mine in {
     "real": tg.real, "imag": tg.imag, "logical_not": tg.logical_not, "nn.functional.relu": tg.relu,
     "nn.functional.silu": tg.silu, "nn.functional.logsigmoid": tg.log_sigmoid,
     "nn.functional.softsign": lambda x: x / (1 + tg.abs(x)), "nn.functional.tanhshrink": lambda x: x - tg.tanh(x),
-    "special.ndtr": lambda x: (tg.erf(x * math.sqrt(0.5)) + 1) / 2,
+    "special.ndtr": tg.ndtr, "special.ndtri": tg.ndtri, "special.log_ndtr": tg.log_ndtr, "special.entr": tg.entr,
+    "special.erfcx": tg.erfcx, "special.i1": tg.i1, "i0": tg.i0,
 }.items():  # fmt: skip
     if _mine is not None:
         WORDS[_theirs] = lambda x, _f=_mine: _f(x)

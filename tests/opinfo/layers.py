@@ -40,7 +40,7 @@ def _conv(rank: int, f: Callable[..., Any]) -> Callable[..., Any]:
     def call(
         x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
     ) -> Any:
-        one = lambda v: v[0] if rank == 1 and isinstance(v, list | tuple) else v  # noqa: E731
+        one = lambda v: v[0] if isinstance(v, list | tuple) and len(v) == 1 else v  # noqa: E731
         if isinstance(padding, str):
             steps = [one(dilation)] * rank if rank == 1 or isinstance(dilation, int) else dilation
             reach = [d * (k - 1) for d, k in zip(steps, w.shape[2:], strict=True)]
@@ -66,22 +66,25 @@ def _conv_transpose2d(
     return _image(x, 4, lambda v: tg.conv_transpose2d(v, w, b, **options, groups=groups))
 
 
-def _pool(rank: int, f: Callable[..., Any]) -> Callable[..., Any]:
-    def call(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, *rest: Any, **options: Any) -> Any:
-        one = lambda v: v[0] if rank == 1 and isinstance(v, list | tuple) else v  # noqa: E731
-        dilation = options.get("dilation", 1)
-        need(not options.get("ceil_mode") and not any(rest), "windows cut off at the edge")
-        need(options.get("count_include_pad", True), "means that leave padding out")
-        need(options.get("divisor_override") is None, "means with another divisor")
-        more = {} if "avg" in f.__name__ else {"dilation": one(dilation)}
+def _pool(rank: int, f: Callable[..., Any], rest: tuple[str, ...]) -> Callable[..., Any]:
+    def call(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, *more: Any, **options: Any) -> Any:
+        one = lambda v: v[0] if isinstance(v, list | tuple) and len(v) == 1 else v  # noqa: E731
+        options |= dict(zip(rest, more, strict=False))
+        options.pop("return_indices", None)  # places come second, and are not compared
+        need(options.pop("divisor_override", None) is None, "means with another divisor")
         stride = None if stride in (None, ()) else one(stride)
-        return _image(x, rank + 2, lambda v: f(v, one(kernel_size), stride=stride, padding=one(padding), **more))
+        options = {"stride": stride, "padding": one(padding)} | {k: one(v) for k, v in options.items()}
+        return _image(x, rank + 2, lambda v: f(v, one(kernel_size), **options))
 
     return call
 
 
-WORDS["nn.functional.avg_pool1d"], WORDS["nn.functional.avg_pool2d"] = _pool(1, tg.avg_pool1d), _pool(2, tg.avg_pool2d)
-WORDS["nn.functional.max_pool1d"], WORDS["nn.functional.max_pool2d"] = _pool(1, tg.max_pool1d), _pool(2, tg.max_pool2d)
+_MEANS = ("ceil_mode", "count_include_pad", "divisor_override")
+_MAXIMA = ("dilation", "ceil_mode", "return_indices")
+WORDS["nn.functional.avg_pool1d"] = _pool(1, tg.avg_pool1d, _MEANS)
+WORDS["nn.functional.avg_pool2d"] = _pool(2, tg.avg_pool2d, _MEANS)
+WORDS["nn.functional.max_pool1d"] = _pool(1, tg.max_pool1d, _MAXIMA)
+WORDS["nn.functional.max_pool2d"] = _pool(2, tg.max_pool2d, _MAXIMA)
 
 
 def _loss(each: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,14 +116,14 @@ def _cross_entropy(
     x: Any, target: Any, weight: Any = None, reduction: str = "mean", ignore_index: int = -100,
     label_smoothing: float = 0,
 ) -> Any:  # fmt: skip
-    need(weight is None, "weights of categories")
     x = x if x.ndim == 1 else tg.moveaxis(x, 1, -1)
     if target.dtype.kind == "f":
         target = target if target.ndim == 1 else tg.moveaxis(target, 1, -1)
         target = target * (1 - label_smoothing) + label_smoothing / x.shape[-1]
-        each = -tg.sum(target * tg.log_softmax(x), axis=-1)
+        each = -tg.sum(target * tg.log_softmax(x) * (1 if weight is None else weight), axis=-1)
         return {"mean": tg.mean, "sum": tg.sum, "none": lambda v: v}[reduction](each)
-    return tg.cross_entropy(x, target, smoothing=label_smoothing, ignore=ignore_index, reduction=reduction)
+    options = {"smoothing": label_smoothing, "ignore": ignore_index, "reduction": reduction}
+    return tg.cross_entropy(x, target, weight=weight, **options)
 
 
 @words("nn.functional.nll_loss")

@@ -42,9 +42,9 @@ WORDS["linalg.qr"] = lambda x, mode="reduced": _qr(x, mode)
 
 
 def _qr(x: Any, mode: str) -> Any:
-    need(mode == "reduced" and x.shape[-2] >= x.shape[-1], "more columns than are independent")
-    need(x.dtype.kind != "c", "complex numbers")
-    return list(tg.linalg.qr(x))
+    need(mode != "r", "R alone")
+    need(mode == "reduced" or x.shape[-2] - x.shape[-1] <= 0, "columns that may turn")
+    return list(tg.linalg.qr(x, mode=mode))
 
 
 @words("cdist")

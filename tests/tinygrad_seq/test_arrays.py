@@ -95,8 +95,16 @@ AGAINST_NUMPY: list[tuple[Any, Callable[[Any], Any], Callable[[Any], Any]]] = [
         lambda x: np.linalg.eigh((x + np.swapaxes(x, 1, 2)) / 2)[1] ** 2,
     ),
     (X, lambda x: tg.linalg.svdvals(x), lambda x: np.linalg.svd(x, compute_uv=False)),
-    (X, lambda x: tg.linalg.svd(x).U[..., :2] ** 2, lambda x: np.linalg.svd(x, full_matrices=False)[0][..., :2] ** 2),
-    (X, lambda x: tg.linalg.svd(x).Vh ** 2, lambda x: np.linalg.svd(x, full_matrices=False)[2] ** 2),
+    (
+        X,
+        lambda x: tg.linalg.svd(x, full_matrices=False).U[..., :2] ** 2,
+        lambda x: np.linalg.svd(x, full_matrices=False)[0][..., :2] ** 2,
+    ),
+    (
+        X,
+        lambda x: tg.linalg.svd(x, full_matrices=False).Vh ** 2,
+        lambda x: np.linalg.svd(x, full_matrices=False)[2] ** 2,
+    ),
     (S, lambda x: tg.linalg.qr(x).R, lambda x: np.linalg.qr(x)[1]),
     (X, lambda x: tg.linalg.pinv(x), lambda x: np.linalg.pinv(x)),
     (X, lambda x: tg.linalg.matrix_norm(x, ord="nuc"), lambda x: np.linalg.norm(x, "nuc", axis=(1, 2))),

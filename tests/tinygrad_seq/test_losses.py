@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import tinygrad_seq as tg
 rng = np.random.default_rng(23)
 X = rng.standard_normal((2, 5, 4))
 TARGET = np.array([[0, 3, 1, -100, 2], [1, 1, -100, 0, 3]])
+WEIGHTS = np.array([0.5, 2.0, 1.0, 3.0])
 IMAGE = rng.standard_normal((2, 4, 7, 6))
 
 # ours, torch's (torch, x)
@@ -33,6 +35,13 @@ PAIRS: dict[str, tuple[Any, Callable[[Any], Any], Callable[[Any, Any], Any]]] = 
         X,
         lambda x: tg.cross_entropy(x, TARGET, ignore=-100, reduction="sum"),
         lambda t, x: t.nn.functional.cross_entropy(x.swapaxes(1, 2), t.tensor(TARGET), reduction="sum"),
+    ),
+    "cross_entropy_of_weighted_categories": (
+        X,
+        lambda x: tg.cross_entropy(x, TARGET, weight=WEIGHTS, smoothing=0.2, ignore=-100, reduction="mean"),
+        lambda t, x: t.nn.functional.cross_entropy(
+            x.swapaxes(1, 2), t.tensor(TARGET), weight=t.tensor(WEIGHTS), label_smoothing=0.2
+        ),
     ),
     "bce_with_logits": (
         X * 30,
@@ -267,3 +276,39 @@ def test_large_softmaxes_are_the_small_ones(dtype: str, columns: int) -> None:
         assert got.dtype == x.dtype and got.shape == (x.shape if name != "logsumexp" else x.shape[:1])
         np.testing.assert_allclose(got[:7], expected, rtol=200 * eps, atol=20 * eps)
     np.testing.assert_allclose(tg.softmax(x)[5:].sum(-1), 1, rtol=100 * eps)
+
+
+def test_windows_that_the_edge_cuts_off_are_torch_s() -> None:
+    torch = pytest.importorskip("torch")
+    f, cases = torch.nn.functional, 0
+    for size, kernel, stride, ceil, counted in itertools.product(
+        (5, 6, 7, 8), (2, 3, 4), (1, 2, 3, 5), (True, False), (True, False)
+    ):
+        for padding in range(kernel // 2 + 1):
+            x = rng.standard_normal((1, 2, size, size + 1))
+            t, options = torch.tensor(x, requires_grad=True), {"stride": stride, "padding": padding}
+            theirs = f.avg_pool2d(t, kernel, ceil_mode=ceil, count_include_pad=counted, **options)
+            pooled = functools.partial(tg.avg_pool2d, ceil_mode=ceil, count_include_pad=counted, **options)
+            np.testing.assert_allclose(pooled(x, kernel), theirs.detach(), rtol=1e-12)
+            (theirs**2).sum().backward()
+            mine, pull = tg.vjp(lambda x, f=pooled, k=kernel: f(x, k), x)
+            np.testing.assert_allclose(pull(2 * mine)[0], t.grad, rtol=1e-10)
+            largest = f.max_pool2d(t, kernel, ceil_mode=ceil, **options).detach()
+            np.testing.assert_allclose(tg.max_pool2d(x, kernel, ceil_mode=ceil, **options), largest)
+            cases += 1
+    assert cases > 100
+    line = rng.standard_normal((1, 2, 7))
+    np.testing.assert_allclose(
+        tg.avg_pool1d(line, 2, ceil_mode=True), f.avg_pool1d(torch.tensor(line), 2, ceil_mode=True)
+    )
+    tg.check_grads(lambda x: tg.max_pool1d(x, 3, stride=2, padding=1, ceil_mode=True), line, order=2)
+
+
+def test_weights_of_categories_are_one_for_each() -> None:
+    with pytest.raises(ValueError, match="one number for each of the 4 categories"):
+        tg.cross_entropy(X, TARGET, weight=np.ones(3), ignore=-100)
+    w = np.array([0.5, 2.0, 1.0, 3.0])
+    tg.check_grads(lambda x, w: tg.cross_entropy(x, np.array([0, 3, 1, 2, 2]), weight=w, reduction="mean"), X[0], w)
+    single = tg.tensor(X, requires_grad=True, dtype="float32")
+    loss = tg.cross_entropy(single, TARGET, weight=w.astype("float32"), ignore=-100, reduction="mean")
+    assert loss.dtype == tg.cross_entropy(single, TARGET, ignore=-100, reduction="mean").dtype == np.float32

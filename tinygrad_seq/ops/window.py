@@ -23,10 +23,19 @@ def out_size(size: Any, kernel: int, stride: int, padding: int, dilation: int) -
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def _places(height: Any, width: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> tuple[Any, Any]:
+def _more(size: Any, kernel: int, stride: int, padding: int, dilation: int) -> Any:
+    """The same with a last window that the edge cuts off, if it starts before the padding at the end."""
+    count = out_size(size + stride - 1, kernel, stride, padding, dilation)
+    return count - 1 if (count - 1) * stride >= size + padding else count
+
+
+def _places(
+    height: Any, width: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, cut: bool = False
+) -> tuple[Any, Any]:
+    along = _more if cut else out_size
     places = (
-        out_size(height, kernel[0], stride[0], padding[0], dilation[0]),
-        out_size(width, kernel[1], stride[1], padding[1], dilation[1]),
+        along(height, kernel[0], stride[0], padding[0], dilation[0]),
+        along(width, kernel[1], stride[1], padding[1], dilation[1]),
     )
     if any(p < 1 for p in places):
         raise ValueError(
@@ -38,9 +47,11 @@ def _places(height: Any, width: Any, kernel: Pair, stride: Pair, padding: Pair, 
 # ---------------------------------------------------------------- windows and their sum
 
 
-def _windows(x: Any, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, fill: float = 0.0) -> Any:
+def _windows(
+    x: Any, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, fill: float = 0.0, cut: bool = False
+) -> Any:
     count, channels, height, width = x.shape
-    oh, ow = _places(height, width, kernel, stride, padding, dilation)
+    oh, ow = _places(height, width, kernel, stride, padding, dilation, cut)
     x = np.ascontiguousarray(x)
     out = np.empty((count, channels, *kernel, oh, ow), x.dtype)
     gather = load("windows").gather
@@ -50,7 +61,15 @@ def _windows(x: Any, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pai
 
 
 def _overlap_add(
-    g: Any, shape: tuple[int, ...], *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, fill: float = 0.0
+    g: Any,
+    shape: tuple[int, ...],
+    *,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    fill: float = 0.0,
+    cut: bool = False,
 ) -> Any:
     g = np.ascontiguousarray(g)
     out = np.zeros(shape, g.dtype)
@@ -60,8 +79,10 @@ def _overlap_add(
     return out
 
 
-def _windows_shape(s: Any, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, fill: float = 0.0) -> Any:
-    return (*s[:2], *kernel, *_places(s[2], s[3], kernel, stride, padding, dilation))
+def _windows_shape(
+    s: Any, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, fill: float = 0.0, cut: bool = False
+) -> Any:
+    return (*s[:2], *kernel, *_places(s[2], s[3], kernel, stride, padding, dilation, cut))
 
 
 windows = Primitive("windows", _windows, shape=_windows_shape, tex=r"\operatorname{{windows}}({0})")
@@ -72,7 +93,8 @@ overlap_add = Primitive(
 
 @windows.rule
 def windows_rule(g: Any, y: Any, x: Any, **options: Any) -> Cotangents:
-    """(B, C, H, W) gives (B, C, kh, kw, oh, ow): all that each place of the window sees, `fill` outside."""
+    """(B, C, H, W) gives (B, C, kh, kw, oh, ow): all that each place of the window sees, `fill` outside; with `cut`,
+    a last window that reaches beyond the edge too."""
     return (overlap_add(g, shape_of(x), **options),)
 
 
