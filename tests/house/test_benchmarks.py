@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import char_rnn
 from benchmarks.peers import GATES, PEERS, installed, problem
 from dsl.bench.race import deviation, table
 
@@ -33,3 +34,16 @@ def test_the_table_shows_ratios_and_what_is_missing() -> None:
     row |= {"first_call_s": 1.5, "gradient_error": 3e-7}
     text = table([{"peer": "jax scan", "missing": "not installed"}, row])
     assert "not installed" in text and "0.50" in text and "3.0e-07" in text
+
+
+def test_contenders_of_the_character_model_have_the_same_gradients_and_run() -> None:
+    pytest.importorskip("torch")
+    task = (5, 4, 2, 2, "float32")
+    true = char_rnn.Ours((*task[:4], "float64")).gradients()
+    for contender in (char_rnn.Ours(task), char_rnn.Torch(task)):
+        contender.step()
+        found = contender.gradients()
+        assert found[0] == pytest.approx(true[0], rel=1e-5)
+        assert found[1].keys() == true[1].keys() and deviation(found, true) < 1e-5
+    text = char_rnn.speed({"peer": "torch.nn.LSTM", "step_ms": 25.0, "infer_ms": 500.0}, 16)
+    assert "reads   100.0, writes    32.0" in text
