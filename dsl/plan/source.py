@@ -38,15 +38,9 @@ Numbers  nb sequences here, batch all of them, chunk steps; n_ a size, p_ the sa
 Loops    t0 to t1 a chunk of steps, b a sequence, j a feature; r1 … rows in memory, v1 … values
 """
 
-from tinygrad_seq.kernels.cache import kernel
 from tinygrad_seq.kernels.nests import nests
 
-execute = nests(__file__, "{dtype}")
-
-
-@kernel
-def run(X, O):
-    execute(X, O)
+run = nests(__file__, "{dtype}")  # run(X, O): `main` as machine code
 
 
 '''

@@ -13,15 +13,9 @@ from tinygrad_seq.kernels.nests import setting
 from tinygrad_seq.kernels.translate import Untranslatable, translate
 
 FILE = """
-from tinygrad_seq.kernels.cache import kernel
 from tinygrad_seq.kernels.nests import nests
 
-execute = nests(__file__, "float64")
-
-
-@kernel
-def run(X, O):
-    execute(X, O)
+run = nests(__file__, "float64")
 
 
 """

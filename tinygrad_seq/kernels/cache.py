@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -119,17 +119,9 @@ class MachineCode(_Cache):  # type: ignore[misc]
         """The compiled overload, or None when it is absent, damaged or unreadable."""
         if not self._enabled:
             return None
-        try:
-            data = self._path(sig).read_bytes()
-        except OSError:
+        compiled = _kept(self._path(sig))
+        if compiled is None:
             return None
-        if hashlib.sha256(data[_CHECKSUM:]).digest() != data[:_CHECKSUM]:
-            return None
-        symbols, compiled = pickle.loads(data[_CHECKSUM:])
-        if not all(name in EXTERNAL for name in symbols):
-            return None
-        for name in symbols:
-            EXTERNAL[name]()
         rtsys.initialize(target_context)  # compiled code calls it; the whole context is only needed to compile
         return CompileResult._rebuild(target_context, *compiled)
 
@@ -138,9 +130,48 @@ class MachineCode(_Cache):  # type: ignore[misc]
         if not self._enabled or data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
             return
         module = data.library._final_module
-        symbols = sorted(f.name for f in module.functions if f.is_declaration and f.name in EXTERNAL)
-        payload = serialize.dumps((symbols, CompileResultCacheImpl.reduce(None, data)))
-        _write(self._path(sig), hashlib.sha256(payload).digest() + payload)
+        needed = [f.name for f in module.functions if f.is_declaration]
+        _keep(self._path(sig), needed, CompileResultCacheImpl.reduce(None, data))
+
+
+def object_code(path: Path, make: Callable[[], tuple[bytes, list[str]]]) -> bytes:
+    """The object file kept at `path`, or what `make` makes (with the symbols it needs), kept from now on.
+
+    The external symbols that it needs are there when this returns.
+    """
+    found = _kept(path)
+    if found is None:
+        found, needed = make()
+        for name in needed:
+            EXTERNAL.get(name, _nothing)()
+        _keep(path, needed, found)
+    assert isinstance(found, bytes)
+    return found
+
+
+def _nothing() -> None:
+    pass
+
+
+def _kept(path: Path) -> Any:
+    """What is kept at a path, its external symbols ready; None when absent, damaged or unreadable."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(data[_CHECKSUM:]).digest() != data[:_CHECKSUM]:
+        return None
+    symbols, payload = pickle.loads(data[_CHECKSUM:])
+    if not all(name in EXTERNAL for name in symbols):
+        return None
+    for name in symbols:
+        EXTERNAL[name]()
+    return payload
+
+
+def _keep(path: Path, needed: Iterable[str], payload: Any) -> None:
+    data = serialize.dumps((sorted(name for name in needed if name in EXTERNAL), payload))
+    _write(path, hashlib.sha256(data).digest() + data)
 
 
 def load_source(name: str, text: str) -> ModuleType:

@@ -132,3 +132,19 @@ def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, n: Any) -> 
         return context.get_dummy_value()
 
     return types.void(target, types.intp, source, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def invoke(typing: Any, address: Any, X: Any, O: Any) -> Any:
+    """Call the machine code at an address with where two arrays of integers begin."""
+    if not all(isinstance(a, types.Array) and a.dtype == types.int64 and a.layout == "C" for a in (X, O)):
+        raise TypingError(f"addresses and sizes are C-contiguous int64, not {X}, {O}")
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = ir.Constant(ir.IntType(64), 0)
+        places = [element(context, builder, k, a, zero) for k, a in zip(signature.args[1:], args[1:], strict=True)]
+        kind = ir.FunctionType(ir.VoidType(), [p.type for p in places])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), places)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, X, O), generate

@@ -1,14 +1,11 @@
-"""Generated loop nests as one function that Numba compiles, caches and calls.
+"""Generated loop nests as functions to call: their text becomes machine code once, and is kept beside it.
 
     from tinygrad_seq.kernels.nests import nests
 
-    execute = nests(__file__, "float32")     # the file's undecorated functions, by way of `main(X, O)`
+    run = nests(__file__, "float32")         # run(X, O) is the file's `main(X, O)`
 
-    @kernel
-    def run(X, O):                           # X addresses of arrays, O integers: both flat int64
-        execute(X, O)
-
-`translate` turns the text into LLVM; this is the seam to Numba, which never sees the text. May not know plans.
+X addresses of arrays, O integers: both flat int64 arrays. `translate` turns the text into LLVM, `machine` that into
+an object, `cache` keeps it; Numba has no part in it but the call, without the interpreter's lock. May not know plans.
 """
 
 from __future__ import annotations
@@ -16,18 +13,27 @@ from __future__ import annotations
 import hashlib
 import linecache
 from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
-from llvmlite import ir
-from numba import types
-from numba.core.errors import TypingError
-from numba.extending import intrinsic
+from numba.core.compiler_lock import global_compiler_lock
 
-from tinygrad_seq.kernels import callbacks
-from tinygrad_seq.kernels.memory import element
+from tinygrad_seq.kernels import cache as disk
+from tinygrad_seq.kernels import callbacks, machine
 from tinygrad_seq.kernels.product import cut_of, require, symbol
 from tinygrad_seq.kernels.translate import Setting, translate
+
+ENTER = '''"""The way from Python into machine code: a call by address, without the interpreter's lock."""
+
+from tinygrad_seq.kernels.cache import kernel
+from tinygrad_seq.kernels.memory import invoke
+
+
+@kernel
+def enter(address, X, O):
+    invoke(address, X, O)
+'''
 
 
 def setting(dtype: str) -> Setting:
@@ -37,31 +43,24 @@ def setting(dtype: str) -> Setting:
 
 
 def nests(path: str, dtype: str) -> Callable[[Any, Any], None]:
-    """The functions of a generated file as one callable for kernels: `execute(X, O)` is the file's `main(X, O)`."""
+    """The functions of a generated file, compiled or loaded, as one: `run(X, O)` is its `main(X, O)`."""
+    source = "".join(linecache.getlines(path))
+    name = f"tgseq_main_{hashlib.sha256(source.encode()).hexdigest()[:20]}"
+    callbacks.offer(source)
 
-    callbacks.offer("".join(linecache.getlines(path)))
+    def compile_() -> tuple[bytes, list[str]]:
+        return machine.here().object_code(translate(source, setting(dtype), "main", name))
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def execute(typing: Any, X: Any, O: Any) -> Any:
-        if not all(isinstance(a, types.Array) and a.dtype == types.int64 and a.layout == "C" for a in (X, O)):
-            raise TypingError(f"addresses and sizes are C-contiguous int64, not {X}, {O}")
+    with global_compiler_lock:
         require(dtype)
+        address = machine.load(disk.object_code(Path(path).with_suffix(".main.bin"), compile_), name)
+    return partial(enter(), address)
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            source = "".join(linecache.getlines(path))
-            name = f"tgseq_main_{hashlib.sha256(source.encode()).hexdigest()[:20]}"
-            module = llvm.parse_assembly(translate(source, setting(dtype), "main", name))
-            module.verify()
-            context.active_code_library.add_llvm_module(module)
-            zero = ir.Constant(ir.IntType(64), 0)
-            places = [element(context, builder, k, a, zero) for k, a in zip(signature.args, args, strict=True)]
-            kind = ir.FunctionType(ir.VoidType(), [p.type for p in places])
-            builder.call(ir.Function(builder.module, kind, name), places)
-            return context.get_dummy_value()
 
-        return types.void(X, O), generate
-
-    return execute  # type: ignore[no-any-return]
+@cache
+def enter() -> Callable[[int, Any, Any], None]:
+    """`enter(address, X, O)`, compiled once on a machine."""
+    return disk.load_source("enter", ENTER).enter  # type: ignore[no-any-return]
 
 
 __all__ = ["nests"]
