@@ -240,7 +240,8 @@ class Derivation:
     def _pass_down(
         self, node: Symbol, g: Symbol, received: dict[Symbol, list[Symbol]], sinks: dict[Symbol, int]
     ) -> None:
-        if g.is_op("where") and not stays_outside(g.args[0], node, self.kinds):
+        guarded = g.args[0] if g.is_op("neg") else g
+        if guarded.is_op("where") and not stays_outside(guarded.args[0], node, self.kinds):
             g = self.bare(g)
         y = self.named.get(node, node)
         inputs = tuple(self.named.get(a, a) if a is not node else a for a in node.args)

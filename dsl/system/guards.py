@@ -24,12 +24,20 @@ HARMLESS = ("square", "mod")  # singular in range or derivative only
 
 
 def split(g: Symbol) -> tuple[tuple[Guard, ...], Symbol]:
-    """The conditions around a cotangent, outermost first, and what is under them."""
+    """The conditions around a cotangent, outermost first, and what is under them, signs in front of them included."""
     found: list[Guard] = []
-    while g.is_op("where") and (g.args[1] is ZERO) != (g.args[2] is ZERO):
+    negative = False
+    while is_guarded(g) or (g.is_op("neg") and is_guarded(g.args[0])):
+        if g.is_op("neg"):
+            negative, g = not negative, g.args[0]
         found.append((g.args[0], g.args[2] is ZERO))
         g = g.args[1] if g.args[2] is ZERO else g.args[2]
-    return tuple(found), g
+    return tuple(found), apply("neg", g) if negative else g
+
+
+def is_guarded(g: Symbol) -> bool:
+    """Whether a condition is around `g`."""
+    return g.is_op("where") and (g.args[1] is ZERO) != (g.args[2] is ZERO)
 
 
 def under(guards: Iterable[Guard], g: Symbol) -> Symbol:
@@ -43,9 +51,9 @@ def join(parts: Sequence[Symbol]) -> Symbol:
     """Their sum; those under the same conditions are added under them."""
     groups: dict[tuple[Guard, ...], list[Symbol]] = {}
     for part in parts:
-        guards, inner = split(part)
-        groups.setdefault(guards, []).append(inner)
-    return add_all([under(guards, add_all(inner)) for guards, inner in groups.items()])
+        groups.setdefault(split(part)[0], []).append(part)
+    sums = [g[0] if len(g) == 1 else under(c, add_all([split(part)[1] for part in g])) for c, g in groups.items()]
+    return add_all(sums)
 
 
 def vanishes(root: Symbol, guard: Guard, zero_unless: Mapping[str, Sequence[Guard]]) -> bool:

@@ -28,6 +28,8 @@ def cotangents(node: Symbol, g: Symbol, y: Symbol, inputs: tuple[Symbol, ...], k
     """
     assert node.op is not None
     zero = lift(0)
+    if g.is_op("neg") and g.args[0].is_op("where"):
+        return [None if r is None else apply("neg", r) for r in cotangents(node, g.args[0], y, inputs, kinds)]
     if g.is_op("where") and (g.args[1] is zero or g.args[2] is zero) and stays_outside(g.args[0], node, kinds):
         condition, yes, no = g.args
         taken = no if yes is zero else yes

@@ -10,6 +10,9 @@ import pytest
 
 import dsl
 import tinygrad_seq as tg
+from dsl.run.compiled import compile_system
+from dsl.run.unroll import unroll
+from dsl.system.adjoint import adjoint, joined
 
 Array = np.ndarray[Any, Any]
 ENGINES = ("compiled", "tape")
@@ -119,6 +122,33 @@ def test_second_order_goes_through_the_recurrence() -> None:
     np.testing.assert_allclose(np.asarray(product), (np.asarray(plus) - np.asarray(minus)) / (2 * step), atol=1e-8)
     fast = tg.hvp(lambda v: tg.mean(tg.ctc_loss(v, [[0, 0, 1], [1]], [5, 6], blank=2)), logits, along)
     np.testing.assert_allclose(np.asarray(product), np.asarray(fast), atol=1e-10)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_second_order_where_no_alignment_is_possible(engine: str) -> None:
+    """The adjoint of the joined adjoint: 0 for labels that do not fit into their frames, beside others that do."""
+    rng = np.random.default_rng(6)
+    y, lengths = np.array([[0, 1, 0], [0, 1, 0], [1, 0, 0]]), {"t": np.array([5, 6, 2]), "u": np.array([3, 1, 3])}
+    logits, along, weights = rng.normal(size=(6, 3, 3)), rng.normal(size=(6, 3, 3)), np.array([1.0, -2.0, 0.5])
+    system = model(2).system
+    both = joined(system, adjoint(system, ("nll",)))
+    twice = adjoint(both.system, (both.gradients["l"],), wrt=("l",))
+
+    def run(of: Any, fed: dict[str, Array], wanted: tuple[str, ...]) -> dict[str, Array]:
+        fed = {n: v for n, v in fed.items() if n in of.streams}
+        if engine == "tape":
+            return {n: np.asarray(v) for n, v in unroll(of, fed, lengths, 3, wanted).items()}
+        return dict(compile_system(of, wanted, "float64").forward(fed, lengths, 3, wanted, record=False)[0])
+
+    fed = {"l": logits, "y": y, both.cotangents["nll"]: weights, twice.cotangents[both.gradients["l"]]: along}
+    given = tuple(n for n, s in twice.system.streams.items() if s.kind in ("input", "param") and n not in fed)
+    found = run(twice.system, fed | run(both.system, fed, given), (twice.gradients["l"],))[twice.gradients["l"]]
+    assert not found[:, 2].any()
+    possible, labels = [0, 1], [[0, 0, 1], [1]]
+    fast = tg.hvp(
+        lambda v: tg.sum(tg.ctc_loss(v, labels, [5, 6], blank=2) * weights[:2]), logits[:, possible], along[:, possible]
+    )
+    np.testing.assert_allclose(found[:, possible], np.asarray(fast), atol=1e-10)
 
 
 def test_the_labeller_is_its_network_and_its_loss() -> None:
