@@ -52,10 +52,11 @@ def sampled(system: System, known: Collection[str] = (), greedy: bool = False) -
             streams[name] = replace(own, kind="input")
             continue
         boldly = lift(Read(sharpness)), lift(Read(bias))
-        chance = Certainty(own, kinds) if greedy else Noise(own, kinds, *boldly, taken=taken)
+        chance = Certainty(own, kinds, taken) if greedy else Noise(own, kinds, taken, *boldly)
         value = DISTRIBUTIONS[draw.distribution].draw(dict(draw.parameters), own.shape, chance)
         streams[name] = replace(own, kind="equation")
-        streams.update(chance.streams)
+        streams |= chance.streams
+        equations |= chance.equations
         if own.axes:
             given[name] = _fresh(f"{name}.given", taken)
             streams[given[name]] = replace(own, name=given[name], kind="input", boundary=None, state=False)
@@ -72,9 +73,11 @@ class Certainty:
 
     stream: Stream
     kinds: Kinds
+    taken: set[str]
     sharpness: Symbol = field(default_factory=lambda: lift(1.0))
     bias: Symbol = field(default_factory=lambda: lift(0.0))
     streams: dict[str, Stream] = field(default_factory=dict)
+    equations: dict[str, Symbol] = field(default_factory=dict)
 
     @property
     def spread(self) -> Symbol:
@@ -92,14 +95,18 @@ class Certainty:
         return apply("categorical_icdf", apply("where", largest, lift(1.0), lift(0.0)), lift(0.0))
 
     def one_hot(self, logits: Symbol) -> Symbol:
-        return apply("one_hot", self.category(logits), lift(Size(self.kinds.of(logits).shape[0])))
+        """The choice as a vector; it has a name, `p.component`, so that it is made once and can be seen."""
+        (count,) = self.kinds.of(logits).shape
+        name = _fresh(f"{self.stream.name}.component", self.taken)
+        axes = self.stream.axes
+        made = self.streams[name] = Stream(name, "equation", axes, dtype="category", categories=count)
+        self.equations[name] = self.category(logits)
+        return apply("one_hot", made.at_home(), lift(Size(count)))
 
 
 @dataclass
 class Noise(Certainty):
     """`Chance` from noise streams that are made as they are asked for, `streams`, named after the drawn stream."""
-
-    taken: set[str] = field(default_factory=set)
 
     @property
     def spread(self) -> Symbol:
