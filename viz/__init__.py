@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from viz.views.tape import tape
     from viz.views.terms import terms
     from viz.views.truncated import truncated
+    from viz.views.units import units
     from viz.views.unrolled import unrolled
     from viz.worker import LayoutError
 
@@ -51,6 +52,7 @@ _HOMES = {
     "tape": "viz.views.tape",
     "terms": "viz.views.terms",
     "truncated": "viz.views.truncated",
+    "units": "viz.views.units",
     "walk": "viz.pages.walk",
     "gates": "viz.views.gates",
     "attention": "viz.views.attention",
@@ -78,6 +80,7 @@ __all__ = [
     "tape",
     "terms",
     "truncated",
+    "units",
     "unrolled",
     "walk",
 ]

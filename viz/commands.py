@@ -9,7 +9,7 @@ import typer
 
 import dsl
 import viz
-from dsl.commands.shared import CellName, Force, Mistake, Open, Output, Sizes, resolved, vacant
+from dsl.commands.shared import CellName, Force, Mistake, Open, Output, Sizes, arguments, resolved, vacant
 
 if TYPE_CHECKING:
     from dsl.run.result import Run
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
 PAGES = ("walk", "stepper")
 VIEWS = (
-    *("folded", "cell", "unrolled", "bptt", "terms", "truncated", "gradient-flow", "gates", "attention", "tape"),
+    *(
+        "folded",
+        "cell",
+        "unrolled",
+        "bptt",
+        "terms",
+        "truncated",
+        "gradient-flow",
+        "gates",
+        "units",
+        "attention",
+        "tape",
+    ),
     *PAGES,
 )
 
@@ -48,7 +60,7 @@ def draw(
     if view not in VIEWS:
         raise Mistake(f"there is no view `{view}`: {', '.join(VIEWS)}")
     path = output or Path("out") / f"{spec.name}.{view}.{'html' if view in PAGES else 'svg'}"
-    vacant(path, force)
+    (page_path if view in PAGES else vacant)(path, force)
     start = int(loss) if loss is not None and loss.lstrip("-").isdigit() else loss
     asked: dict[str, Any] = {k: v for k, v in {"loss": start, "to": to}.items() if v is not None}
     numbered = {**asked, "first": first}
@@ -65,13 +77,13 @@ def draw(
         case "terms":
             drawing = viz.terms(example(spec, steps), **{"to": recurrent(spec), **numbered})
         case "walk":
-            drawing = viz.walk(example(spec, steps), **asked)
+            drawing = viz.walk(example(spec, steps), **numbered)
         case "truncated":
             drawing = viz.truncated(example(spec, steps), chunk, back, first=first)
         case "gradient-flow":
             drawing = viz.gradient_flow(example(spec, steps), to, first=first)
-        case "gates":
-            drawing = viz.gates(*symbols(spec, steps), to)
+        case "gates" | "units":
+            drawing = getattr(viz, view)(*symbols(spec, steps), to)
         case "attention":
             drawing = viz.attention(example(spec, steps), first=first)
         case "tape":
@@ -82,19 +94,56 @@ def draw(
 
 
 def lab(
-    cell: CellName,
-    against: Annotated[list[str] | None, typer.Option(help="another cell beside it; may be given again")] = None,
-    text: Annotated[Path | None, typer.Option(help="a text to look at instead of random data")] = None,
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="a library cell, FILE.cell, or a model's .safetensors")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[H=16]... [CELL]...", help="sizes, more cells")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="another cell beside it; more may follow it")] = None,
+    data: Annotated[Path | None, typer.Option(help="a text, .csv or .npz to look at instead of noise")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="CSV columns of a stream: x=open,close (repeat)")] = None,
     steps: Annotated[int, typer.Option("-T", help="steps to look at", min=2)] = 32,
+    updates: Annotated[int, typer.Option(help="of the parameters on a text, before its units are shown", min=0)] = 200,
     output: Output = None,
     force: Force = False,
     show_it: Open = False,
 ) -> None:
-    """Write one page on how far a cell's gradients reach, beside other cells."""
-    path = output or Path("out") / f"{resolved(cell).name}.lab.html"
-    vacant(path, force)
-    data = dsl.Text(str(text)) if text is not None else None
-    save_page(viz.lab(cell, against or [], data, steps=steps), path, show_it)
+    """Write one page on how far a cell's gradients reach, beside other cells: lab my.cell --against LSTM GRU."""
+    words = [w for w in more or [] if "=" in w]
+    sizes = arguments(words)
+    hidden = sizes.get("H", 16)
+    subjects: list[Any] = [
+        c if c.endswith(".safetensors") else _sized(c, sizes)
+        for c in (cell, *(against or []), *(w for w in more or [] if "=" not in w))
+    ]
+    system = (dsl.restore(cell) if cell.endswith(".safetensors") else subjects[0]).system
+    path = output or Path("out") / f"{system.name}.lab.html"
+    page_path(path, force)
+    save_page(
+        viz.lab(subjects[0], subjects[1:], _data(data, stream, system), steps=steps, hidden=hidden, updates=updates),
+        path,
+        show_it,
+    )
+
+
+def _sized(cell: str, sizes: dict[str, Any]) -> Spec:
+    """A cell with those of the sizes that its header has, but H, which may be a layer's to settle."""
+    spec = resolved(cell)
+    return spec(**{n: v for n, v in sizes.items() if n in spec.system.arguments and n != "H"})
+
+
+def _data(path: Path | None, stream: list[str] | None, system: Any) -> Any:
+    """What a file holds for a cell: arrays by stream, or a text."""
+    from dsl.run.files import read_streams
+    from dsl.run.inputs import fed
+
+    pairs = [word.partition("=") for word in stream or []]
+    if bad := [name for name, _, columns in pairs if not columns]:
+        raise Mistake(f"--stream {bad[0]}: write STREAM=COLUMN,COLUMN as in --stream x=open,close")
+    if path is None:
+        if pairs:
+            raise Mistake("--stream names the columns of a table: give --data FILE.csv too")
+        return None
+    if not pairs and path.suffix not in (".csv", ".npz"):
+        return dsl.Text(str(path))
+    return read_streams(path, fed(system), {name: columns for name, _, columns in pairs})[0]
 
 
 def gallery(
@@ -105,12 +154,22 @@ def gallery(
 ) -> None:
     """Write one page of the library's cells: equations, BPTT equations, pictures, plans."""
     path = output or Path("out") / "gallery.html"
-    vacant(path, force)
+    page_path(path, force)
     save_page(viz.gallery(names or None), path, show_it)
 
 
+def page_path(path: Path, force: bool) -> None:
+    """What cannot be written is said before the work."""
+    vacant(path, force)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise Mistake(f"cannot save a page as {path.name!r}: use .html")
+
+
 def save_page(page: Any, path: Path, show_it: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Mistake(f"cannot write {path}: {error.strerror}") from None
     page.save(path)
     print(f"wrote {path}")
     if show_it:

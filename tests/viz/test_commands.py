@@ -10,7 +10,8 @@ import tgseq
 from viz import worker
 from viz.commands import PAGES, VIEWS
 
-CELLS = {"gates": ["CharRNN", "K=4", "H=3"], "attention": ["Translate", "K_in=4", "K=4", "H=3", "A=2"]}
+SYMBOLS = ["CharRNN", "K=4", "H=3"]
+CELLS = {"gates": SYMBOLS, "units": SYMBOLS, "attention": ["Translate", "K_in=4", "K=4", "H=3", "A=2"]}
 LSTM = ["LSTM", "D=2", "H=3"]
 
 

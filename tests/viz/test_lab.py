@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 import dsl
+import tgseq
 import viz
 from tests.viz.browser import CONTROLS, Browser
 from tests.viz.test_gradients import run_of
 from viz.jacobians import jacobians
 from viz.pages.sweep import GAINS, INITIALS, sweep
+
+
+TEXT = dsl.Text.of("abc abc abd abe ")
 
 
 def _step(cell: str, run: Any, s: int, h: Any) -> Any:
@@ -76,7 +80,7 @@ def test_report(tmp_path: Path) -> None:
     with Browser() as browser:
         browser.open(path)
         assert browser.requests == [path.resolve().as_uri()] and browser.errors == []
-        assert browser.value("document.querySelectorAll('svg').length") == 4
+        assert browser.value("document.querySelectorAll('svg').length") == 6
         assert all(n["name"].strip() for n in browser.names() if n["role"] in CONTROLS)
 
 
@@ -90,8 +94,58 @@ def test_on_data_of_the_user(tmp_path: Path) -> None:
     )
     page = viz.lab(str(path), ["GRU"], {"price": rng.standard_normal((12, 3))}, sweeps=False, hidden=4)
     assert page.data["Mine"]["norm"].shape == (12, 12) == page.data["GRU"]["norm"].shape
-    text = viz.lab("CharRNN", data=dsl.Text.of("abc abc abd"), sweeps=False, hidden=4)
-    assert "What units do on the text" in text.html
+    assert page.data["Mine"]["gate"].shape == page.data["GRU"]["gate"].shape == (12, 4)
+
+
+def test_on_a_text_any_cell_becomes_a_model_of_it() -> None:
+    page = viz.lab("CharRNN", ["Elman"], TEXT, sweeps=False, hidden=4, updates=2)
+    assert "after 2 updates on this text" in page.html
+    for cell in ("CharRNN", "Elman"):
+        assert page.data[cell]["gates"]["value"].shape == page.data[cell]["units"]["value"].shape == (16, 4)
+    model = dsl.load("CharRNN").build(K=len(TEXT.symbols), H=3, seed=1)
+    before = {n: p.numpy().copy() for n, p in model.params.items()}
+    assert "updates on this text" not in viz.lab(model, data=TEXT, sweeps=False).html  # looked at as it is
+    assert all((model.params[n].numpy() == v).all() for n, v in before.items())
+
+
+def test_one_command_for_a_cell_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.cell").write_text(
+        "cell Mine(D, H):\n  input x[t]: D\n  state h[t]: H = 0\n  param V, W ~ glorot\n"
+        "  h[t] = tanh(V@x[t] + W@h[t-1])\n  output h\n",
+        encoding="utf-8",
+    )
+    Path("p.csv").write_text("open,close\n" + "1.0,2.0\n" * 5, encoding="utf-8")
+    Path("t.txt").write_text("to be, or not to be", encoding="utf-8")
+    table = ["--data", "p.csv", "--stream", "x=open,close"]
+    assert tgseq.main(["lab", "my.cell", "--against", "LSTM", "GRU", "H=3", *table]) == 0
+    html = Path("out/Mine.lab.html").read_text(encoding="utf-8")
+    assert all(f"{name}: ‖∂" in html for name in ("Mine", "LSTM", "GRU")) and "3 units" in html
+    assert tgseq.main(["lab", "my.cell", "--data", "t.txt", "--updates", "1", "-T", "4", "-o", "t.html"]) == 0
+    capsys.readouterr()
+    for words, said in (
+        (["--data", "p.csv", "--stream", "x=high"], "p.csv has no column 'high' for x; it has open, close"),
+        (["--data", "p.csv"], "which columns are x? --stream x=COLUMN"),
+        (["--stream", "x=open"], "give --data FILE.csv too"),
+        (["--data", "none.txt"], "there is no file none.txt"),
+        (["-o", "/proc/none/a.html"], "cannot write /proc/none/a.html: No such file or directory"),
+        (["-o", "a.svg"], "cannot save a page as 'a.svg': use .html"),
+        (["--against", "LTSM"], "did you mean 'LSTM'?"),
+    ):
+        assert tgseq.main(["lab", "my.cell", "-o", "b.html", *words]) == 2
+        message = capsys.readouterr().err
+        assert said in message and "bug" not in message, message
+
+
+def test_data_that_does_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"x has shape \(3,\): expected \(T, D\), two steps or more"):
+        viz.lab("Elman", data={"x": np.zeros(3)})
+    with pytest.raises(ValueError, match="x holds nan at step 2"):
+        viz.lab("Elman", data={"x": np.array([[0.0], [1.0], [np.nan], [0.0]])})
+    with pytest.raises(ValueError, match="2 inputs where a layer has one sequence"):
+        viz.lab(dsl.parse("cell Two(D):\n  input a[t], b[t]: D\n  y[t] = a[t] + b[t]\n  output y\n"), data=TEXT)
 
 
 def test_errors() -> None:

@@ -89,3 +89,47 @@ def test_attention_errors() -> None:
         viz.attention("Translate")
     with pytest.raises(ValueError, match="steps 0 to 3"):
         viz.attention(example(dsl.load("Translate"), 4), t=7)
+
+
+# ---------------------------------------------------------------- a text coloured by units
+
+
+def test_a_unit_stands_on_the_character_it_has_read() -> None:
+    m = model()
+    m.params["rnn.0.V_g"] = np.zeros_like(m.params["rnn.0.V_g"].numpy())
+    hot = TEXT.symbols.index("t")
+    for gate in "io":  # unit 3 opens after a t, and forgets at once
+        v = np.full_like(m.params[f"rnn.0.V_{gate}"].numpy(), -9.0)
+        v[3, hot] = 9.0
+        m.params[f"rnn.0.V_{gate}"] = v
+    m.params["rnn.0.V_f"] = np.full_like(m.params["rnn.0.V_f"].numpy(), -9.0)
+    m.params["rnn.0.b_g"] = np.ones(5)
+    drawing = viz.units(m, TEXT.ids, most=1)
+    value = drawing.data["value"][:, 3]
+    assert drawing.data["unit"].tolist() == [3] and drawing.data["explained"][3] > 0.99
+    assert drawing.data["high"][0, 0] == hot
+    read = np.array(list("a stitch in time"))
+    assert (value[:-1][read == "t"] > 0.5).all() and (value[:-1][read != "t"] < 0.1).all() and np.isnan(value[-1])
+    letters = [t.text for t in ET.fromstring(drawing.svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert "unit 3: high after t" in "".join(t or "" for t in letters)
+
+
+def test_explained_is_the_correlation_ratio() -> None:
+    data = viz.units(model(), TEXT.ids, "rnn.0.c").data
+    v, read = data["value"][:-1], np.asarray(TEXT.ids)[:-1]
+    within = sum(((v[read == s] - v[read == s].mean(0)) ** 2).sum(0) for s in np.unique(read))
+    np.testing.assert_allclose(data["explained"], 1 - within / ((v - v.mean(0)) ** 2).sum(0), rtol=1e-10)
+
+
+def test_units_mistakes() -> None:
+    for kwargs, said in (
+        ({"stream": "nothing"}, "no stream nothing"),
+        ({"unit": 9}, "units 0 to 4"),
+        ({"stream": "nll"}, "no stream nll on one time axis"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            viz.units(model(), TEXT.ids, **kwargs)
+    with pytest.raises(ValueError, match="draws no category"):
+        viz.units(dsl.load("LSTM").build(D=2, H=2), TEXT.ids)
+    with pytest.raises(ValueError, match="2 to 2000"):
+        viz.units(model(), TEXT.ids[:1])

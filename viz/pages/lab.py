@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import dsl
-from dsl.spec import Spec
 from dsl.text.diagnostics import CellError
 from viz import svg, theme
 from viz.drawing import Drawing
-from viz.example import derived
+from viz.graph import build
 from viz.jacobians import Jacobians, jacobians
+from viz.pages.feed import Subject, run_of, subject_of, taught
 from viz.pages.page import Page, write
 from viz.pages.sweep import sweep
 from viz.plot import Frame, span
 from viz.scene import Scene
 from viz.views.gates import gates
 from viz.views.gradient_flow import gradient_flow
+from viz.views.heat import Heat, heat
+from viz.views.units import units
 
 LOOKS = (("net loss", ""), ("net state-b", "7 3"), ("net state-a", "2 2"), ("net skip", "9 3 2 3"), ("net", "4 4"))
 
@@ -34,72 +35,77 @@ def lab(
     steps: int = 32,
     hidden: int = 16,
     seed: int = 0,
+    updates: int = 200,
     sweeps: bool = True,
 ) -> Page:
     """A report on how gradients travel through a cell; `.save("lab.html")`.
 
-    subject   a cell's name, a `.cell` file ("my.cell:Skip"), or a spec
-    against   further cells to set beside it (four at most)
-    data      arrays by stream (T, B, features), or a `dsl.Text`; missing streams are drawn at random
+    subject   a cell's name, a `.cell` file ("my.cell:Skip"), a spec, a model, or a model's file ("m.safetensors")
+    against   further ones to set beside it (four at most)
+    data      arrays by stream (T, B, features), or a `dsl.Text`, on which a cell without symbols becomes the layer of a
+              character model; missing streams are drawn at random
     steps     of random data, and the most steps of given data that are looked at
     hidden    units, for cells that leave `H` open
+    updates   of the parameters on a text, before its gates and units are looked at; a model is looked at as it is
     sweeps    add the table of activation × initialisation × gain
 
     `.data[cell]`: `norm`, `t`, `k` of its gradient flow; `direct`, `whole` singular values, `bound` (see
-    `viz.jacobians`), `state`, or `note` where they cannot be computed; `.data["sweep"]` the table.
+    `viz.jacobians`), `state`; on a text `gates` and `units`, the `.data` of those views, else `gate`, a gate's values;
+    or `note` where something cannot be computed; `.data["sweep"]` the table.
     Errors: CellError for cells that do not resolve; ValueError for data that fits no stream, or too many cells.
     """
-    specs = [_spec(c) for c in (subject, *against)]
-    if len(specs) > len(LOOKS):
-        raise ValueError(f"lab of {len(specs)} cells: {len(LOOKS)} can be told apart")
+    if len(against) + 1 > len(LOOKS):
+        raise ValueError(f"lab of {len(against) + 1} cells: {len(LOOKS)} can be told apart")
     if steps < 2:
         raise ValueError(f"steps={steps}: gradients travel over two steps at least")
+    subjects = [subject_of(c, data, hidden, seed) for c in (subject, *against)]
     numbers: dict[str, Any] = {}
     flows: list[str] = []
     found: list[tuple[str, Jacobians]] = []
-    texts: list[str] = []
-    for spec in specs:
-        name = spec.name if spec.name not in numbers else f"{spec.name} ({len(numbers)})"
-        run = _run(spec, data, steps, hidden, seed)
+    gated: list[str] = []
+    on_text = isinstance(data, dsl.Text)
+    for one in subjects:
+        name = one.name if one.name not in numbers else f"{one.name} ({len(numbers)})"
+        run = run_of(one, data, steps, seed)
         mine: dict[str, Any] = {}
         flow = _try(lambda run=run: gradient_flow(run, spectra=False), mine)
         if flow is not None:
             mine |= flow.data
-            flows.append(_figure(flow))
-        result = _try(lambda run=run, spec=spec: jacobians(run, run.system), mine)
+            flows.append(_figure(flow, name))
+        result = _try(lambda run=run: jacobians(run, run.system), mine)
         if result is not None:
             mine |= {"state": result.state, "direct": result.direct, "whole": result.whole, "bound": result.bound}
             found.append((name, result))
-        if isinstance(data, dsl.Text):
-            picture = _try(lambda run=run: gates(run.model, data.ids[: min(steps * 2, 120)]), {})
-            texts += [] if picture is None else [_figure(picture)]
+        if on_text:
+            learnt = taught(one, data, updates, seed)
+            gated.append(_heading(name, f", after {updates} updates on this text" if learnt else ""))
+            gated += _on_text(one.model, data, mine)
+        elif (picture := _try(lambda run=run, name=name: _gate(run, name), mine)) is not None:
+            mine["gate"] = picture.data["gate"]
+            gated.append(_figure(picture, name))
         numbers[name] = mine
+    about = "What gates and units do on the text" if on_text else "Gates over time"
     body = [
-        f"<h1>{escape(specs[0].name)}: how far gradients reach</h1>",
-        f'<p class="lead">{escape(_said(specs, data, steps, hidden))}</p>',
-        "<h2>∂L/∂h, from every loss to every step</h2>",
+        f"<h1>{escape(subjects[0].name)}: how far gradients reach</h1>",
+        f'<p class="lead">{escape(_said(subjects, data, steps, hidden))}</p>',
+        "<h2>‖∂L/∂h‖, from every loss to every step</h2>",
         f'<div class="figures">{"".join(flows)}</div>',
     ]
     if found:
-        body += ["<h2>Singular values of the Jacobians</h2>", _explained(), *(_figure(d) for d in _spectra(found))]
-    body += ["<h2>What units do on the text</h2>", *texts] if texts else []
+        body += ["<h2>Singular values of the Jacobians</h2>", _explained(), _figure(_spectra(found), "all")]
+    if gated:
+        body += [f"<h2>{about}</h2>", f"<div{'' if on_text else ' class=figures'}>{''.join(gated)}</div>"]
     if sweeps:
         table = sweep(steps, min(hidden, 32), seed)
         numbers["sweep"] = table.data
-        body += ["<h2>Activation, initialisation, gain</h2>", table.words, _figure(table.drawing)]
+        body += ["<h2>Activation, initialisation, gain</h2>", table.words, _figure(table.drawing, "sweep")]
     notes = [f"{n}: {m['note']}" for n, m in numbers.items() if isinstance(m, dict) and "note" in m]
-    body += [f'<p class="small">{escape(n)}</p>' for n in notes]
-    style = ".figures{display:flex;flex-wrap:wrap;gap:4px 20px}figure{margin:.6rem 0 1.2rem}.scroll{border:0}"
-    html = write(f"{specs[0].name}: gradient lab", f"<main>{''.join(body)}</main>", style=style)
-    return Page(f"Gradient lab: {', '.join(s.name for s in specs)}", html, numbers)
-
-
-def _spec(cell: Any) -> Spec:
-    if isinstance(cell, Spec):
-        return cell
-    if isinstance(cell, str | Path):
-        return dsl.load(str(cell))
-    raise TypeError(f"lab of {type(cell).__name__}: give a cell's name, a .cell file or a spec")
+    body += [f'<p class="small">Not shown: {escape(n)}</p>' for n in notes]
+    style = ".figures{display:flex;flex-wrap:wrap;gap:4px 20px}figure{margin:.6rem 0 1.2rem;max-width:100%;min-width:0}"
+    html = write(
+        f"{subjects[0].name}: gradient lab", f"<main>{''.join(body)}</main>", style=style + ".scroll{border:0}"
+    )
+    return Page(f"Gradient lab: {', '.join(s.name for s in subjects)}", html, numbers)
 
 
 def _try(make: Any, notes: dict[str, Any]) -> Any:
@@ -110,86 +116,66 @@ def _try(make: Any, notes: dict[str, Any]) -> Any:
         return None
 
 
-def _run(spec: Spec, data: Any, steps: int, hidden: int, seed: int) -> Any:
-    """A run in float64 on the given data, cut to `steps`, the rest of the streams at random."""
-    system = spec.system
-    given = _given(spec, data, steps)
-    fitting = {n: v for n, v in given.items() if np.asarray(v).dtype.kind in "fiu"}
-    open_h = "H" in system.arguments and system.arguments["H"] is None
-    arguments: dict[str, Any] = {"H": hidden} if open_h else {}
-    for name, stream in system.streams.items():
-        if name not in fitting:
-            continue
-        value = np.asarray(fitting[name])
-        ends = value.shape[value.ndim - len(stream.shape) :] if stream.dtype != "category" else ()
-        for dim, size in zip(stream.shape, ends, strict=False):
-            if str(dim) in system.arguments and system.arguments[str(dim)] is None:
-                arguments.setdefault(str(dim), int(size))
-        if stream.dtype == "category" and str(stream.categories) in system.arguments:
-            most = len(data.symbols) if isinstance(data, dsl.Text) else int(value.max()) + 1
-            arguments.setdefault(str(stream.categories), most)
-    for name, value in system.arguments.items():
-        if value is None:
-            arguments.setdefault(name, 8)
-    model = spec.build(seed=seed, dtype="float64", **arguments)
-    rng = np.random.default_rng(seed)
-    streams: dict[str, Any] = {}
-    for name, stream in model.system.streams.items():
-        if stream.kind not in ("input", "draw"):
-            continue
-        if name in given:
-            streams[name] = given[name]
-            continue
-        axes = model.system.axes
-        lead = [steps if axes[a].length is None else derived(model.system, a, steps) for a in stream.axes] + [1]
-        category = stream.dtype == "category"
-        shape = [*lead, *map(int, stream.shape)]
-        most = int(stream.categories) if stream.categories is not None else 0
-        streams[name] = rng.integers(0, most, lead) if category else rng.standard_normal(shape)
-    return model(engine="tape", **streams)
+def _watched(system: Any) -> str:
+    """The first gate, else the last state, over one time axis. Errors: ValueError for a cell with neither."""
+    nodes = [n for n in build(system).nodes.values() if n.equation and len(n.axes) == 1]
+    gate = next((n for n in nodes if n.role == "gate"), None)
+    node = gate or next((n for n in reversed(nodes) if n.kind == "state"), None)
+    if node is None or node.equation is None:
+        raise ValueError(f"{system.name} has neither a gate nor a state over one time axis")
+    return node.equation
 
 
-def _given(spec: Spec, data: Any, steps: int) -> dict[str, Any]:
-    """The part of the user's data that this cell reads; one real input takes the one real array there is."""
-    system = spec.system
-    wanted = {n: s for n, s in system.streams.items() if s.kind in ("input", "draw")}
-    if data is None:
-        return {}
-    if isinstance(data, dsl.Text):
-        name = next((n for n, s in wanted.items() if s.dtype == "category"), None)
-        return {} if name is None else {name: np.asarray(data.ids)[:steps, None]}
-    if not isinstance(data, Mapping):
-        raise TypeError(f"data: arrays by stream or a dsl.Text, not {type(data).__name__}")
-    out = {n: np.asarray(v)[:steps] for n, v in data.items() if n in wanted}
-    if not out:
-        real = [n for n, s in wanted.items() if s.dtype == "real"]
-        arrays = [v for v in data.values() if np.asarray(v).dtype.kind == "f"]
-        if len(real) != 1 or len(arrays) != 1:
-            raise ValueError(f"{spec.name} reads {', '.join(wanted)}; the data has {', '.join(data)}")
-        out = {real[0]: np.asarray(arrays[0])[:steps]}
-    return {n: v[:, None] if v.ndim == len(wanted[n].axes) + len(wanted[n].shape) else v for n, v in out.items()}
+def _on_text(model: Any, data: Any, mine: dict[str, Any]) -> list[str]:
+    """A gate over the text's beginning, and more of the text coloured by units."""
+    views = {
+        "gates": lambda: gates(model, data.ids[:100], _watched(model.system)),
+        "units": lambda: units(model, data.ids[:384]),
+    }
+    out = []
+    for view, make in views.items():
+        if (picture := _try(make, mine)) is not None:
+            mine[view] = picture.data
+            out.append(_figure(picture, f"{model.system.name}-{view}"))
+    return out
 
 
-def _said(specs: Sequence[Spec], data: Any, steps: int, hidden: int) -> str:
-    beside = f" beside {', '.join(s.name for s in specs[1:])}" if len(specs) > 1 else ""
+def _gate(run: Any, name: str) -> Drawing:
+    """A gate, or a state, of a run over its steps: units down, time along."""
+    stream = _watched(run.system)
+    value = np.asarray(run.value(stream).data)[:, 0]
+    value = np.abs(value) if np.iscomplexobj(value) else value
+    value = value.reshape(len(value), -1)
+    drawing = heat({f"{name}, {stream}": Heat(value.T, y="unit", x="step")}, side=min(12.0, 360 / max(value.shape)))
+    return Drawing(drawing.scene, {"gate": value})
+
+
+def _heading(name: str, more: str) -> str:
+    return f"<h3>{escape(name)}{escape(more)}</h3>"
+
+
+def _said(subjects: Sequence[Subject], data: Any, steps: int, hidden: int) -> str:
+    beside = f" beside {', '.join(s.name for s in subjects[1:])}" if len(subjects) > 1 else ""
     kind = "noise" if data is None else "the given text" if isinstance(data, dsl.Text) else "the given data"
-    return f"{specs[0].name}{beside}, freshly initialised, {hidden} units, up to {steps} steps of {kind}."
+    how = "as trained" if all(s.trained for s in subjects) else f"freshly initialised, {hidden} units"
+    return f"{subjects[0].name}{beside}, {how}, up to {steps} steps of {kind}."
 
 
 def _explained() -> str:
     return (
-        '<p class="small">Left: what one step does, ∂h_t/∂h_{t−1}, its largest (line) and '
-        "smallest (thin) singular value. "
-        "Right: what all steps from k to the last do together, ∂h_T/∂h_k, with the bound Π‖∂h_s/∂h_{s−1}‖ "
-        "(for h = f(W h + …), ‖D_s W‖) dotted, where one state carries everything.</p>"
+        '<p class="small">Left: what one step does, ∂h<sub>t</sub>/∂h<sub>t−1</sub>, its largest (line) and smallest '
+        "(thin) singular value. Right: what all steps from k to the last do together, ∂h<sub>T</sub>/∂h<sub>k</sub>, "
+        "with the bound Π‖∂h<sub>s</sub>/∂h<sub>s−1</sub>‖ (for h = f(W h + …), Π‖D<sub>s</sub> W‖) dotted, where one "
+        "state carries everything.</p>"
     )
 
 
-def _figure(drawing: Drawing) -> str:
-    return f'<figure><div class="scroll">{svg.inline(drawing.scene)}</div></figure>'
+def _figure(drawing: Drawing, name: str) -> str:
+    prefix = f"{drawing.scene.name}-{name}-"
+    return f'<figure><div class="scroll">{svg.inline(drawing.scene, prefix=prefix)}</div></figure>'
 
 
-def _spectra(found: Sequence[tuple[str, Jacobians]]) -> list[Drawing]:
+def _spectra(found: Sequence[tuple[str, Jacobians]]) -> Drawing:
     """One step's singular values and all steps' together, every cell in both."""
     scene = Scene("lab", "Singular values of one step's Jacobian and of all steps together")
     ones = np.concatenate([j.direct[np.isfinite(j.direct)] for _, j in found])
@@ -215,7 +201,7 @@ def _spectra(found: Sequence[tuple[str, Jacobians]]) -> list[Drawing]:
         out.append(f'<g class="{classes}">{line}</g>')
         out.append(svg.text(978, y, theme.label(f"{name}, {j.state.rpartition('.')[2]}"), 11, "start"))
     scene.bounds = (0.0, 0.0, 1140.0, 326.0)
-    return [Drawing(scene)]
+    return Drawing(scene)
 
 
 def _inside(values: Any, frame: Frame) -> list[float]:

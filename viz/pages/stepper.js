@@ -64,10 +64,11 @@
       if (back && rule.keeps) out.push(element("p", "It reads " + rule.keeps + ".", "small"));
     }
     const mine = new Map((sends.get(k) || []).map(s => [s.place, s.text])), g = adjoint(k, at);
-    const result = ["result y", op.value];
+    const called = (title, n) => { const own = rule && (rule.names || [])[n]; return own && own !== title ? `${own} = ${title}` : title; };
+    const inputs = op.ins.map((i, n) => [called(i.title, n), i.value, mine.has(n) ? "+= " + mine.get(n) : "—"]);
     out.push(at > F
-      ? table(["", "value", "adjoint"], [[...result, g[1]], ...op.ins.map((i, n) => [i.title, i.value, mine.has(n) ? "+= " + mine.get(n) : "—"])])
-      : table(["", "value"], [...op.ins.map(i => [i.title, i.value]), result]));
+      ? table(["", "value", "adjoint"], [["y, the result", op.value, g[1]], ...inputs])
+      : table(["", "value"], [...inputs.map(row => row.slice(0, 2)), ["y, the result", op.value]]));
     if (op.line) out.push(element("p", op.line, "code"));
     fill(by("rule"), out);
   };
@@ -133,7 +134,7 @@
       row.children[3].textContent = g ? g[1] : "not yet";
     });
     if (!quiet) address();
-    reveal(now);
+    reveal(now, quiet);
   };
 
   // Browsers refuse more than a few hundred changes of the address in half a minute.
@@ -144,14 +145,14 @@
     if (Date.now() - changed > 250) write(); else pending = setTimeout(write, 250);
   };
 
-  const reveal = now => {
+  const reveal = (now, at_once) => {
     const el = now === null ? null : by((ops[now].els || [])[0]);
     const box = by("picture");
     if (!el || !box) return;
     const a = el.getBoundingClientRect(), b = box.getBoundingClientRect();
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (a.left < b.left + 20 || a.right > b.right - 20)
-      box.scrollTo({ left: box.scrollLeft + a.left - b.left - b.width / 2, behavior: calm ? "auto" : "smooth" });
+      box.scrollTo({ left: box.scrollLeft + a.left - b.left - b.width / 2, behavior: calm || at_once ? "auto" : "smooth" });
   };
 
   const stop = () => { clearTimeout(timer); timer = null; by("play").setAttribute("aria-pressed", "false"); };

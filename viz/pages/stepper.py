@@ -221,7 +221,7 @@ def _rule(op: Op) -> dict[str, Any]:
         forward = mathml(f"y = {value}")
     except (ValueError, TypeError, KeyError, AttributeError):  # an option that no symbol stands for
         return {"forward": mathml(rf"y = \operatorname{{{_plain(op.name)}}}(\dots)"), "back": [None] * len(op.inputs)}
-    return {"forward": forward, "back": back, "keeps": kept, "kinks": KINKS.get(op.name, "")}
+    return {"forward": forward, "back": back, "names": names, "keeps": kept, "kinks": KINKS.get(op.name, "")}
 
 
 def _cotangent(slot: Symbol, expression: Symbol) -> str:

@@ -59,8 +59,8 @@ def sweep(steps: int, hidden: int, seed: int = 0) -> Sweep:
                     out[a, i, g] = np.log10(total)
     data = {"activation": ACTIVATIONS, "initial": INITIALS, "gain": np.array(GAINS), "log10": out}
     words = (
-        f'<p class="small">log₁₀ ‖∂h_T/∂h_0‖₂ over {steps} steps of h = f(V x + W h), {hidden} units; W is gain times '
-        "a matrix of that kind. 0 carries gradients unchanged; −5 has lost them; 5 blows up.</p>"
+        f'<p class="small">log₁₀ ‖∂h<sub>T</sub>/∂h<sub>0</sub>‖₂ over {steps} steps of h = f(V x + W h), {hidden} '
+        "units; W is gain times a matrix of that kind. 0 carries gradients unchanged; −5 has lost them; 5 blows up.</p>"
     )
     return Sweep(data, Drawing(_draw(out), data), words)
 

@@ -15,6 +15,7 @@ from viz.scene import Scene
 from viz.svg import rect, text
 from viz.trace import Trace
 from viz.views.subject import system_of
+from viz.views.symbols import symbols_of, target_of, tooltip, visible
 
 MOST_UNITS = 40
 MOST_STEPS = 240
@@ -34,10 +35,8 @@ def gates(model: Any, data: Any, gate: str | None = None, *, at: int | None = No
     outside the text, a text of more than 240 characters, a cell without a categorical draw.
     """
     system = system_of(model)
-    target = next((n for n, d in system.draws.items() if d.distribution == "categorical"), None)
-    if target is None:
-        raise ValueError(f"{system.name} draws no category: gates needs a model of symbols")
-    ids, symbols = _ids(model, data)
+    target = target_of(system, "gates")
+    ids, symbols = symbols_of(model, data)
     if not 0 < len(ids) <= MOST_STEPS:
         raise ValueError(f"gates on {len(ids)} characters: 1 to {MOST_STEPS} can be read at a glance")
     at = len(ids) - 1 if at is None else at
@@ -53,18 +52,6 @@ def gates(model: Any, data: Any, gate: str | None = None, *, at: int | None = No
     norm = _influence(of_run(run, loss), ids, at)
     shown = {"value": value, "unit": units, "norm": norm, "logit": int(ids[at]), "at": at}
     return Drawing(_draw(system.name, name, shown, [symbols[i] for i in ids]), shown)
-
-
-def _ids(model: Any, data: Any) -> tuple[Any, list[str]]:
-    if isinstance(data, str):
-        if model.symbols is None:
-            raise ValueError("this model was not fitted to a text: give integers instead of a string")
-        return np.asarray(model.encode(data)), list(model.symbols)
-    ids = np.asarray(data)
-    known = list(
-        getattr(data, "symbols", None) or model.symbols or [str(i) for i in range(int(ids.max(initial=0)) + 1)]
-    )
-    return ids, known
 
 
 def _gate(system: System, gate: str | None) -> str:
@@ -112,7 +99,7 @@ def _influence(trace: Trace, ids: Any, at: int) -> Any:
 
 def _draw(cell: str, name: str, data: dict[str, Any], letters: list[str]) -> Scene:
     value, units, norm, at = data["value"], data["unit"], data["norm"], data["at"]
-    shown = [_visible(c) for c in letters]
+    shown = [visible(c) for c in letters]
     scene = Scene(cell, f"{cell}: {name} on {len(letters)} characters")
     out = scene.extra
     x0, y0 = 92.0, 78.0
@@ -126,13 +113,13 @@ def _draw(cell: str, name: str, data: dict[str, Any], letters: list[str]) -> Sce
         x = x0 + CELL * k
         said = f"{letter!r} at {k}: ‖∂logit/∂x‖ = {theme.number(float(norm[k]))}"
         shade = theme.ramp_class(theme.ramp_position(float(norm[k]), *ends)) if norm[k] > 0 else "none"
-        column = [rect(x, y0 - 22, CELL, 16, "surface", 0, _title(said))]
+        column = [rect(x, y0 - 22, CELL, 16, "surface", 0, tooltip(said))]
         column.append(text(x + CELL / 2, y0 - 13, theme.label(letter), 12))
         if shade != "none":
-            column.append(rect(x, y0, CELL, 12, f"cell {shade}", 0, _title(said)))
+            column.append(rect(x, y0, CELL, 12, f"cell {shade}", 0, tooltip(said)))
         for n, unit in enumerate(units):
             place = (float(value[k, unit]) - low) / scale
-            hint = _title(f"unit {unit} at {k}: {value[k, unit]:.3g}")
+            hint = tooltip(f"unit {unit} at {k}: {value[k, unit]:.3g}")
             column.append(rect(x, y0 + 20 + 9 * n, CELL, 9, f"cell {theme.ramp_class(place)}", 0, hint))
         out.append(f'<g id="x{k}" class="{"loss" if k == at else "letter"}">{"".join(column)}</g>')
     out.append(text(x0 - 8, y0 + 6, theme.label("‖∂logit/∂x‖"), 10.5, "end", "muted"))
@@ -144,13 +131,3 @@ def _draw(cell: str, name: str, data: dict[str, Any], letters: list[str]) -> Sce
     out.append(text(x0 + 34 * theme.RAMP + 8, bottom + 5, theme.label(f"{high:.2g}"), 10.5, "start", "muted"))
     scene.bounds = (0.0, 0.0, max(x0 + CELL * len(letters) + 24, 460.0), bottom + 28)
     return scene
-
-
-def _title(said: str) -> str:
-    from html import escape
-
-    return f"<title>{escape(said)}</title>"
-
-
-def _visible(letter: str) -> str:
-    return {"\n": "↵", " ": "␣", "\t": "⇥"}.get(letter, letter)
