@@ -116,6 +116,21 @@ class Spec:
 
         return describe(self(**arguments).system)
 
+    def generation(self, *, greedy: bool = False, **arguments: Any) -> str:
+        """The cell as `generate` runs it, to be read: what `~` draws is an equation on noise (`y.uniform[t]`).
+
+        `sharpness` is one over the temperature; the first `primed` steps are given. Errors: ValueError when nothing is
+        drawn.
+        """
+        from dsl.run.program import needed, restrict
+        from dsl.system.sampled import sampled
+
+        system = self(**arguments).system
+        if not system.draws:
+            raise ValueError(f"{self.name} draws nothing: generation needs a line such as `y[t] ~ categorical(...)`")
+        made = sampled(system, greedy=greedy).system
+        return format_tree(to_tree(restrict(made, needed(made, made.outputs, {})))).rstrip("\n")
+
     def build(
         self, *, seed: int = 0, dtype: str = "float32", like: Mapping[str, Any] | None = None, **arguments: Any
     ) -> Model:

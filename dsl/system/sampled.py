@@ -63,7 +63,15 @@ def sampled(system: System, known: Collection[str] = (), greedy: bool = False) -
             first = apply("less", lift(Position(own.axes[0])), lift(Read(primed)))
             value = apply("where", first, streams[given[name]].at_home(), value)
         equations[name] = value
-    made = replace(system, streams=streams, equations=equations, draws={}, losses=(), outputs=tuple(system.draws))
+    made = replace(
+        system,
+        name=f"{system.name}_sampled",
+        streams=streams,
+        equations=equations,
+        draws={},
+        losses=(),
+        outputs=tuple(system.draws),
+    )
     return Sampled(made, given, primed, sharpness, bias)
 
 

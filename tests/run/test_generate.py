@@ -173,3 +173,13 @@ def test_bad_primes(letters: Model) -> None:
         letters.generate(5, prime=[0.5], engine="tape")
     with pytest.raises(ValueError, match="T: expected 0 or more"):
         letters.generate(-1, engine="tape")
+
+
+def test_a_cell_that_generates_can_be_read() -> None:
+    text = load("CharRNN").generation(L=2)
+    assert "prev[t] = y[t-1]" in text and "noise y.uniform[t]: scalar ~ uniform(0, 1)" in text and "nll" not in text
+    assert "categorical_icdf(softmax(sharpness*(U@rnn.1.h[t] + a)), y.uniform[t])" in text
+    greedy = load("CharRNN").generation(greedy=True)
+    assert "noise" not in greedy and "sharpness" not in greedy
+    with pytest.raises(ValueError, match="LSTM draws nothing"):
+        load("LSTM").generation()
