@@ -21,8 +21,11 @@ from dsl.run.rows import Batch, Ints, assemble, derived_lengths, narrow, stacked
 from dsl.system.dims import Dim
 from dsl.system.kinds import binds
 from dsl.system.system import Extent, Index, Position, Read, Size, Stream, System
+from tinygrad_seq.errors import AnomalyError
 from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.state import state
 from tinygrad_seq.symbol import Symbol
+from tinygrad_seq.tensor import Tensor
 
 Point = dict[str, int]  # a step on each of some axes
 NATIVE_SHARED = {
@@ -147,7 +150,12 @@ class Unrolling:
         axes = self.system.streams[name].axes
         for point in self.points(axes, fixed):
             if len(self.batch.rows(axes, [point[a] for a in axes])) or not axes:
-                self.values[name][tuple(point[a] for a in axes)] = self.value(name, point)
+                steps = tuple(point[a] for a in axes)
+                try:
+                    self.values[name][steps] = self.value(name, point)
+                except AnomalyError as error:
+                    place = f"{name}[{','.join(map(str, steps))}]" if steps else name
+                    raise AnomalyError(f"{place}: {error}") from None
 
     def points(self, axes: Sequence[str], fixed: Point) -> Iterator[Point]:
         ranges = [(fixed[a],) if a in fixed else range(self.batch.longest[a]) for a in axes]
@@ -243,7 +251,11 @@ class Unrolling:
             return REGISTRY["outer"](
                 args[0], REGISTRY["one_hot"](np.asarray(args[1]), node.shape[-1]).astype(self.dtype)
             )
-        return op(*args, **node.options)
+        result = op(*args, **node.options)
+        if not isinstance(result, Tensor):  # of data alone: not the tape's business, so nobody was told
+            for watch in state().watches:
+                watch.result(op.name, args, node.options, [result], "an equation")
+        return result
 
     def reduce(self, node: Node, operand: Node, at: Point, found: Any) -> Any:
         """A reduction over a whole time axis: sequences of equal length together, their real steps stacked."""

@@ -1,0 +1,160 @@
+"""The lectures' rows 12, 18, 21, 27, 29 and 31: memory for the way back, the detector, sizes, topologies, ends."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+import dsl
+import tinygrad_seq as tg
+from examples import tasks
+from tests.systems.test_rows import build, randomise
+
+
+def test_row_12_memory_for_the_way_back_is_linear_in_the_steps():
+    """With checkpoints it is a multiple of the root: see
+    `test_remat_over_square_root_many_segments_needs_that_much_memory`."""
+    model = dsl.load("LSTM").build(D=4, H=32, dtype="float64")
+    size = {}
+    for steps in (50, 100, 200):
+        x = np.zeros((steps, 16, 4))
+        waiting = [model(x=x).h for _ in range(9)]  # arrays of finished runs are used again: have none left
+        gc.collect()
+        tracemalloc.start()
+        waiting.append(model(x=x).h)
+        size[steps] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert 1.8 < size[100] / size[50] < 2.2 and 1.8 < size[200] / size[100] < 2.2
+    stream = 200 * 16 * 32 * 8
+    assert 5 * stream < size[200] < 15 * stream
+
+
+def test_row_18_a_detector_names_the_operation_and_the_step():
+    """The logarithm of a negative number at step 3, of data alone and of what was learned."""
+    text = "cell Bad(H):\n  input x[t]: H\n  state h[t]: H = 0\n  param W ~ orthogonal\n"
+    for inner in ("1.5 - x[t]", "W@(1.5 - x[t])"):
+        model = build(text + f"  h[t] = log({inner}) + W@h[t-1]\n  output h\n", H=3)
+        model.params["W"] = np.eye(3)
+        x = np.zeros((5, 2, 3))
+        x[3] = 2
+        with tg.detect_anomaly(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(tg.AnomalyError, match=r"^h\[3\]: the result of log has NaN"):
+                model(x=x, engine="tape")
+            assert np.isfinite(model(x=x[:3], engine="tape").h.numpy()).all()
+
+
+def test_row_18_a_detector_of_explosion_names_the_step():
+    model = dsl.load("Elman").build(D=2, H=3, dtype="float64")
+    linear = build(
+        "cell L(H):\n  input x[t]: H\n  state h[t]: H = 0\n  param W ~ identity\n  h[t] = W@h[t-1] + x[t]\n", H=2
+    )
+    linear.params["W"] = 10 * np.eye(2)
+    with tg.detect_anomaly(limit=5e3):
+        model(x=np.ones((9, 1, 2)), engine="tape")
+        with pytest.raises(tg.AnomalyError, match=r"^h\[4\]: .* has the norm .*, above 5000"):
+            linear(x=np.array([[[1.0, 0]]] + [[[0.0, 0]]] * 8), engine="tape")
+
+
+def test_row_21_a_unitary_matrix_of_seven_numbers_a_unit():
+    """d1, d2, d3 real, r1, r2 complex; and every number of them moves the product."""
+    N = 8
+    model = dsl.load("URNN").build(D=2, N=N, dtype="float64")
+    real = {n: v.size * (2 if v.dtype.kind == "c" else 1) for n, v in model.params.items() if n[0] in "dr"}
+    assert sum(real.values()) == 7 * N and set(real) == {"d1", "d2", "d3", "r1", "r2"}
+    model = randomise(model)
+    model.params["b"] = np.zeros(N)  # every unit active
+    x = np.random.default_rng(0).normal(size=(4, 1, 2))
+    loss = tg.sum(model(x=x)["y"] * np.random.default_rng(1).normal(size=(4, 1, 2 * N)))
+    loss.backward()
+    for name in real:
+        assert (np.abs(model.params[name].grad.numpy()) > 0).all(), name
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "GRUResetAfter"])
+def test_row_27_lstm_and_gru_on_one_task(cell):
+    """The order of two symbols among ten: both learn it. (Longer, side by side: examples.temporal_order.)"""
+    text = """
+cell Order(H):
+  input x[t]: 6
+  input y: one_hot 4
+  param U ~ glorot
+  param a: 4 = 0
+  use rnn = CELL(x=x, H=H)
+  z = U@last(rnn) + a
+  loss nll = -sum(y*log_softmax(z))
+  output z
+"""
+    model = build(text.replace("CELL", cell), H=16, dtype="float32")
+    test = tasks.order(np.random.default_rng(1), 10, 200)
+    done = model.fit(
+        source=lambda random: tasks.order(random, 10, 20),
+        optimizer=tg.optim.Adam(model.params.trained, lr=1e-2),
+        steps=300,
+        valid_every=50,
+        evaluate=lambda m: {"right": float((m(x=test["x"]).z.numpy().argmax(-1) == test["y"]).mean())},
+        until=lambda found: found["right"] > 0.95,
+        progress=False,
+    )
+    assert done.measures["right"] > 0.95
+
+
+# topology -> library cell, sizes, what it is given and what it gives: axes of streams
+TOPOLOGIES = {
+    "many to many": ("Elman", {"D": 2, "H": 3}, {"x": "t"}, {"h": "t"}),
+    "many to one": ("Classifier", {"D": 2, "K": 3, "H": 3}, {"x": "t"}, {"y": ""}),
+    "one to many, initial state": ("VectorInitial", {"D": 2, "K": 3, "H": 3}, {"v": ""}, {"y": "t"}),
+    "one to many, every step": ("VectorEveryStep", {"D": 2, "K": 3, "H": 3}, {"v": ""}, {"y": "t"}),
+    "one to many, both": ("VectorBoth", {"D": 2, "K": 3, "H": 3}, {"v": ""}, {"y": "t"}),
+    "many to one to many": ("EncoderDecoder", {"K_in": 3, "K": 3, "H": 3}, {"x": "s"}, {"y": "t"}),
+    "output to hidden": ("Jordan", {"D": 2, "H": 3, "K": 2}, {"x": "t"}, {"y": "t"}),
+    "a symbol from those before": ("CharRNN", {"K": 3, "H": 3}, {}, {"y": "t"}),
+}
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_row_29_one_spec_for_each_topology(topology):
+    """What each reads of the past is told by its recurrent streams; its picture has a box for every equation."""
+    name, sizes, given, made = TOPOLOGIES[topology]
+    system = dsl.load(name).build(dtype="float64", **sizes).system
+    assert {n: "".join(s.axes) for n, s in system.streams.items() if s.kind == "input"} == given
+    for stream, axes in made.items():
+        assert "".join(system.streams[stream].axes) == axes
+    text = str(dsl.load(name))
+    if topology == "output to hidden":
+        assert "h[t-1]" not in text and "R@y[t-1]" in text
+    if "every step" in topology or "both" in topology:
+        assert system.streams["e"].axes == ("t",)
+
+
+def test_row_29_a_digest_has_no_outputs_on_the_way():
+    """The state of an encoder is what is left of a sequence: nothing is read from it before its end."""
+    model = randomise(dsl.load("EncoderDecoder").build(K_in=3, K=3, H=4, dtype="float64"))
+    x, y = np.array([[0], [2], [1], [1]]), np.array([[1], [0]])
+    run = model(x=x, y=y, engine="tape")
+    read = run["enc.h"]
+    assert read.shape[0] == 4
+    # another order with another digest, another answer; the same digest, the same answer
+    assert float(run.nll.data) != float(model(x=x[::-1], y=y).nll.data)
+
+
+def test_row_31_ways_to_stop():
+    """A symbol, a coin at each step, a length drawn first: each is part of the probability of the whole."""
+    coin = randomise(dsl.load("StopRNN").build(K=3, H=4, dtype="float64"))
+    y = np.array([[0], [2], [1]])
+    last = np.array([[0.0], [0.0], [1.0]])
+    by_coin = float(coin(y=y, stop=last).nll.data)
+    without = float(coin(y=y, stop=0 * last).nll.data)
+    assert by_coin != without
+    made = coin.generate(T=30, until={"stop": 1}, seed=3)
+    stop = np.asarray(made["stop"]).ravel()
+    assert stop[:-1].sum() == 0 and (stop[-1] == 1 or len(stop) == 30)
+    for name in ("LengthRNN", "CountdownRNN"):
+        model = randomise(dsl.load(name).build(D=2, K=3, N=5, H=4, dtype="float64"))
+        v, tau = np.ones((1, 2)), np.array([2])
+        right, other = (float(model(v=v, tau=k, y=y).nll.data) for k in (tau, tau + 1))
+        assert np.isfinite([right, other]).all() and right != other
