@@ -26,6 +26,8 @@ Array = np.ndarray[Any, Any]
 
 def split(ids: Array, streams: int) -> tuple[Array, Array]:
     """The text as parallel streams: what is learned, stream behind stream, and the ends held out (T, streams)."""
+    if len(ids) < 2 * streams:
+        raise ValueError(f"{len(ids)} characters are too few: {streams} streams need {2 * streams}")
     rows = np.asarray(ids)[: len(ids) // streams * streams].reshape(streams, -1)
     cut = int(rows.shape[1] * (1 - VALID))
     return rows[:, :cut].reshape(-1), rows[:, cut:].T

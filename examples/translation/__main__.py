@@ -37,6 +37,10 @@ class Task:
     def of(cls, pairs: list[Pair], held: int) -> Task:
         sources, targets = (list(side) for side in zip(*pairs, strict=True))
         learned = Lines(sources[held:]), Lines(targets[held:])
+        for lines, side in zip(learned, (sources, targets), strict=True):
+            strange = sorted(set("".join(side[:held])) - set(lines.symbols))
+            if strange:
+                raise ValueError(f"the file has a symbol {strange[0]!r} in a line held out that no other line has")
         kept = Lines(sources[:held], learned[0].symbols), Lines(targets[:held], learned[1].symbols)
         return cls(learned, kept, targets[:held])
 

@@ -1,0 +1,53 @@
+"""Examples that take the user's file say in one message what is wrong with it, before anything is trained."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from examples import experiment
+
+SHORT = b"a b\nc d\n"
+CASES = [
+    *[(name, b"", "is empty") for name in ("char_rnn", "names", "words", "translation", "forecasting")],
+    *[(name, b"\xff\xfea", "is not UTF-8 text: byte 0 is 0xff") for name in ("char_rnn", "names", "words")],
+    ("translation", b"caf\xe9\tcoffee\n", "is not UTF-8 text: byte 3 is 0xe9"),
+    ("forecasting", b"a,b\n1,caf\xe9\n", "is not UTF-8 text: byte 9 is 0xe9"),
+    ("char_rnn", SHORT, "8 characters are too few"),
+    ("names", SHORT, "has 2 lines that are not blank; 64 are needed"),
+    ("words", SHORT, "has 4 words; 20 streams of them need 45"),
+    ("translation", b"a\tb\n" * 3, "has 3 lines that are not blank; 320 are needed"),
+    ("forecasting", b"a,b\n1,2\n", "has 1 rows below its header; 80 are needed"),
+    (
+        "translation",
+        b"a\tb\n" * 400 + b"no tab here\n",
+        "expected `source TAB target` on each line, found 'no tab here'",
+    ),
+    ("translation", "ü\tb\n".encode() + b"a\tb\n" * 400, "has a symbol 'ü' in a line held out that no other line has"),
+    ("forecasting", b"a,b\n" + b"1,2\n" * 99 + b"1,x\n", "column b holds 'x', not a number"),
+    ("forecasting", b"a,b\n" + b"1,2\n" * 99, "a column that never changes cannot be scaled"),
+    ("forecasting --columns a,c", b"a,b\n" + b"1,2\n" * 99, "has no column 'c'; it has a, b"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), CASES, ids=[f"{n}-{s[:20]}" for n, _, s in CASES])
+def test_one_message(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    name, *more = name.split()
+    path = tmp_path / "file.txt"
+    path.write_bytes(content)
+    module = importlib.import_module(f"examples.{name}.__main__")
+    takes = {"data": "a file", "columns": name == "forecasting"}
+    words = ["--quick", "--quiet", "--out", str(tmp_path / "out"), "--data", str(path), *more]
+    with pytest.raises(SystemExit) as left:
+        experiment.main(module.run, module.__doc__, module.__file__, words, **takes)
+    assert said in str(left.value) and str(left.value).startswith("error: ")
+    assert "\n" not in str(left.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    module = importlib.import_module("examples.names.__main__")
+    words = ["--quick", "--out", str(tmp_path), "--data", str(tmp_path / "none")]
+    with pytest.raises(SystemExit, match="there is no file"):
+        experiment.main(module.run, module.__doc__, module.__file__, words, data="a file")
