@@ -1,7 +1,7 @@
 """NumPy's functions on tensors: what `np.concatenate([t, t])` or `np.linalg.inv(t)` mean (NEP 18).
 
 NumPy's own signatures, translated to our functions. Ufuncs (`np.tanh(t)`) are read by name, reductions (`np.sum(t)`)
-reach the tensor's methods; a function that is neither here nor there gets arrays, as if there were no tensors.
+reach the tensor's methods. A function that is neither here nor there gets arrays, where no gradient is lost by that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.state import state
 
 Function = Callable[..., Any]
 UFUNCS: dict[str, str] = {  # names of NumPy's and SciPy's functions that are primitives under another
@@ -76,6 +77,26 @@ def table() -> dict[Any, Function]:
         ),
         np.take: lambda x, index, axis=None: tg.take(tg.flatten(x) if axis is None else x, index, axis=axis or 0),
         np.take_along_axis: lambda x, index, axis=-1: tg.take_along_axis(x, index, axis=axis),
+        np.vstack: lambda xs: tg.concat([_at_least(x, 2) for x in xs], axis=0),
+        np.hstack: lambda xs: tg.concat([_at_least(x, 1) for x in xs], axis=0 if np.ndim(xs[0]) < 2 else 1),
+        np.dstack: lambda xs: tg.concat([_at_least(x, 3) for x in xs], axis=2),
+        np.column_stack: lambda xs: tg.concat([x if np.ndim(x) > 1 else _at_least(x, 2).T for x in xs], axis=1),
+        np.append: lambda x, y, axis=None: tg.concat(
+            [x, y] if axis is not None else [tg.flatten(x), tg.flatten(y)], axis=axis or 0
+        ),
+        np.atleast_1d: lambda *xs: _one_or_all([_at_least(x, 1) for x in xs]),
+        np.atleast_2d: lambda *xs: _one_or_all([_at_least(x, 2) for x in xs]),
+        np.atleast_3d: lambda *xs: _one_or_all([_at_least(x, 3) for x in xs]),
+        np.fliplr: lambda x: tg.flip(x, axis=1),
+        np.flipud: lambda x: tg.flip(x, axis=0),
+        np.rot90: _rot90,
+        np.diag: lambda x, k=0: tg.diagonal(x, offset=k) if np.ndim(x) == 2 else _diagonal_matrix(x, k),
+        np.vdot: lambda a, b: tg.vecdot(tg.flatten(a), tg.flatten(b)),
+        np.cross: lambda a, b, axis=-1: tg.linalg.cross(a, b, axis=axis),
+        np.average: lambda x, axis=None, weights=None: _average(x, axis, weights),
+        np.angle: REGISTRY["angle"],
+        np.round: REGISTRY["round"],
+        np.nan_to_num: lambda x, nan=0.0: tg.where(REGISTRY["isnan"](x), nan, x),
         np.linalg.norm: _norm,
         np.linalg.solve: tg.linalg.solve,
         np.linalg.matrix_power: tg.linalg.matrix_power,
@@ -83,6 +104,8 @@ def table() -> dict[Any, Function]:
     }
     for name in ("inv", "det", "slogdet", "cholesky", "eigh", "eigvalsh", "qr", "pinv"):
         found[getattr(np.linalg, name)] = getattr(tg.linalg, name)
+    for name in ("svdvals", "cross", "matrix_norm", "vector_norm", "outer", "tensordot"):
+        found.setdefault(getattr(np.linalg, name), getattr(tg.linalg, name))
     for name in ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft"):
         found[getattr(np.fft, name)] = _of_one_axis(getattr(tg.fft, name))
     for name in ("fft2", "ifft2", "fftn", "ifftn", "rfft2", "irfft2", "rfftn", "irfftn"):
@@ -90,17 +113,82 @@ def table() -> dict[Any, Function]:
     return found
 
 
+_FILLED = frozenset({np.empty_like, np.zeros_like, np.ones_like, np.full_like})  # of a tensor's shape, not its values
+
+
 def call(function: Any, args: Any, options: Any) -> Any:
-    """What `function(*args, **options)` of NumPy means with a tensor among the arguments."""
+    """What `function(*args, **options)` of NumPy means with a tensor among the arguments.
+
+    A function that we have not is NumPy's on the arrays, unless its answer is one of real or complex numbers from a
+    tensor with a gradient: that would be lost in silence, and is a TypeError.
+    """
     ours = table().get(function)
-    if ours is None:
-        return function._implementation(*args, **options)
-    try:
-        return ours(*args, **options)
-    except TypeError as error:
-        if "argument" not in str(error):
-            raise
-        raise TypeError(f"np.{function.__name__} of tensors: {error}") from error
+    if ours is not None:
+        try:
+            return ours(*args, **options)
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise
+            raise TypeError(f"np.{function.__name__} of tensors: {error}") from error
+    result = function._implementation(*args, **options)
+    if function not in _FILLED and state().recording and _any(_has_gradient, args) and _any(_is_floating, result):
+        raise TypeError(
+            f"np.{function.__name__} of a tensor would lose its gradient: spell it in tg's functions, "
+            "or give it t.numpy() if no gradient is meant"
+        )
+    return result
+
+
+def _any(holds: Callable[[Any], bool], value: Any) -> bool:
+    """Whether it holds of a value or of one within nested lists and tuples."""
+    return any(_any(holds, v) for v in value) if isinstance(value, list | tuple) else holds(value)
+
+
+def _has_gradient(value: Any) -> bool:
+    return getattr(value, "edge", None) is not None
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fc"
+
+
+def _at_least(x: Any, rank: int) -> Any:
+    """NumPy's atleast: a vector is a row, and of matrices the depth comes last."""
+    import tinygrad_seq as tg
+
+    x = tg.reshape(x, (1,)) if np.ndim(x) == 0 else x
+    if rank >= 2 and np.ndim(x) == 1:
+        x = tg.expand_dims(x, axis=0)
+    return tg.expand_dims(x, axis=-1) if rank >= 3 and np.ndim(x) == 2 else x
+
+
+def _one_or_all(xs: list[Any]) -> Any:
+    return xs[0] if len(xs) == 1 else tuple(xs)
+
+
+def _rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
+    import tinygrad_seq as tg
+
+    for _ in range(k % 4):
+        x = tg.flip(tg.swapaxes(x, *axes), axis=axes[0])
+    return x
+
+
+def _diagonal_matrix(x: Any, k: int) -> Any:
+    import tinygrad_seq as tg
+
+    return tg.pad(tg.diag(x), ((max(-k, 0), max(k, 0)), (max(k, 0), max(-k, 0))))
+
+
+def _average(x: Any, axis: Any, weights: Any) -> Any:
+    import tinygrad_seq as tg
+
+    if weights is None:
+        return tg.mean(x, axis=axis)
+    if np.shape(weights) != np.shape(x):
+        weights = tg.reshape(weights, [n if a == axis % np.ndim(x) else 1 for a, n in enumerate(np.shape(x))])
+    whole = tg.broadcast_to(weights, np.shape(x))
+    return tg.sum(x * whole, axis=axis) / tg.sum(whole, axis=axis)
 
 
 def _whole(sections: Any) -> Any:

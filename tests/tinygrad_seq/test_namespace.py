@@ -121,6 +121,15 @@ CALLS: list[tuple[Any, Callable[[Any], Any]]] = [
     (X, lambda x: np.mean(x)), (X, lambda x: np.var(x, ddof=1)), (X, lambda x: np.std(x, axis=0)),
     (X, lambda x: np.prod(x, axis=1)), (X, lambda x: np.max(x, axis=1)), (X, lambda x: np.min(x)),
     (X, lambda x: np.reshape(x, (3, 2))), (X, lambda x: np.transpose(x)), (X, lambda x: np.squeeze(x[:1])),
+    (X, lambda x: np.vstack([x, x[0]])), (X, lambda x: np.hstack([x, x])), (X[0], lambda x: np.hstack([x, x[:2]])),
+    (X, lambda x: np.dstack([x, x])), (X[0], lambda x: np.dstack([x, x])), (X, lambda x: np.column_stack([x[:, 0], x])),
+    (X, lambda x: np.append(x, x[0])), (X, lambda x: np.append(x, x, axis=1)), (X, lambda x: np.atleast_3d(x)),
+    (X[0], lambda x: np.atleast_3d(x)), (X[0], lambda x: np.atleast_2d(x, x)[1]), (X, lambda x: np.rot90(x)),
+    (X, lambda x: np.rot90(x, -1)), (X, lambda x: np.fliplr(x) * np.flipud(x)), (X[0], lambda x: np.diag(x)),
+    (X[0], lambda x: np.diag(x, -2)), (X, lambda x: np.diag(x, 1)), (X, lambda x: np.vdot(x, x)),
+    (S, lambda x: np.cross(x, x[::-1])), (X, lambda x: np.average(x, axis=1)), (X, lambda x: np.nan_to_num(x)),
+    (X, lambda x: np.average(x, axis=1, weights=[1.0, 2, 3])), (X, lambda x: np.linalg.svd(x)[1]),
+    (X, lambda x: np.linalg.svdvals(x)), (S, lambda x: np.linalg.qr(x)[1]), (X, lambda x: np.linalg.outer(x[0], x[1])),
     (X, lambda x: np.clip(x, -0.5, 0.5)), (X, lambda x: np.tanh(x) @ np.exp(x.T)), (X, lambda x: np.hypot(x, 2.0)),
 ]  # fmt: skip
 
@@ -139,3 +148,14 @@ def test_other_functions_of_numpy_see_arrays_and_options_we_lack_are_named() -> 
     assert np.shape(t) == (2, 3) and np.array_equal(t, X) and isinstance(np.argsort(t), np.ndarray)
     with pytest.raises(TypeError, match="np.stack of tensors: .*out"):
         np.stack([t, t], out=np.empty((2, 2, 3)))
+
+
+def test_a_function_of_numpy_s_that_would_lose_a_gradient_in_silence_is_refused() -> None:
+    t = tg.tensor(X, requires_grad=True)
+    for lost in (lambda t: np.percentile(t, 50), lambda t: np.interp(t, [0, 1], [0, 1]), lambda t: np.unique(t)):
+        with pytest.raises(TypeError, match=r"np\.\w+ of a tensor would lose its gradient: .* t\.numpy\(\)"):
+            lost(t)
+        with tg.no_grad():
+            lost(t)
+        lost(t.detach())
+    assert np.zeros_like(t).shape == t.shape and np.allclose(t, X) and np.nonzero(t)[0].size == X.size
