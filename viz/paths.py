@@ -22,6 +22,7 @@ from viz.rerun import of_run
 
 Array = np.ndarray[Any, Any]
 Spot = tuple[str, int | None]  # a node and its step on its lane
+Window = tuple[str, int, int]  # a lane, its first step and its last
 
 
 @dataclass
@@ -126,11 +127,11 @@ def gradients(
     sequence: int,
     first: int = 0,
     since: int | None = None,
-    window: tuple[int, int] | None = None,
+    window: Window | None = None,
 ) -> Gradients:
     """Send the gradient of the node `key` at `step` (of its sum, when it is no loss) back through the run; with
-    `since`, of all its steps from that one to `step` together. What would leave the steps of `window` along the node's
-    own lane, backward or forward, is not followed."""
+    `since`, of all its steps from that one to `step` together. What would leave the steps of `window` along its lane,
+    backward or forward, is not followed."""
     graph = build(system)
     where = "" if step is None else f"[{step + first}]"
     title = f"{key}{where}" if is_loss else f"Σ{graph.nodes[key].stream or key}{where}"
@@ -143,29 +144,27 @@ def gradients(
     return found
 
 
-def leaves(edge: Edge, graph: Graph, lane: str, window: tuple[int, int]) -> bool:
+def leaves(edge: Edge, graph: Graph, window: Window) -> bool:
     """Whether an edge leads out of a window of steps of a lane."""
     wire, target, source = edge
+    lane, low, high = window
     same = graph.nodes[wire.source].lane == graph.nodes[wire.target].lane == lane
-    inside = target is not None and window[0] <= target <= window[1]
-    return same and inside and source is not None and not window[0] <= source <= window[1]
+    inside = target is not None and low <= target <= high
+    return same and inside and source is not None and not low <= source <= high
 
 
-def _on_the_drawing(
-    found: Gradients, run: Any, steps: Sequence[int], sequence: int, window: tuple[int, int] | None
-) -> None:
+def _on_the_drawing(found: Gradients, run: Any, steps: Sequence[int], sequence: int, window: Window | None) -> None:
     """One sweep over the drawing's own nodes."""
     values = Values(run, found.graph.system, sequence)
     backward = Backward(found.graph, values)
     key = found.seed[0]
     factor = found.graph.nodes[key].factor
     seeds = {(key, s): np.full(np.shape(backward.node_value(key, s)), factor) for s in steps}
-    since, until = window or (0, None)
+    _, since, until = window or ("", 0, None)
     sweep = backward.run(seeds, parameters=True, since=since, until=until)
     edges: dict[Edge, Array] = {(w, s, s + w.lag): m for (w, s), m in sweep.messages.items()}
-    lane = backward.lane
     found.lengths, found.shares = dict(values.lengths), sweep.parameters
-    found.messages = {e: m for e, m in edges.items() if window is None or not leaves(e, found.graph, lane, window)}
+    found.messages = {e: m for e, m in edges.items() if window is None or not leaves(e, found.graph, window)}
     found.cotangents = {(k, s): g for (k, s), g in sweep.cotangents.items()}
     found.jacobian = lambda edge: jacobian_norm(backward, edge[0], edge[1] or 0)
     found.value = backward.node_value
@@ -177,7 +176,7 @@ def _on_the_tape(
     steps: Sequence[int | None],
     is_loss: bool,
     sequence: int,
-    window: tuple[int, int] | None,
+    window: Window | None,
 ) -> None:
     """One pass along the tape of the run computed again."""
     graph, key = found.graph, found.seed[0]
@@ -189,7 +188,7 @@ def _on_the_tape(
     if not ops:
         raise ValueError(f"{spoken(found.seed)} is not on the tape of this run")
     edges = flow.edges(_pieces(graph.system, trace.lengths))
-    gone = [e for e in edges if window is not None and leaves(e, graph, node.lane, window)]
+    gone = [e for e in edges if window is not None and leaves(e, graph, window)]
     done = trace.backward({k: np.full(trace.ops[k].shape, node.factor) for k in ops}, cut=flow.cut(gone))
     found.lengths = trace.lengths
     for edge in edges:

@@ -16,7 +16,6 @@ from tests.viz.test_gradients import run_of
 from viz.jacobians import jacobians
 from viz.pages.sweep import GAINS, INITIALS, sweep
 
-
 TEXT = dsl.Text.of("abc abc abd abe ")
 
 

@@ -18,6 +18,17 @@ from tests.viz.test_pictures import assert_tidy
 from viz.example import example
 from viz.graph import build
 
+CELLS_OF_ALL_KINDS = [
+    "CTC",
+    "Translate",
+    "EncoderDecoder",
+    "Pyramid",
+    "BiLSTM",
+    "ClassifierMax",
+    "VectorInitial",
+    "URNN",
+]
+
 
 @pytest.mark.parametrize("name", [c for c in CELLS if c != "BiRNN"])
 def test_terms_add_up_to_the_tapes_gradient(name: str) -> None:
@@ -76,6 +87,35 @@ def test_truncation_is_a_run_that_starts_late(name: str, k1: int, k2: int, updat
     assert drawing.data["cosine"].keys() == expected.keys()
 
 
+def test_one_loss_for_the_whole_sequence_is_cut_before_its_end() -> None:
+    run = example(dsl.load("Classifier"), 6)
+    data = viz.truncated(run, 2, 3).data
+    assert data["cut"].tolist() == [[2, 3]] and data["chunks"][-1].tolist() == [4, 5, 3]
+    layer = dsl.load("LSTM").build(D=4, H=4, dtype="float64")  # by hand: a layer that starts at step 3 with what it had
+    for name in layer.params:
+        layer.params[name] = run.model.params[f"rnn.{name}"].numpy()
+    x, U, a = run.value("x").numpy(), run.model.params["U"], run.model.params["a"]
+    h = layer(x[3:], state=layer(x[:3], engine="tape").state, engine="tape").h[-1, 0]
+    U.grad = a.grad = None
+    tg.cross_entropy(U @ h + a, run.value("y").numpy()[0]).backward()
+    assert data["truncated"].keys() == run.model.params.keys()
+    for name, gradient in data["truncated"].items():
+        tensor = layer.params[name[4:]] if name.startswith("rnn.") else run.model.params[name]
+        np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", CELLS_OF_ALL_KINDS)
+def test_any_cell_is_truncated_or_says_why_not(name: str) -> None:
+    with np.errstate(all="ignore"):
+        run = example(dsl.load(name), 4, size=3)
+    try:
+        drawing = viz.truncated(run, 2, 3)
+    except ValueError as error:
+        assert "there is nothing to cut" in str(error)
+        return
+    assert_tidy(drawing.scene)
+
+
 def test_untruncated_is_the_whole_gradient() -> None:
     data = viz.truncated(run_of("LSTM", 5), 5).data
     assert len(data["cut"]) == 0
@@ -90,8 +130,8 @@ def test_errors() -> None:
             viz.truncated(run, k1, k2)
     with pytest.raises(ValueError, match="updates 0 to 2"):
         viz.truncated(run, 2, update=3)
-    with pytest.raises(ValueError, match="no term at each step"):
-        viz.truncated(example(dsl.load("Classifier"), 3), 2)
+    with pytest.raises(ValueError, match="nll is one number for all steps; it comes with the last, 1"):
+        viz.truncated(example(dsl.load("Classifier"), 3), 2, update=0)
     with pytest.raises(ValueError, match="needs a run"):
         viz.truncated("LSTM", 2)
     with pytest.raises(ValueError, match=r"viz\.bptt follows a stream"):

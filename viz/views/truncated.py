@@ -13,7 +13,7 @@ from viz.drawing import Drawing
 from viz.flow import Edge
 from viz.graph import build
 from viz.numbering import samples
-from viz.paths import Gradients, gradients, leaves, start
+from viz.paths import Gradients, Window, gradients, leaves, start
 from viz.question import Question
 from viz.scene import Piece, Point, Scene, Text
 from viz.views.bptt import draw
@@ -36,8 +36,9 @@ def truncated(
     gradient's size. `.data`: the arrays of `viz.bptt`; `chunks` (n, 3): each update's first and last step and how far
     back it goes; `cut` (m, 2): source and target steps of the cut edges; for every parameter `truncated[name]`, this
     update's gradient, `full[name]`, the whole one of the same losses, and `cosine[name]` between them.
-    The window is of the loss's own axis: later steps are cut off as well, what reads other axes is followed.
-    Errors: ValueError for k1 or k2 below 1, k2 below k1, no such update, a loss without terms at each step.
+    The window is of the loss's own axis: later steps are cut off as well, what reads other axes is followed. A loss
+    that is one number for the whole sequence comes with the last update, whose window is of the first state's axis.
+    Errors: ValueError for k1 or k2 below 1, k2 below k1, no such update or one without a loss, a cell without states.
     """
     system = system_of(run)
     k2 = k1 if k2 is None else k2
@@ -47,19 +48,26 @@ def truncated(
         raise ValueError(f"truncated needs a run: viz.truncated(model(...), {k1}, {k2})")
     graph = build(system)
     key, is_loss = start(graph, system, None)
-    lane = graph.nodes[key].lane
+    own = graph.nodes[key].lane
+    lane = own or next((n.lane for n in graph.nodes.values() if n.kind == "state" and n.lane), "")
     if not lane:
-        raise ValueError(f"{key} has no term at each step: truncation needs a loss that has")
+        raise ValueError(f"{system.name} has no state that goes from step to step: there is nothing to cut")
     length = int(np.asarray(run.lengths[lane])[sequence])
     chunks = [(a, min(a + k1, length) - 1, max(0, min(a + k1, length) - k2)) for a in range(0, length, k1)]
     if not -len(chunks) <= update < len(chunks):
         raise ValueError(f"update={update}: {length} steps in chunks of {k1} have updates 0 to {len(chunks) - 1}")
+    if not own and update not in (-1, len(chunks) - 1):
+        raise ValueError(
+            f"update={update}: {key} is one number for all steps; it comes with the last, {len(chunks) - 1}"
+        )
     low, last, back = chunks[update]
-    full = gradients(run, system, key, is_loss, last, sequence, first, since=low)
-    found = gradients(run, system, key, is_loss, last, sequence, first, since=low, window=(back, last))
-    found.title = f"{found.title.partition('[')[0]}[{low + first}…{last + first}]" if low < last else found.title
-    cut = {e: None for e in full.messages if leaves(e, graph, lane, (back, last)) and 0 <= (e[2] or 0) < length}
-    drawing = _draw(system, found, back, first, lambda scene: _brackets(scene, lane, chunks, chunks[update], first))
+    step, since, window = (last, low, (lane, back, last)) if own else (None, None, (lane, back, last))
+    full = gradients(run, system, key, is_loss, step, sequence, first, since)
+    found = gradients(run, system, key, is_loss, step, sequence, first, since, window)
+    if own and low < last:
+        found.title = f"{found.title.partition('[')[0]}[{low + first}…{last + first}]"
+    cut = {e: None for e in full.messages if leaves(e, graph, window) and 0 <= (e[2] or 0) < length}
+    drawing = _draw(system, found, window, first, lambda scene: _brackets(scene, lane, chunks, chunks[update], first))
     _scissors(drawing.scene, cut)
     drawing.data["cut"] = np.array(sorted({(s, t) for _, t, s in cut}), dtype=int).reshape(-1, 2)
     drawing.data["chunks"] = np.array(chunks, dtype=int)
@@ -76,13 +84,13 @@ def truncated(
     return drawing
 
 
-def _draw(system: System, found: Gradients, back: int, first: int, below: Callable[[Scene], None]) -> Drawing:
+def _draw(system: System, found: Gradients, window: Window, first: int, below: Callable[[Scene], None]) -> Drawing:
     """The picture with what this update follows."""
-    lane = found.graph.nodes[found.seed[0]].lane
+    lane, back, last = window
     states = [k for k, n in found.graph.nodes.items() if n.kind == "state" and n.lane == lane]
     reached = [(k, s) for k, s in found.reached() if k in states and s is not None and s >= back]
     target, at = min(reached, key=lambda p: p[1] if p[1] is not None else 0) if reached else found.seed
-    kept = tuple(k for k in (back - 1, back, back + 1, found.seed[1]) if k is not None and k >= 0)
+    kept = tuple(k for k in (back - 1, back, back + 1, last) if k >= 0)
     asked = Question(system, found, target, at, False, kept)
     return draw(asked, dict.fromkeys(found.messages), "grad", first, below=below)
 
