@@ -307,7 +307,7 @@ class Arrays:
         return self.make(f"reduce_{name}", (x,), (axis, keep), sizes, x.kind)
 
     def along(self, name: str, x: Array, axis: int) -> Array:
-        """softmax, log_softmax, fft, ifft: along a dim, which stays."""
+        """softmax, log_softmax, fft, ifft, cumsum: along a dim, which stays."""
         return self.make(name, (x,), (axis,), x.sizes, "complex" if name in ("fft", "ifft") else x.kind)
 
     def given(self, name: str, x: Array, other: Array) -> Array:

@@ -74,6 +74,14 @@ def cross_entropy(o: Arrays, logits: Array, target: Array) -> Array:
     return o("sub", o.reduce("logsumexp", logits, -1), chosen)
 
 
+@composite
+def categorical_icdf(o: Arrays, p: Array, u: Array) -> Array:
+    """The last category k with p[k] > 0 and p[0] + ... + p[k-1] <= u; -1 without one."""
+    before = o("sub", o.along("cumsum", p, -1), p)
+    possible = o("logical_and", o("greater", p, 0.0), o("less_equal", before, o.behind(u, 1)))
+    return o.reduce("max", o("where", possible, o.count(p, -1), -1), -1)
+
+
 # ---------------------------------------------------------------- functions of numbers
 
 

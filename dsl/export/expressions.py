@@ -98,8 +98,8 @@ STRUCTURE: dict[str, Callable[[Operation], Array]] = {
     "expand": lambda op: op.o.behind(op.args[0], 1),
     "stop_gradient": lambda op: op.o.make("stop_gradient", (op.args[0],), (), op.args[0].sizes, op.args[0].kind),
     **{name: _reduction(name) for name in REDUCTIONS},
-    **{name: _along(name) for name in ("softmax", "log_softmax", "fft", "ifft")},
-    **{name: _called(name) for name in ("reflect", "permute", "unpermute")},
+    **{name: _along(name) for name in ("softmax", "log_softmax", "fft", "ifft", "cumsum")},
+    **{name: _called(name) for name in ("reflect", "permute", "unpermute", "categorical_icdf")},
 }
 
 

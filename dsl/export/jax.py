@@ -126,6 +126,7 @@ class JaxSource(PythonSource):
         "argsort": "jnp.argsort({0})",
         "softmax": "jax.nn.softmax({0}, {s0})",
         "log_softmax": "jax.nn.log_softmax({0}, {s0})",
+        "cumsum": "jnp.cumsum({0}, axis={s0})",
         "fft": "jnp.fft.fft({0}, axis={s0})",
         "ifft": "jnp.fft.ifft({0}, axis={s0})",
         "stop_gradient": "jax.lax.stop_gradient({0})",

@@ -144,6 +144,7 @@ NODES: dict[str, str | Write] = {
         g, g.constant(n.static[0], "int") if isinstance(n.static[0], int) else g.sizes[n.static[0]]
     ),
     "at_least": lambda g, n, a: g.emit("Max", a[0], g.constant(1, "int")),  # onnxruntime cannot Scan no steps
+    "cumsum": lambda g, n, a: g.emit("CumSum", a[0], g.constant(n.static[0], "int")),
     "softmax": _along("Softmax"),
     "log_softmax": _along("LogSoftmax"),
     "stop_gradient": lambda g, n, a: a[0],

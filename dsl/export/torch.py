@@ -193,6 +193,7 @@ class TorchSource(PythonSource):
         "argsort": "{0}.argsort()",
         "softmax": "{0}.softmax({s0})",
         "log_softmax": "{0}.log_softmax({s0})",
+        "cumsum": "{0}.cumsum({s0})",
         "fft": "torch.fft.fft({0}, dim={s0})",
         "ifft": "torch.fft.ifft({0}, dim={s0})",
         "stop_gradient": "{0}.detach()",

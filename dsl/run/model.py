@@ -22,6 +22,7 @@ from dsl.run.parameters import Parameters, table
 from dsl.run.program import Program, needed, restrict
 from dsl.run.result import Run, with_terms
 from dsl.run.rows import derived_lengths
+from dsl.run.sampling import generating
 from dsl.run.storage import Origin, origin_of, save
 from dsl.run.unroll import EMPTY_IS_AN_ERROR, Unrolling
 from dsl.system.dims import Dim
@@ -438,6 +439,10 @@ class Model:
     def generate(self, T: int | str | None = None, **options: Any) -> Any:
         """Sample a sequence and feed it back: see `dsl.run.generate.generate`."""
         return generate(self, T, **options)
+
+    def generating(self, greedy: bool = False) -> Model:
+        """The cell that draws for itself, as a model, to be exported: see `dsl.run.sampling.generating`."""
+        return generating(self, greedy)
 
     def save(self, path: str | Path, optimizer: Any = None) -> Path:
         """Write cell, parameters and optimizer to one file: see `dsl.run.storage.save`."""

@@ -9,7 +9,7 @@ what is drawn first does not depend on how much is drawn. Knows nothing of texts
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,3 +116,22 @@ def draw(
         return model.stepper(system).forward(inputs, lengths, data.batch, tuple(want), record=False)[0]
     found = unroll(system, inputs, lengths, data.batch, tuple(want))
     return {n: np.asarray(v) for n, v in found.items()}
+
+
+def generating(model: Model, greedy: bool = False) -> Model:
+    """The system that draws, as a model of its own with the parameters that `model` has now: what exports take.
+
+    Beside the cell's inputs it reads for a drawn stream y `y.given` and `primed`, the first steps (B,) that are given,
+    and unless `greedy` the noise, `y.uniform` in [0, 1) or `y.normal`; `params["sharpness"]`, one over the temperature,
+    and `params["bias"]` stand at 1 and 0.
+    """
+    from dsl.run.model import Model
+
+    part = model.generator.drawing.part(tuple(model.system.draws), (), greedy)
+    given = {n: replace(s, kind="input") if s.kind == "noise" else s for n, s in part.system.streams.items()}
+    made = Model(part.system.with_(streams=given), dtype=model.dtype.name)
+    own = {part.sharpness: np.ones((), model.dtype), part.bias: np.zeros((), model.dtype)}
+    for name in made.params:
+        made.params[name] = own[name] if name in own else model.params[name].numpy()
+    made.symbols = model.symbols
+    return made
