@@ -31,6 +31,21 @@ def on_text() -> Any:
     return viz.gates(model, TEXT.ids, "rnn.0.f")
 
 
+STEPS = [str(t) for t in range(12)]
+
+
+def apart(steps: int) -> Any:
+    """How many steps lie between each two."""
+    return np.abs(np.subtract.outer(np.arange(steps), np.arange(steps)))
+
+
+def loops(moves: int) -> Any:
+    """Loops of a pen, (moves, 3), lifted in the middle."""
+    turn = np.linspace(0, 12 * np.pi, moves)
+    lifted = np.isin(np.arange(moves), (moves // 2, moves - 1))
+    return np.stack([0.5 - np.cos(turn), np.sin(turn), lifted], axis=1)
+
+
 # file -> what it shows, the call as a reader would write it, the picture
 PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "folded.svg": ("One step and its own past", 'viz.folded("Skip")', lambda: viz.folded("Skip", k=2)),
@@ -62,6 +77,12 @@ PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
         lambda: viz.attention(run("Translate", 3), t=2),
     ),
     "gates.svg": ("A gate over a text", 'viz.gates(model, text, "rnn.0.f")', on_text),
+    "heat.svg": (
+        "Any matrix as shaded cells",
+        'viz.heat({"a": viz.Heat(a, rows=names, columns=names)})',
+        lambda: viz.heat({"correlation of two steps": viz.Heat(0.8 ** apart(12), STEPS, STEPS)}, side=16),
+    ),
+    "pen.svg": ("What a pen has written", 'viz.pen({"a line": moves})', lambda: viz.pen({"a line": loops(120)})),
     "tape.svg": (
         "Any loss on the tape",
         "viz.tape(loss)",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dsl.run.data import Text
+    from dsl.run.front import Front
     from dsl.run.storage import restore
     from dsl.spec import AdjointSpec, Spec, cells, load, parse
     from dsl.system.explanations import explain
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AdjointSpec": "dsl.spec",
     "CellError": "dsl.text.diagnostics",
+    "Front": "dsl.run.front",
     "Spec": "dsl.spec",
     "Text": "dsl.run.data",
     "cells": "dsl.spec",
@@ -32,7 +34,7 @@ _HOMES = {
     "restore": "dsl.run.storage",
 }
 
-__all__ = ["AdjointSpec", "CellError", "Spec", "Text", "cells", "explain", "format", "load", "parse", "restore"]
+__all__ = ["AdjointSpec", "CellError", "Front", "Spec", "Text", "cells", "explain", "format", "load", "parse", "restore"]
 
 
 def __getattr__(name: str) -> Any:
