@@ -48,13 +48,26 @@ the others, which cannot raise. **ONNX** holds the forward pass for inference (o
 `after.h` an output. In float64, onnxruntime has no kernels of `erf`, the inverse trigonometric functions and the
 hyperbolic ones' inverses.
 
+## Models that write
+
+`model.generating()` is the cell that draws for itself, as a model: `print(dsl.load("CharRNN").generation())` shows it.
+It goes to all three targets, loop and feedback inside. Chance is an input: uniform numbers `y.uniform` in [0, 1)
+(normal ones for numbers), a row a step; a category is the inverse of its distribution function there. `y.given` and
+`primed` hold the first steps and how many of them are given, `params["sharpness"]` is one over the temperature:
+
+```python
+model.generating().to_onnx("writer.onnx")  # inputs y.given, y.uniform (T, B), primed, lengths.t (B,); output y (T, B)
+model.generating(greedy=True).to_torch()   # the likeliest, without chance
+```
+
 ## What is tested
 
 For each cell of the library, at random sizes and ragged lengths with NaN in the padding: *exact* means that outputs and
 losses equal our engine's to 10⁻¹⁰ in float64, and so does every gradient, of parameters and inputs, in PyTorch and
 JAX; in ONNX, under onnxruntime, to 10⁻¹⁰ in float64 and 10⁻⁵ in float32. The same holds for a set of cells made for
 the purpose: every kind of boundary, strides, flips, loops whose equations run at different steps, recurrences over two
-axes, matrices as states, each function of numbers, noise, complex numbers, a call behind an earlier one. A character
+axes, matrices as states, each function of numbers, noise, complex numbers, a call behind an earlier one. Models that
+write draw what `generate` draws from the same numbers. A character
 model under two processes of `torchrun`, and over two devices of JAX, has the gradients of the undivided batch.
 
 An operation that a target lacks is error E720, which names it, the target and the equation.
