@@ -19,7 +19,7 @@ from dsl.system.system import Read, Stream, System
 from tinygrad_seq.symbol import Symbol, lift, postorder, rebuild
 
 ZERO, ONE = lift(0), lift(1)
-LINEAR = ("neg", "sum", "mean", "transpose", "part", "fill", "stop_gradient", "concat", "add", "sub")
+LINEAR = ("neg", "sum", "cumsum", "mean", "transpose", "part", "fill", "stop_gradient", "concat", "add", "sub")
 BILINEAR = ("mul", "matvec", "dot", "matmul", "outer")
 
 Pair = tuple[Symbol, Symbol]

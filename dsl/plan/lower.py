@@ -286,6 +286,11 @@ class Lowering:
     def _op_transpose(self, x: Symbol) -> Symbol:
         return self._features("transpose", x)
 
+    def _op_cumsum(self, x: Symbol, axis: object = -1) -> Symbol:
+        """A product with a triangle of ones."""
+        ones = op("fill", lift(1.0), dims=self.kinds.of(x).shape)
+        return self._op_matvec(op("tril", op("outer", ones, ones)), x)
+
     def _op_permute(self, order: Symbol, x: Symbol) -> Symbol:
         return op("permute", self._shared(order), self._read(self.materialise(self._solid(x))))
 

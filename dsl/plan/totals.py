@@ -71,11 +71,10 @@ class Totals(Lowering):
             s = work.pop()
             node, axes = s.node, named_axes(s.node)
             matrix = len(self.kinds.of(node).shape) == 2
-            if node.is_op("add"):
-                work += [Summand(a, s.over, s.factor, s.turned) for a in reversed(node.args)]
-            elif node.is_op("sub"):
-                minus = Summand(node.args[1], s.over, s.times(lift(-1)), s.turned)
-                work += [minus, Summand(node.args[0], s.over, s.factor, s.turned)]
+            if node.is_op("add", "sub"):
+                left, right = (self._broadcast(a, node) for a in node.args)
+                factor = s.factor if node.is_op("add") else s.times(lift(-1))
+                work += [Summand(right, s.over, factor, s.turned), Summand(left, s.over, s.factor, s.turned)]
             elif node.is_op("neg"):
                 work.append(Summand(node.args[0], s.over, s.times(lift(-1)), s.turned))
             elif node.is_op("sum") and axes:
@@ -91,6 +90,11 @@ class Totals(Lowering):
             else:
                 parts.accumulated.append((self._values(name, s), ""))
         return parts
+
+    def _broadcast(self, x: Symbol, node: Symbol) -> Symbol:
+        """An argument of an addition in the shape of the sum: alone, a scalar would be one number of it only."""
+        dims = self.kinds.of(node).shape
+        return op("fill", x, dims=dims) if dims and not self.kinds.of(x).shape else x
 
     def _matrix(self, name: str, s: Summand, work: list[Summand], parts: Parts) -> None:
         """One matrix-valued summand: scalars move into the factor, shared matrices behind the sum."""

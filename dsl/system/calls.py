@@ -21,12 +21,12 @@ from dsl.text.walk import reads
 from tinygrad_seq.primitive import REGISTRY, Primitive
 
 REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax")
-VECTORS = {"fft": "x", "ifft": "x", "reflect": "r,x", "reflect_adjoint": "g,r,x", "permute": "P,x", "unpermute": "P,x"}
+VECTORS = {"fft": "x", "ifft": "x", "reflect": "r,x", "reflect_adjoint": "g,r,x", "permute": "P,x", "unpermute": "P,x",
+           "cumsum": "x"}  # fmt: skip
 STRUCTURE = (
     *("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where"),
     *VECTORS,
 )
-LATER = ("cumsum",)
 HIDDEN = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
 
 
@@ -39,19 +39,14 @@ class Reader(Reading):
         if macro is not None:
             return self._macro(call, macro, copy, env)
         if call.axes and name not in (*REDUCTIONS, "last"):
-            return self.problem("E308", f"`{name}` does not run over an axis", call.span, copy, f"write `{name}(...)`")
+            hint = f"write `{name}(...)`"
+            if name == "cumsum":
+                hint = "a sum up to each step is a recurrence: `z[t] = z[t-1] + ...`, with `state z[t]: ... = 0`"
+            return self.problem("E308", f"`{name}` does not run over an axis", call.span, copy, hint)
         if any(a.keyword for a in call.arguments):
             hint = f"over the steps: `{name}[t](...)`; without brackets it runs over the features"
             hint = hint if name in REDUCTIONS else "give them by position"
             return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, hint)
-        if name in LATER:
-            return self.problem(
-                "E701",
-                f"`{name}` is not compiled yet",
-                call.span,
-                copy,
-                "write it as a recurrence",
-            )
         values = [a.value for a in call.arguments]
         special = getattr(self, f"_call_{name}", None)
         if special is not None:

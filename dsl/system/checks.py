@@ -10,6 +10,7 @@ from dsl.system.copies import Flat
 from dsl.system.indices import inside
 from dsl.system.infer import Statement
 from dsl.system.kinds import Kinds
+from dsl.system.messages import terms_of
 from dsl.system.system import Read, Stream, System, at_home
 from dsl.system.terms import Term
 from dsl.system.unify import show
@@ -54,6 +55,9 @@ class Checks:
                 self._problem(
                     "E418", "a total sums over the sequences, but this is shared already", stream.span, "drop `total`"
                 )
+            elif stream.total and any(kinds.of(term).shared for term in terms_of(value)):
+                message = "a total sums over the sequences, but a term of it is shared already"
+                self._problem("E418", message, stream.span, f"add it to `{_tail(name)}` in an equation of its own")
 
     def _term_span(self, name: str, wanted: Callable[[Term], bool]) -> Span:
         """Where in the definition of `name` the first such term stands."""

@@ -365,7 +365,11 @@ shows them.
         "a total of something shared",
         """
 `total` adds up over the sequences of a batch; a value that is the same for all has nothing to add
-up. Drop `total`.
+up. Drop `total`; where only a term of it is such a value, add that in an equation of its own:
+
+  wrong   total q = sum[t](outer(z[t], x[t])) + W
+  right   total q = sum[t](outer(z[t], x[t]))
+          r = q + W
 """,
     ),
     "E419": (

@@ -172,7 +172,7 @@ class Inference:
             return term.args[0].shape
         if term.op in WHOLE:
             return () if term.args[0].shape is not None else None
-        if term.op in ("softmax", "log_softmax", "stop_gradient", "fft", "ifft"):
+        if term.op in ("softmax", "log_softmax", "stop_gradient", "fft", "ifft", "cumsum"):
             return term.args[0].shape
         return self._elementwise(term)
 

@@ -92,7 +92,7 @@ class Lowering:
         if term.op in WHOLE:
             rank = len(term.args[0].shape or ())
             return values[0] if rank == 0 else apply(term.op, *values, axis=-1 if rank == 1 else (-2, -1))
-        if term.op in ("softmax", "log_softmax"):
+        if term.op in ("softmax", "log_softmax", "cumsum"):
             return apply(term.op, *values, axis=-1)
         return apply(term.op, *values)
 

@@ -196,7 +196,7 @@ def _linearity(node: Symbol, args: list[str], axes: Sequence[str], zero_outside:
     name = node.op.name
     if binds(node) in axes or (named_axis(node) is not None and name != "sum"):
         return "no"
-    if name in ("neg", "part", "transpose", "sum", "fill", "conj", "re", "im", "fft", "ifft"):
+    if name in ("neg", "part", "transpose", "sum", "fill", "conj", "re", "im", "fft", "ifft", "cumsum"):
         return args[0]
     if name in ("reflect", "permute", "unpermute"):
         return "linear" if args == ["free", "linear"] else "no"

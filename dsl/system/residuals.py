@@ -14,7 +14,7 @@ from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import Read, Stream, System, here
 from tinygrad_seq.symbol import Symbol, lift, postorder, replace
 
-PRODUCTS = ("matvec", "lookup", "matmul", "dot", "fft", "ifft", "reflect")
+PRODUCTS = ("matvec", "lookup", "matmul", "dot", "fft", "ifft", "reflect", "cumsum")
 CHEAP = ("add", "sub", "neg", "mul", "div", "where", "one_hot", "part", "concat", "fill", "transpose")
 
 

@@ -208,7 +208,17 @@ def _imaginary(node: Symbol, kinds: Kinds) -> Symbol | None:
     return None if kinds.of(node.args[0]).dtype == "complex" else lift(0)
 
 
+def _cumsum(node: Symbol, kinds: Kinds) -> Symbol | None:
+    """From the last unit on: the language has sums from the first on."""
+    options, x = node.options, node.args[0]
+    if "reverse" not in options:
+        return None
+    forward = apply("cumsum", x, axis=options["axis"])
+    return x + (apply("sum", x, axis=-1) - forward) if options["reverse"] else forward
+
+
 _HANDLERS: dict[str, Any] = {
+    "cumsum": _cumsum,
     "broadcast_to": _to_shape,
     "sum_to": _to_shape,
     "expand": lambda node, kinds: node.args[0],

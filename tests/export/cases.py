@@ -289,6 +289,16 @@ cell Halves(D):                       # singular at the zeros of padding; an axi
   s = sum[u](1/h[u]) + sum[t](1/x[t]) + last(h)
   output h, s
 """
+SUMS = """
+cell Sums(D):                         # sums of the units so far, and a length among an axis's own steps
+  input x[t]: D = 0
+  time u: len(t)-1
+  param a: D ~ normal
+  state h[t]: D = a
+  h[t] = tanh(cumsum(x[t])*a + cumsum(h[t-1])/len(t))
+  z[u] = cumsum(h[u+1] + a)/len(u)
+  output h, z
+"""
 TEXTS = {
     "halves": (HALVES, {"D": 2}),
     "kinds": (KINDS, {"D": 2, "H": 3}),
@@ -303,6 +313,7 @@ TEXTS = {
     "clock": (CLOCK, {"H": 3}),
     "noise": (NOISE, {"D": 2, "H": 3}),
     "complex": (COMPLEX, {"D": 2, "N": 4}),
+    "sums": (SUMS, {"D": 4}),
 }
 
 
