@@ -210,9 +210,12 @@ def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on() -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    time.sleep(15)
+    deadline = time.monotonic() + 120
+    while not Path("out/stopped").exists() and time.monotonic() < deadline:  # it is made right before the first step
+        time.sleep(0.2)
+    time.sleep(2)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 1, said
     assert "stopped at step" in said and "Traceback" not in said
     assert Path("out/stopped/checkpoint.safetensors").exists()
