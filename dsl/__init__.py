@@ -34,7 +34,19 @@ _HOMES = {
     "restore": "dsl.run.storage",
 }
 
-__all__ = ["AdjointSpec", "CellError", "Front", "Spec", "Text", "cells", "explain", "format", "load", "parse", "restore"]
+__all__ = [
+    "AdjointSpec",
+    "CellError",
+    "Front",
+    "Spec",
+    "Text",
+    "cells",
+    "explain",
+    "format",
+    "load",
+    "parse",
+    "restore",
+]
 
 
 def __getattr__(name: str) -> Any:
