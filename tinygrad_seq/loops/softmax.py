@@ -1,43 +1,60 @@
-"""The softmax family over the rows of a matrix, each row read while it is in the cache."""
+"""The softmax family over the rows of a matrix, each row read while it is in the cache.
+
+`x` (N, K) are the rows and `bits` their bit patterns; `part` says which rows are meant, part[0]..part[1]-1.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from numba.extending import intrinsic
 
+from tinygrad_seq.kernels import formulas
 from tinygrad_seq.kernels.cache import kernel
-from tinygrad_seq.kernels.math import exp, log, maximum
+from tinygrad_seq.kernels.math import log
 
-LANES = 32
+
+@intrinsic  # type: ignore[untyped-decorator]
+def exp(typing: Any, x: Any) -> Any:
+    """e^x of a difference from the row's maximum: x <= 0, for which half the instructions do, or infinity."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        format = formulas.DOUBLE if signature.return_type.bitwidth == 64 else formulas.SINGLE
+        number = formulas.Real(builder, format, args[0])
+        return number.choose(number.compare(">", 1.0), math.inf, formulas._exp_below(number)).value
+
+    return x(x), code
 
 
 @kernel
-def largest(row: Any, tops: Any) -> Any:
-    """The maximum to subtract before an exponential: 0 instead of an infinity, which would give NaN.
+def largest(bits: Any, i: int, hold: Any) -> Any:
+    """The maximum of row i to subtract before an exponential; instead of an infinity, which would give NaN, the largest
+    number, or 0 for -inf.
 
-    Kept as LANES maxima side by side, in `tops`, so that the loop becomes vector code although NaN propagates.
+    `bits` are the rows' bit patterns as integers; with those of negative numbers turned round they are in the numbers'
+    own order (NaN beyond infinity), and of integers a maximum becomes vector code. `hold` is an array of one number.
     """
-    for j in range(LANES):
-        tops[j] = row[0]
-    whole = row.size // LANES * LANES
-    for k in range(0, whole, LANES):
-        for j in range(LANES):
-            tops[j] = maximum(tops[j], row[k + j])
-    for k in range(whole, row.size):
-        tops[0] = maximum(tops[0], row[k])
-    top = tops[0]
-    for j in range(1, LANES):
-        top = maximum(top, tops[j])
-    return row.dtype.type(0) if np.isinf(top) else top
+    sign = 8 * bits.itemsize - 1
+    rest = bits.dtype.type((1 << sign) - 1)
+    top = bits[i, 0] ^ ((bits[i, 0] >> sign) & rest)
+    for k in range(bits.shape[1]):
+        value = bits[i, k] ^ ((bits[i, k] >> sign) & rest)
+        top = max(top, value)
+    pattern = hold.view(bits.dtype)
+    pattern[0] = top ^ ((top >> sign) & rest)
+    if np.isinf(hold[0]):
+        pattern[0] = top - 1 if hold[0] > 0 else 0
+    return hold[0]
 
 
 @kernel
-def softmax(x: Any, part: Any, out: Any) -> None:
-    """out[i] = exp(x[i]) / Σ exp(x[i]) for the rows part[0]..part[1]-1."""
-    tops = np.empty(LANES, x.dtype)
+def softmax(x: Any, bits: Any, part: Any, out: Any) -> None:
+    """out[i] = exp(x[i]) / Σ exp(x[i])."""
+    hold = np.empty(1, x.dtype)
     for i in range(part[0], part[1]):
-        top = largest(x[i], tops)
+        top = largest(bits, i, hold)
         total = x.dtype.type(0)
         for k in range(x.shape[1]):
             value = exp(x[i, k] - top)
@@ -48,11 +65,11 @@ def softmax(x: Any, part: Any, out: Any) -> None:
 
 
 @kernel
-def logsumexp(x: Any, part: Any, out: Any) -> None:
-    """out[i] = log Σ exp(x[i]) for the rows part[0]..part[1]-1."""
-    tops = np.empty(LANES, x.dtype)
+def logsumexp(x: Any, bits: Any, part: Any, out: Any) -> None:
+    """out[i] = log Σ exp(x[i])."""
+    hold = np.empty(1, x.dtype)
     for i in range(part[0], part[1]):
-        top = largest(x[i], tops)
+        top = largest(bits, i, hold)
         total = x.dtype.type(0)
         for k in range(x.shape[1]):
             total += exp(x[i, k] - top)
@@ -60,11 +77,11 @@ def logsumexp(x: Any, part: Any, out: Any) -> None:
 
 
 @kernel
-def cross_entropy(x: Any, target: Any, part: Any, out: Any) -> None:
-    """out[i] = log Σ exp(x[i]) - x[i, target[i]] for the rows part[0]..part[1]-1; a target below 0 picks nothing."""
-    tops = np.empty(LANES, x.dtype)
+def cross_entropy(x: Any, bits: Any, target: Any, part: Any, out: Any) -> None:
+    """out[i] = log Σ exp(x[i]) - x[i, target[i]]; a target below 0 picks nothing."""
+    hold = np.empty(1, x.dtype)
     for i in range(part[0], part[1]):
-        top = largest(x[i], tops)
+        top = largest(bits, i, hold)
         total = x.dtype.type(0)
         for k in range(x.shape[1]):
             total += exp(x[i, k] - top)
@@ -73,11 +90,11 @@ def cross_entropy(x: Any, target: Any, part: Any, out: Any) -> None:
 
 
 @kernel
-def softmax_error(x: Any, target: Any, y: Any, g: Any, part: Any, out: Any) -> None:
+def softmax_error(x: Any, bits: Any, target: Any, y: Any, g: Any, part: Any, out: Any) -> None:
     """out[i] = g[i] (softmax(x[i]) - one_hot(target[i])), given y = cross_entropy(x, target)."""
-    tops = np.empty(LANES, x.dtype)
+    hold = np.empty(1, x.dtype)
     for i in range(part[0], part[1]):
-        top = largest(x[i], tops)
+        top = largest(bits, i, hold)
         chosen = x[i, target[i]] - top if target[i] >= 0 else -top
         size = y[i] + chosen  # log Σ exp(x[i] - top)
         for k in range(x.shape[1]):

@@ -139,8 +139,8 @@ def over_rows(name: str, out: Any, rows: Any, *others: Any) -> None:
     from tinygrad_seq.kernels.threads import run_parts, thread_count
 
     loop, count = getattr(load("softmax"), name), thread_count()
-    cuts = [len(rows) * i // count for i in range(count + 1)]
-    run_parts([functools.partial(loop, rows, *others, part, out) for part in zip(cuts, cuts[1:], strict=False)])
+    cuts, bits = [len(rows) * i // count for i in range(count + 1)], rows.view(f"i{rows.itemsize}")
+    run_parts([functools.partial(loop, rows, bits, *others, part, out) for part in zip(cuts, cuts[1:], strict=False)])
 
 
 def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
