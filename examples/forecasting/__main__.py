@@ -1,7 +1,7 @@
 """Short-term forecasting: chaotic series, or the user's own columns, some steps ahead of what is known.
 
-Mackey-Glass six steps ahead (A. Weigend, N. Gershenfeld's usual distance) and the Lorenz system eight; with --data
-TABLE.csv --columns A,B the columns of a table, one step ahead. Against persistence (it stays as it is) and a linear
+Mackey-Glass six steps ahead, as in J.-S. Jang, "ANFIS" (1993), and the Lorenz system eight; with --data TABLE.csv
+--columns A,B the columns of a table, one step ahead. Against persistence (it stays as it is) and a linear
 autoregression with a fit of its own for the horizon; the last fifth of a series is held out. The error is the root
 mean square as a share of the standard deviation.
 """
@@ -67,7 +67,7 @@ def study(e: Experiment, name: str, series: Array, horizon: int) -> None:
         e.note(f"{name}, autoregression of {LAGS} lags", round(fitted, 4))
     last = slice(-min(150, len(target)), None)
     lines = {"series": target[last, 0], "LSTM": forecast(model)[last, 0], "autoregression": linear[last, 0]}
-    e.draw(viz.lines(lines, y=f"standardised, forecast {horizon} ahead", title=name), name.lower().replace(" ", "_"))
+    e.draw(viz.lines(lines, y=f"standardised, forecast {horizon} ahead", title=name), name.lower().replace(", ", "_"))
 
 
 def run(e: Experiment) -> None:

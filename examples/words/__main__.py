@@ -50,7 +50,8 @@ def run(e: Experiment) -> None:
         seed=e.seed,
         progress=e.progress,
     )
-    reached = done.measures["held out"]
+    at, values = zip(*done.curves.measures["held out"], strict=True)
+    reached = min(values)  # where one would have stopped: a small text is soon known by heart
     tables = {n: interpolated_loss(learned, held, len(words), n) for n in (1, 2, 3)}
     called = {1: "unigram counts", 2: "bigram counts, interpolated", 3: "trigram counts, interpolated"}
     for n in e.size((1,), (1, 2, 3), (1, 2, 3)):
@@ -68,7 +69,6 @@ def run(e: Experiment) -> None:
             near[word] = " ".join(words.symbols[i] for i in order)
     e.note("nearest vectors", near)
 
-    at, values = zip(*done.curves.measures["held out"], strict=True)
     curves = {"LSTM": (np.array(at), np.exp(values))}
     curves |= {f"{n}-gram": (np.array(at), np.full(len(at), perplexity(v))) for n, v in tables.items()}
     e.draw(viz.lines(curves, y="perplexity of a word, held out", title="Words"), "curves")

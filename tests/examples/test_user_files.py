@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,14 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     words = ["--quick", "--out", str(tmp_path), "--data", str(tmp_path / "none")]
     with pytest.raises(SystemExit, match="there is no file"):
         experiment.main(module.run, module.__doc__, module.__file__, words, data="a file")
+
+
+def test_columns_of_a_table_are_forecast(tmp_path: Path) -> None:
+    rows = "".join(f"day {t},{math.sin(0.3 * t):.4f},{math.cos(0.2 * t):.4f}\n" for t in range(300))
+    (tmp_path / "t.csv").write_text(f"day,open,close\n{rows}")
+    module = importlib.import_module("examples.forecasting.__main__")
+    words = ["--quick", "--quiet", "--out", str(tmp_path), "--data", str(tmp_path / "t.csv"), "--columns", "open,close"]
+    done = experiment.main(module.run, module.__doc__, module.__file__, words, data="a table", columns=True)
+    (figure,) = done.figures
+    assert figure.name == "open, close, 1 ahead" and figure.holds
+    assert (tmp_path / "open_close.svg").exists()
