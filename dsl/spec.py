@@ -132,12 +132,19 @@ class Spec:
         return format_tree(to_tree(restrict(made, needed(made, made.outputs, {})))).rstrip("\n")
 
     def build(
-        self, *, seed: int = 0, dtype: str = "float32", like: Mapping[str, Any] | None = None, **arguments: Any
+        self,
+        *,
+        seed: int = 0,
+        dtype: str = "float32",
+        like: Mapping[str, Any] | None = None,
+        remat: bool = False,
+        **arguments: Any,
     ) -> Model:
-        """A model: parameters drawn, sizes settled. `like={"x": x}` infers open sizes from data."""
+        """A model: parameters drawn, sizes settled. `like={"x": x}` infers open sizes from data; `remat=True` trains
+        with memory that grows with √T (see `Model`)."""
         from dsl.run.model import Model
 
-        return Model(self(**arguments), seed=seed, dtype=dtype, like=like)
+        return Model(self(**arguments), seed=seed, dtype=dtype, like=like, remat=remat)
 
 
 class AdjointSpec(Spec):

@@ -23,6 +23,7 @@ from dsl.run.program import Program, needed, restrict
 from dsl.run.result import Run, with_terms
 from dsl.run.rows import derived_lengths
 from dsl.run.sampling import generating
+from dsl.run.segments import Segments
 from dsl.run.storage import Origin, origin_of, save
 from dsl.run.unroll import EMPTY_IS_AN_ERROR, Unrolling
 from dsl.system.dims import Dim
@@ -52,6 +53,8 @@ class Model:
     dtype    "float32" or "float64"; data is cast to it
     like     data by stream, from which sizes that were not given are read off
     origin   what a file must remember to build the model again (found from a Spec)
+    remat    keep the state every √T steps when training and compute the rest again: memory grows with √T, for about
+             a third more time. Errors: CellError E482 for a cell that needs its whole sequence at once
 
     model.params[name] is a Tensor; assigning an array checks its shape. `symbols` are those of the text that the
     model was fitted to: they make generation speak text. Errors: ValueError naming a size that nothing gives.
@@ -65,6 +68,7 @@ class Model:
         dtype: str = "float32",
         like: Mapping[str, Any] | None = None,
         origin: Origin | None = None,
+        remat: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype("float32"), np.dtype("float64")):
@@ -87,6 +91,7 @@ class Model:
         self._engines: dict[tuple[str, ...], Compiled] = {}
         self._reductions: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}  # operation and axis
         self._needs: dict[tuple[str, ...], tuple[list[str], tuple[str, ...]]] = {}  # missing streams, free axes
+        self.segments = Segments(self.system, self._open) if remat else None
         self._steppers: dict[int, tuple[System, Compiled]] = {}  # the systems are held, so that ids stay theirs
 
     def __repr__(self) -> str:
@@ -253,6 +258,10 @@ class Model:
         self.params.arrays()
         self._check_steps(names, data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
+        sources = [(n, t) for n, t in {**self.params, **data.arrays}.items() if isinstance(t, Tensor)]
+        record = tape_state().recording and any(t.requires_grad for _, t in sources)
+        if record and self.segments is not None and self.segments.suits(data):
+            return Run(self, data, self.segments.run(self, data, names, state, engine), engine, state)
         if engine == "tape":
             inputs = {**data.arrays, **self.params}
             literal = Unrolling(self.program, inputs, data.lengths, data.batch, start, clock)
@@ -260,8 +269,6 @@ class Model:
             found = {n: literal.result(n) for n in names}
             values = {n: v if isinstance(v, Tensor) else Tensor.wrap(np.asarray(v)) for n, v in found.items()}
             return Run(self, data, values, engine, state, literal)
-        sources = [(n, t) for n, t in {**self.params, **data.arrays}.items() if isinstance(t, Tensor)]
-        record = tape_state().recording and any(t.requires_grad for _, t in sources)
         compiled = self.compiled(names)
         arrays, saved = compiled.forward(
             self._plain(data), data.lengths, data.batch, names, start=start, clock=clock, record=record
@@ -319,18 +326,28 @@ class Model:
     ) -> Callable[[list[Any]], Sequence[Any]]:
         wrt = tuple(n for n, t in sources if t.requires_grad)
         order = [n for n, _ in sources]
-        before = latest_change()
+        unchanged = self.watch(sources)
 
         def pullback(cotangents: list[Any]) -> Sequence[Any]:
+            unchanged()
+            grads = compiled.backward(saved, dict(zip(names, cotangents, strict=True)), wrt)
+            return [grads.get(n) for n in order]
+
+        return pullback
+
+    @staticmethod
+    def watch(sources: Sequence[tuple[str, Tensor]]) -> Callable[[], None]:
+        """What raises GradientError, naming the tensor, once one of them is not what it is now."""
+        before = latest_change()
+
+        def unchanged() -> None:
             for name, tensor in sources if latest_change() > before else ():
                 if last_change(tensor.data) > before:
                     raise GradientError(
                         f"{name} changed after the run whose gradient is asked for: run the model again"
                     )
-            grads = compiled.backward(saved, dict(zip(names, cotangents, strict=True)), wrt)
-            return [grads.get(n) for n in order]
 
-        return pullback
+        return unchanged
 
     # ------------------------------------------------------------ gradients
 
@@ -372,6 +389,8 @@ class Model:
         self, loss: str, data: Arranged, state: State | None = None, want: tuple[str, ...] = ()
     ) -> tuple[float, Arrays, Arrays]:
         """Batch mean of a loss, its gradient by parameter, and the arrays of `want`, on the compiled engine."""
+        if self.segments is not None:
+            return self._in_segments(loss, data, state, want)
         compiled = self.compiled((loss,))
         self._check_steps((loss,), data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
@@ -384,6 +403,25 @@ class Model:
         assert saved is not None
         grads = compiled.backward(saved, {loss: cotangent}, trained)
         return float(value.mean()), {n: self._gradient_of(n, grads) for n in trained}, arrays
+
+    def _in_segments(
+        self, loss: str, data: Arranged, state: State | None, want: tuple[str, ...]
+    ) -> tuple[float, Arrays, Arrays]:
+        """`gradient` where segments are computed again."""
+        with enable_grad():
+            run = self._run(data, tuple(dict.fromkeys((loss, *want))), state, "compiled")
+            value = run[loss]
+        grads = self._gradients(value)
+        return float(value.data), grads, {n: run.value(n).data for n in (loss, *want)}
+
+    def _gradients(self, value: Tensor) -> Arrays:
+        """The gradients of a number on the tape, by parameter."""
+        trained, grads = self.params.trained, {}
+        if value.edge is not None:
+            edges = [t.edge for t in trained.values() if t.edge is not None]
+            found = backward([value.edge], [np.ones(value.shape, value.dtype)], edges, record=False)
+            grads = {n: g.data if isinstance(g, Tensor) else g for n, g in zip(trained, found, strict=True)}
+        return {n: self._gradient_of(n, grads) for n in trained}
 
     def _gradient_of(self, name: str, grads: Mapping[str, Any]) -> np.ndarray[Any, Any]:
         found = grads.get(name)
@@ -398,13 +436,8 @@ class Model:
             value = loss(run) if callable(loss) else run[loss]
         if not isinstance(value, Tensor) or value.size != 1:
             raise ValueError(f"loss: expected a function of the run that gives one number, given {value!r}")
-        trained, grads = self.params.trained, {}
-        if value.edge is not None:
-            edges = [t.edge for t in trained.values() if t.edge is not None]
-            found = backward([value.edge], [np.ones(value.shape, value.dtype)], edges, record=False)
-            grads = {n: g.data if isinstance(g, Tensor) else g for n, g in zip(trained, found, strict=True)}
         number = float(value.data)
-        return ((number, run) if has_aux else number), {n: self._gradient_of(n, grads) for n in trained}
+        return ((number, run) if has_aux else number), self._gradients(value)
 
     def loss_name(self, name: str | None = None) -> str:
         """A loss of the cell, which need not be named when it has one. Errors: ValueError otherwise."""

@@ -354,7 +354,8 @@ class Unrolling:
         if stream.name in self.start and len(outside) and steps[0] < 0:
             carried = self.start[stream.name]
             clock = self.clock.get(stream.axes[0])
-            ran = outside[(clock[outside] if clock is not None else len(carried)) + steps[0] >= 0]
+            run = clock[outside] if clock is not None else np.full(len(outside), len(carried))
+            ran = outside[run + steps[0] >= 0]
             if len(ran) and len(carried) + steps[0] >= 0:
                 pieces.append((ran, np.asarray(carried[len(carried) + steps[0]])[ran]))
                 outside = np.setdiff1d(outside, ran, assume_unique=True)
