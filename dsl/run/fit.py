@@ -1,27 +1,22 @@
-"""Training as users call it: which batches, when to measure, to show, to sample, to save and to stop.
+"""Training as users call it: options checked, data made into batches, a job set on its course.
 
-What a step is and what a checkpoint holds is known to `dsl.run.job`; what time decides here never enters a step.
+What a step is and what a checkpoint holds is known to `dsl.run.job`, when what is done to `dsl.run.course`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsl.run.course import Course, Training
 from dsl.run.data import Drawn, Shuffled, Source, Streams, Text
 from dsl.run.front import Front
 from dsl.run.inputs import arrange, fed
-from dsl.run.job import Batches, Curves, Job, Measure
+from dsl.run.job import Batches, Job, Measure
 from dsl.run.program import needed
 from dsl.run.progress import Progress
 from tinygrad_seq.optim import Adam
@@ -29,43 +24,6 @@ from tinygrad_seq.tensor import Tensor
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
-
-
-@dataclass
-class Training:
-    """How a training ended.
-
-    steps        updates made, those before a resume included
-    loss, valid  the last training and validation loss (None when there was none)
-    best         step and value of the least validation loss
-    measures     the last values of `evaluate`
-    reached      `until` was satisfied
-    interrupted  stopped by Ctrl-C; `checkpoint` holds everything to go on
-    seconds      spent in this call
-    """
-
-    steps: int
-    curves: Curves
-    seconds: float
-    reached: bool = False
-    interrupted: bool = False
-    checkpoint: Path | None = None
-
-    @property
-    def loss(self) -> float | None:
-        return self.curves.loss[-1] if self.curves.loss else None
-
-    @property
-    def valid(self) -> float | None:
-        return self.curves.valid[-1][1] if self.curves.valid else None
-
-    @property
-    def best(self) -> tuple[int, float] | None:
-        return self.curves.best
-
-    @property
-    def measures(self) -> dict[str, float]:
-        return {name: values[-1][1] for name, values in self.curves.measures.items()}
 
 
 def fit(
@@ -128,7 +86,6 @@ def fit(
     Errors: ValueError for bad data and for a checkpoint of another training; OSError, before the first step, when
     `out` cannot be written; FloatingPointError naming the step when a loss or gradient is not finite.
     """
-    started = time.monotonic()
     options: dict[str, Any] = {"batch": batch, "chunk": chunk, "clip": clip, "valid": valid, "seed": seed}
     name = model.loss_name(loss)
     data = _data(model, streams)
@@ -153,53 +110,22 @@ def fit(
         job.open(resume)
     elif resume:
         raise ValueError("resume: which checkpoint? give out=, the folder it is in")
-    deadline = math.inf
-    watch = Progress(steps, train.tokens, categorical=bool(model.system.draws), shown=progress, seconds=seconds)
-    watch.resumed(job.step)
-    clock = {"save": time.monotonic(), "sample": time.monotonic()}
-    every = valid_every or max(1, steps // 10)
-    begun, ended, reached = job.step, job.step >= steps, False
-    with _interruptible() as stop, watch:
-        while not ended and not stop.is_set():
-            value, norm = job.advance()
-            if job.step == begun + 1:  # the first step may have compiled: time counts from here
-                clock = dict.fromkeys(clock, time.monotonic())
-                deadline = math.inf if seconds is None else time.monotonic() + seconds
-            watch.update(job.step, value, norm)
-            if on_step is not None:
-                on_step(job.step, value, norm)
-            ended = job.step >= steps or time.monotonic() >= deadline
-            if job.step % every == 0 or ended:
-                found = job.measure()
-                watch.measured(job.step, found)
-                reached = until is not None and until(found)
-                ended = ended or reached or bool(patience and job.curves.stale >= patience)
-            now = time.monotonic()
-            if sample_seconds and now - clock["sample"] >= sample_seconds:
-                watch.sample((sample or _sample)(model))
-                clock["sample"] = time.monotonic()
-            due = (save_every and job.step % save_every == 0) or now - clock["save"] >= save_seconds
-            if folder is not None and due:
-                job.save()
-                clock["save"] = time.monotonic()
-        interrupted = stop.is_set() and not ended
-    checkpoint = job.save() if folder is not None else None
-    if interrupted:
-        watch.say(_how_to_resume(job.step, steps, checkpoint))
-    elif best:
-        job.take_best()
-    return Training(job.step, job.curves, time.monotonic() - started, reached, interrupted, checkpoint)
-
-
-def _how_to_resume(step: int, steps: int, checkpoint: Path | None) -> str:
-    of = f" of {steps}" if steps < 10**8 else ""  # beyond that it is the time that limits
-    if checkpoint is None:
-        return f"stopped at step {step}{of}; the model keeps what it learned (out= would keep checkpoints)"
-    return f"stopped at step {step}{of}; kept {checkpoint}; the same call with resume=True goes on"
-
-
-def _sample(model: Model) -> str:
-    return str(model.generate(200, temperature=0.8, seed=0))
+    shown = Progress(steps, train.tokens, categorical=bool(model.system.draws), shown=progress, seconds=seconds)
+    return Course(
+        job,
+        shown,
+        steps=steps,
+        seconds=seconds,
+        every=valid_every or max(1, steps // 10),
+        until=until,
+        patience=patience,
+        save_every=save_every,
+        save_seconds=save_seconds,
+        sample_seconds=sample_seconds,
+        sample=sample,
+        best=best,
+        on_step=on_step,
+    ).run()
 
 
 # ---------------------------------------------------------------- data
@@ -301,27 +227,3 @@ def _digest(data: Mapping[str, Any]) -> str:
             h.update(f"{array.dtype}{array.shape}".encode())
             h.update(array.tobytes())
     return h.hexdigest()[:16]
-
-
-# ---------------------------------------------------------------- the end of a training
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C asks for the end of the current step instead of breaking into it; a second one breaks."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(signum: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
