@@ -23,7 +23,8 @@ def _cross_entropy(logits: Any, target: Any) -> Any:
         over_rows("cross_entropy", result.reshape(-1), rows, target.reshape(-1).astype(np.int64, copy=False))
         return result
     chosen = np.take_along_axis(logits, np.maximum(target, 0)[..., None].astype(np.intp), axis=-1)[..., 0]
-    return logsumexp.impl(logits, axis=-1) - np.where(target >= 0, chosen, np.zeros((), logits.dtype))
+    with np.errstate(invalid="ignore"):  # a category of probability 0 among others of 0
+        return logsumexp.impl(logits, axis=-1) - np.where(target >= 0, chosen, np.zeros((), logits.dtype))
 
 
 def _softmax_error(logits: Any, target: Any, y: Any, g: Any) -> Any:
