@@ -28,7 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import Ours, TorchLoop, TorchModule, installed, problem
+from benchmarks.peers import installed
+from benchmarks.peers.ours import Ours
+from benchmarks.peers.pytorch import TorchLoop, TorchModule
 
 SIZES = ((1, 100, 32, 64), (16, 64, 64, 128), (32, 100, 128, 256), (32, 1000, 64, 128), (4, 10000, 64, 128))
 WORDS = (32, 100, 128, 128, 10000)
@@ -100,7 +102,7 @@ def contender(name: str, cell: str, size: tuple[int, ...]) -> Any:
     """The work of a contender, with its data."""
     kind = CELLS[cell][name]
     if cell != "words":
-        return kind(cell, *problem(cell, size))  # type: ignore[arg-type]
+        return kind((cell, size))  # type: ignore[arg-type]
     B, T, D, H, K = size
     random = np.random.default_rng(0)
     return kind(random.standard_normal((T, B, D)).astype(np.float32), random.integers(0, K, (T, B)), H, K)

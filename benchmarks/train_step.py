@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import GATES, PEERS, SIZES, entries, installed, problem
+from benchmarks.peers import entries, installed, made
+from benchmarks.peers.problem import GATES, SIZES
 from dsl.bench.race import Race, machine, table
 
 Size = tuple[int, int, int, int]
@@ -25,7 +26,7 @@ Size = tuple[int, int, int, int]
 def reference(cell: str, size: Size) -> tuple[float, dict[str, np.ndarray]]:
     """Loss and gradients in float64."""
     name = "torch loop" if "torch loop" in installed() else "tinygrad-seq"
-    return PEERS[name][1](cell, *problem(cell, size), dtype="float64").gradients()
+    return made(name, (cell, size), "float64").gradients()  # type: ignore[no-any-return]
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 @dataclass
 class Frame:
-    """A plotting area with its scales; y grows upward, `log` takes log10 of y."""
+    """A plotting area with its scales; y grows upward, `log` takes log10 of y, `doubling` log2 of x."""
 
     x: float
     y: float
@@ -37,9 +37,11 @@ class Frame:
     xs: tuple[float, float]
     ys: tuple[float, float]
     log: bool = False
+    doubling: bool = False
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         value = math.log10(y) if self.log else y
+        x = math.log2(x) if self.doubling else x
         across = (x - self.xs[0]) / ((self.xs[1] - self.xs[0]) or 1.0)
         up = (value - self.ys[0]) / ((self.ys[1] - self.ys[0]) or 1.0)
         return (self.x + across * self.width, self.y + self.height * (1 - up))
@@ -56,7 +58,16 @@ class Frame:
                 continue
             px = self.x + (v - self.xs[0]) / ((self.xs[1] - self.xs[0]) or 1.0) * self.width
             out.append(self._tick(px, self.y + self.height, 0, 4))
-            out.append(text(px, self.y + self.height + 13, theme.label(f"{v:g}"), 10.5, "middle", "muted"))
+            out.append(
+                text(
+                    px,
+                    self.y + self.height + 13,
+                    theme.label(f"{2**v if self.doubling else v:g}"),
+                    10.5,
+                    "middle",
+                    "muted",
+                )
+            )
         levels = ticks(*self.ys)
         powers = [v for v in levels if v == int(v)]
         tens = self.log and len(powers) > 1  # a range within one decade is labelled by numbers

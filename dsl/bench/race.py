@@ -32,14 +32,15 @@ class Lacking(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A contender: `home` is "module:Class", called with the task that is raced."""
+    """A contender: `home` is "module:Class", called with the task that is raced in a process with these settings."""
 
     name: str
     home: str
+    settings: tuple[tuple[str, str], ...] = ()  # environment variables
 
-    def make(self, task: Any) -> Any:
+    def home_class(self) -> Any:
         module, _, name = self.home.partition(":")
-        return getattr(import_module(module), name)(task)
+        return getattr(import_module(module), name)
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Contender:
 
 def serve(entry: Entry, pipe: Connection) -> None:
     """A contender's process: build, time and compare on request."""
+    os.environ.update(entry.settings)
     contender: Any = None
     while True:
         command, details = pipe.recv()
@@ -70,7 +72,7 @@ def serve(entry: Entry, pipe: Connection) -> None:
             if command == "build":
                 contender = None
                 start = time.perf_counter()
-                contender = entry.make(details)
+                contender = entry.home_class()(details)
                 contender.step()
                 contender.infer()
                 pipe.send(time.perf_counter() - start)

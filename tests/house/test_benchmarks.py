@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks import char_rnn
-from benchmarks.peers import GATES, PEERS, installed, problem
+from benchmarks.peers import installed, made
+from benchmarks.peers.problem import GATES
 from dsl.bench.race import deviation, table
 
 SIZE = (3, 9, 5, 8)
@@ -14,8 +15,8 @@ SIZE = (3, 9, 5, 8)
 def test_every_contender_has_the_same_gradients(cell: str, name: str) -> None:
     if (name, cell) == ("torch.nn", "custom"):
         pytest.skip("torch.nn has no such cell")
-    true = PEERS["tinygrad-seq"][1](cell, *problem(cell, SIZE), dtype="float64").gradients()
-    contender = PEERS[name][1](cell, *problem(cell, SIZE))
+    true = made("tinygrad-seq", (cell, SIZE), "float64").gradients()
+    contender = made(name, (cell, SIZE))
     contender.infer()
     found = contender.gradients()
     assert found[1].keys() >= true[1].keys()
@@ -24,7 +25,7 @@ def test_every_contender_has_the_same_gradients(cell: str, name: str) -> None:
 
 
 def test_a_second_step_gives_the_same_gradients_not_their_sum() -> None:
-    contender = PEERS["tinygrad-seq"][1]("rnn", *problem("rnn", SIZE))
+    contender = made("tinygrad-seq", ("rnn", SIZE))
     first = contender.gradients()
     assert deviation(contender.gradients(), first) == 0
 

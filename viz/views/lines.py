@@ -22,30 +22,41 @@ WIDTH, HEIGHT = 520.0, 280.0
 
 
 def lines(
-    series: Mapping[str, Any], *, x: str = "step", y: str = "", title: str = "", log: bool = False, marks: bool = False
+    series: Mapping[str, Any],
+    *,
+    x: str = "step",
+    y: str = "",
+    title: str = "",
+    log: bool = False,
+    marks: bool = False,
+    doubling: bool = False,
 ) -> Drawing:
     """Curves by name, each the values (n,) at 0, 1, … or a pair (xs, ys).
 
     log     a logarithmic y axis, on which values ≤ 0 leave a gap; values that are not finite leave one on either
+    doubling   an x axis on which every doubling is as wide as any other; xs are positive
     marks   a dot at every point, for the few measured ones of a sweep
 
     `.data`: for every name `name.x` and `name.y`. Errors: ValueError for no curve, for more than fifteen (nobody
-    could tell them apart), for xs and ys of different lengths, for a curve without points.
+    could tell them apart), for xs and ys of different lengths, for a curve without points, for x ≤ 0 where it doubles.
     """
     if not series or len(series) > len(LOOKS):
         raise ValueError(f"lines: expected 1 to {len(LOOKS)} curves, given {len(series)}")
     curves = {name: _points(name, values) for name, values in series.items()}
     xs = np.concatenate([c[0] for c in curves.values()])
     ys = np.concatenate([c[1] for c in curves.values()])
-    low, high = float(xs.min()), float(xs.max())
-    frame = Frame(70, 54, WIDTH, HEIGHT, (low, high if high > low else low + 1), span(ys, log), log)
+    if doubling and xs.min() <= 0:
+        raise ValueError(f"lines: an axis that doubles has no place for x = {xs.min():g}")
+    ends = np.log2(xs) if doubling else xs
+    low, high = float(ends.min()), float(ends.max())
+    frame = Frame(70, 54, WIDTH, HEIGHT, (low, high if high > low else low + 1), span(ys, log), log, doubling)
     scene = Scene("lines", title or ", ".join(curves))
     out = scene.extra
     out.append(text(70, 20, theme.label(title), 13.5, "start"))
-    out += frame.axes(x, y, whole=bool((xs == np.round(xs)).all()))
+    out += frame.axes(x, y, whole=doubling or bool((xs == np.round(xs)).all()))
     for n, (name, (px, py)) in enumerate(curves.items()):
         classes, dash = LOOKS[n]
-        thin_x, thin_y = thinned(px, np.where(np.isfinite(py), py, 0.0)) if np.isfinite(py).all() else (px, py)
+        thin_x, thin_y = thinned(px, py) if np.isfinite(py).all() else (px, py)
         out.append(frame.line([float(v) for v in thin_x], [float(v) for v in thin_y], classes, 1.8, dash))
         good = np.isfinite(py) & ((py > 0) | (not log))
         if marks or good.sum() == 1:
