@@ -56,9 +56,11 @@ def search(
     penalty       hypotheses are ranked by log-probability / length**penalty, the end counted (Wu et al. 2016,
                   arXiv:1609.08144, equation 14, without its constant); 0 ranks by probability
 
-    Errors: ValueError for a cell that draws several streams, or no category.
+    Errors: ValueError for a cell that draws several streams, or no category; CellError E480 for one that cannot be run
+    step by step.
     """
     generator = model.generator
+    generator.check_searchable()
     if [d.distribution for d in generator.draws] != ["categorical"]:
         drawn = ", ".join(f"{d.name} ~ {d.distribution}" for d in (*generator.once, *generator.draws))
         raise ValueError(f"beam: {model.system.name} draws {drawn}; a search needs one categorical stream")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsl.plan.schedule import offset_value, reads_under, show_index
+from dsl.plan.schedule import offset_value, reads_under, schedule, show_index
 from dsl.run.carry import State, advance, lags, obstacles
 from dsl.run.inputs import Arranged, expected
 from dsl.run.program import needed, restrict
@@ -51,13 +51,11 @@ class Drawn:
     """A drawn stream.
 
     parameters   of its distribution: name -> the pseudo-equation that computes it
-    after        the drawn streams of its own step that it needs
     """
 
     name: str
     distribution: str
     parameters: Mapping[str, str]
-    after: tuple[str, ...]
 
 
 class Generator:
@@ -65,6 +63,7 @@ class Generator:
 
     axis     the time axis of the draws; "" when all are drawn `once`
     planes   of streams on two axes that a step reads back: (stream, steps back) -> the input that brings the value
+    unsearchable   why it cannot be run step by step; it may be drawn in one run all the same
 
     Errors: CellError E480/E481 for a cell that cannot be generated; ValueError when nothing is drawn.
     """
@@ -78,7 +77,6 @@ class Generator:
         whole = self._with_parameters(system)
         self.axis = self._axis(whole)
         self.once: list[Drawn] = []
-        self.ahead: dict[str, System] = {}  # drawn once -> what computes its parameters
         closure = set(needed(whole, list(self.targets), {}))
         dependent = self._dependent(whole, closure)
         self._draw_ahead(whole, dependent)
@@ -160,8 +158,7 @@ class Generator:
             else:
                 raise ValueError(f"{whole.name}: {' and '.join(waiting)} cannot be drawn: each needs the other first")
             waiting.remove(name)
-            self.ahead[name] = restrict(whole, wants)
-            self.once.append(Drawn(name, whole.draws[name].distribution, parameters, ()))
+            self.once.append(Drawn(name, whole.draws[name].distribution, parameters))
 
     def _made(self, name: str) -> dict[str, str]:
         """The pseudo-equations of a draw's parameters."""
@@ -170,7 +167,7 @@ class Generator:
     def _step(self, whole: System, dependent: set[str]) -> System:
         draws = {n: d for n, d in whole.draws.items() if whole.streams[n].axes}
         step = restrict(whole, [n for n in whole.equations if n in dependent], keep=tuple(draws))
-        known = {*self.context, *self.ahead}
+        known = {*self.context, *(d.name for d in self.once)}
         given = {n: (replace(s, kind="input") if n in known else s) for n, s in step.streams.items()}
         axes = {n: a if self._grows(whole, n) else replace(a, length=None) for n, a in step.axes.items()}
         step = self._with_planes(replace(step, streams=given, axes=axes, losses=(), outputs=(), draws=draws))
@@ -181,10 +178,24 @@ class Generator:
                     ahead = not index.is_shift or index.axis != a or a in bound or offset_value(step, index.offset) > 0
                     if a == self.axis and read.name in whole.draws and ahead:
                         problems.append(self._unsampled(step, name, read))
-        problems = problems or obstacles(step, self.axis)
         if problems:
             raise CellError(problems, whole.source or Source("", whole.name))
+        self.unsearchable = obstacles(step, self.axis)
+        if self.unsearchable:
+            self._check_drawable()
         return step
+
+    def _check_drawable(self) -> None:
+        """What cannot be run step by step may be drawn all the same, in one run, if there is an order of steps."""
+        try:
+            schedule(self.drawing.part(tuple(self.system.draws), (), True).system)
+        except CellError:
+            raise CellError(self.unsearchable, self.system.source or Source("", self.system.name)) from None
+
+    def check_searchable(self) -> None:
+        """Errors: CellError E480 for a cell that cannot be run step by step, as a search has to."""
+        if self.unsearchable:
+            raise CellError(self.unsearchable, self.system.source or Source("", self.system.name))
 
     def _grows(self, whole: System, name: str) -> bool:
         """Whether an axis is the draws' or derived from it. Any other has its length before the first step."""
@@ -263,9 +274,8 @@ class Generator:
                 problem = self._unsampled(self.step, next(iter(made[name].values())), own)
                 raise CellError([problem], self.system.source or Source("", self.system.name))
             for name in ready:
-                deps = waiting.pop(name)
-                after = tuple(n for n in self.step.draws if n in deps)
-                order.append(Drawn(name, self.step.draws[name].distribution, made[name], after))
+                del waiting[name]
+                order.append(Drawn(name, self.step.draws[name].distribution, made[name]))
         return order
 
     def _late(self) -> bool:

@@ -161,6 +161,30 @@ def test_what_only_training_can_do(line: str, code: str) -> None:
     assert {d.code for d in error.value.diagnostics} == {code}
 
 
+HURRY = """
+cell Hurry(K, H):                     # it knows how far the end is
+  state y[t]: one_hot K = none
+  state h[t]: H = 0
+  param V, W, U ~ glorot
+  param v: K ~ normal
+  h[t] = tanh(V@y[t-1] + W@h[t-1])
+  y[t] ~ categorical(logits = U@h[t] + v*(t/len(t)))
+  loss nll = -mean[t](logprob(y[t]))
+"""
+
+
+def test_a_cell_that_needs_to_know_its_length_draws_but_is_not_searched(engine: str) -> None:
+    model = build(HURRY, K=4, H=5)
+    for k, (name, tensor) in enumerate(model.params.items()):
+        model.params[name] = np.random.default_rng(k).normal(size=tensor.shape) * 2
+    y = model.generate(8, greedy=True, engine=engine)
+    for t in range(8):
+        each = [float(model(y=[*y[:t], k, *y[t + 1 :]], engine="tape").steps["nll"].numpy()[t]) for k in range(4)]
+        assert int(np.argmin(each)) == y[t]
+    with pytest.raises(CellError, match=r"cannot be carried on: y.logits uses len\(t\)"):
+        model.generate(8, beam=2, engine=engine)
+
+
 def test_a_cell_that_draws_nothing() -> None:
     with pytest.raises(ValueError, match="LSTM draws nothing"):
         load("LSTM").build(D=2, H=3).generate(5, engine="tape")
