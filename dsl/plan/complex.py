@@ -48,7 +48,7 @@ def _concerned(system: System) -> bool:
     if any(s.dtype == "complex" for s in system.streams.values()):
         return True
     roots = [*system.equations.values(), *(s.boundary for s in system.streams.values() if s.boundary is not None)]
-    ops = ("fft", "ifft", "reflect", "reflect_adjoint", "modrelu", "cis", "angle")
+    ops = ("fft", "ifft", "reflect", "reflect_adjoint", "modrelu", "cis", "angle", "re", "im", "conj")
     return any(n.is_op(*ops) or isinstance(n.leaf, complex) for n in postorder(roots))
 
 
@@ -119,9 +119,11 @@ class _Pass:
         name = node.op.name
         written_out = _RULES.get(name)
         if written_out is not None:
-            return written_out(self, node, *args)
+            re, im = written_out(self, node, *args)
+            return (self._shaped(re, kind.shape) if re is ZERO else re), im
         if not complex_ and all(im is ZERO for _, im in args):
-            return rebuild(node, tuple(re for re, _ in args)), ZERO
+            own = (self._shaped(re, self.before.of(x).shape) for (re, _), x in zip(args, node.args, strict=True))
+            return rebuild(node, tuple(own)), ZERO
         return self._complex(node, kind, args)
 
     def _complex(self, node: Symbol, kind: Kind, args: list[Pair]) -> Pair:
@@ -323,9 +325,6 @@ def modrelu(z: Pair, b: Symbol) -> Pair:
 
 
 _FUNCTIONS: dict[str, Callable[..., Pair]] = {
-    "conj": conj,
-    "re": lambda z: (z[0], ZERO),
-    "im": lambda z: (z[1], ZERO),
     "div": divide,
     "square": lambda z: product(z, z),
     "exp": exponential,
@@ -343,6 +342,9 @@ _FUNCTIONS: dict[str, Callable[..., Pair]] = {
 }
 
 _RULES: dict[str, Callable[..., Pair]] = {
+    "conj": lambda own, node, z: conj(z) if z[1] is not ZERO else z,
+    "re": lambda own, node, z: (z[0], ZERO),
+    "im": lambda own, node, z: (z[1], ZERO),
     "fft": _Pass.fourier,
     "ifft": _Pass.fourier,
     "reflect": _Pass.reflect,

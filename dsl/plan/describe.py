@@ -106,6 +106,8 @@ def _nest(k: int, nest: Nest, program: Program) -> list[str]:
     else:
         way = f"over {nest.axis}{'' if nest.direction > 0 else ' from the end'}, in chunks"
     lines = [f"  {k + 1}. {_kind(nest, program)} {way}"]
+    if is_linear(nest, program.normal):
+        lines.append("     a step multiplies and adds; products are made of whole chunks, outside of the steps")
     for section in (BEFORE, STEP, AFTER, "end"):
         items = nest.sections.get(section, [])
         if items:

@@ -11,13 +11,13 @@ from dsl.system.calls import Reader
 from dsl.system.copies import Declared, Flat
 from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Statement
-from dsl.system.kinds import Kinds
+from dsl.system.kinds import COMPLEX, Kinds
 from dsl.system.lower import Drawn, Lowering, among_steps
 from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System, evaluate_number
 from dsl.text.diagnostics import Diagnostic, suggest
 from dsl.text.tree import Call, Expr, Ref, Source, Span, function_span
 from tinygrad_seq.initializers import INITIALIZERS as STARTS
-from tinygrad_seq.symbol import Symbol, lift
+from tinygrad_seq.symbol import Symbol, lift, postorder
 
 INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary", "norm")
 NO_CATEGORY = -1
@@ -207,7 +207,13 @@ class Builder:
                     streams[name] = dataclasses.replace(streams[name], dtype="complex")
                     changed = True
         for name, value in equations.items():
-            if streams[name].dtype == "real" and kinds.of(value).dtype == "complex":
+            if odd := _without_meaning(value, kinds):
+                message, hint = (
+                    f"`{odd}` is not defined for complex numbers",
+                    "`re(...)`, `im(...)`, `abs(...)` are real",
+                )
+                self._problem("E307", message, self.flat.defined[name].span, hint)
+            elif streams[name].dtype == "real" and kinds.of(value).dtype == "complex":
                 tail = name.rpartition(".")[2]
                 self._problem(
                     "E307",
@@ -238,6 +244,16 @@ class Builder:
                     streams[name] = dataclasses.replace(stream, shared=True)
                     changed = True
         return streams
+
+
+def _without_meaning(root: Symbol, kinds: Kinds) -> str | None:
+    """A function of an expression that is given complex numbers and has no meaning for them."""
+    for node in postorder([root]):
+        odd = node.op is not None and node.op.name not in COMPLEX
+        if odd and any(kinds.of(a).dtype == "complex" for a in node.args):
+            assert node.op is not None
+            return node.op.name
+    return None
 
 
 def _declared_dtype(d: Declared) -> str:

@@ -198,6 +198,9 @@ A stream is real unless it is declared complex, or has no declaration and a comp
 
   state h[t]: complex N = 0
   y[t] = re(h[t])                 # or im, abs, angle
+
+What needs an order of numbers (maximum, relu, floor, softmax, a comparison with `<`) is not defined for
+complex ones.
 """,
     ),
     "E308": (

@@ -17,6 +17,7 @@ from dsl.text.diagnostics import Diagnostic, Label
 from dsl.text.tree import Span
 
 WHOLE = ("sum", "mean", "max", "min", "logsumexp")
+OF_VECTORS = ("fft", "ifft", "cumsum", "reflect", "reflect_adjoint", "permute", "unpermute")
 
 
 @dataclass
@@ -172,9 +173,21 @@ class Inference:
             return term.args[0].shape
         if term.op in WHOLE:
             return () if term.args[0].shape is not None else None
-        if term.op in ("softmax", "log_softmax", "stop_gradient", "fft", "ifft", "cumsum"):
+        if term.op == "stop_gradient":
             return term.args[0].shape
+        if term.op in OF_VECTORS:
+            for side in term.args:
+                self._features(side, term)
+        elif term.op in ("softmax", "log_softmax"):
+            self._features(term.args[0], term, "matrix")
         return self._elementwise(term)
+
+    def _features(self, side: Term, term: Term, other: str = "vector") -> None:
+        """What runs over the features needs some: of a scalar there are none, and a batch is nothing to run over."""
+        if side.shape is not None and len(side.shape) not in (1, 2 if other == "matrix" else 1):
+            hint = f"over the steps it is `{term.op}[t](...)`" if other == "matrix" and not side.shape else ""
+            message = f"`{term.op}` takes a vector, this is {self._show(side)}"
+            raise self._problem("E302", message, side.span, (), hint)
 
     def _read_shape(self, term: Term) -> Shape | None:
         slot = self.slots.get(term.payload.name)

@@ -12,6 +12,12 @@ from tinygrad_seq.symbol import Symbol
 AXIS_REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")  # with axis="t" they bind that axis
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 PRODUCTS = ("matvec", "dot", "matmul", "outer", "lookup", "scatter_columns")
+# what is defined for complex numbers; everything else needs their order, or one of several branches
+COMPLEX = frozenset(
+    "abs add angle cis concat conj cos cosh cumsum div dot equal exp fft fill ifft im log lookup matmul matvec mean "
+    "modrelu mul neg not_equal outer part permute power re reciprocal reflect reflect_adjoint sigmoid sign sin sinh "
+    "sqrt square stop_gradient sub sum tan tanh transpose unpermute where".split()
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,10 @@ def _real(node: Symbol, kinds: Kinds) -> Symbol | None:
 
 
 def _imaginary(node: Symbol, kinds: Kinds) -> Symbol | None:
-    return None if kinds.of(node.args[0]).dtype == "complex" else lift(0)
+    kind = kinds.of(node.args[0])
+    if kind.dtype == "complex":
+        return None
+    return apply("fill", lift(0), dims=kind.shape) if kind.shape else lift(0)
 
 
 def _cumsum(node: Symbol, kinds: Kinds) -> Symbol | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import dsl
+from dsl.plan.complex import _FUNCTIONS, _RULES, BILINEAR, LINEAR
+from dsl.system.kinds import COMPLEX
 from tests.plan.agreement import bound, disagreement
 
 TEXTS = {
@@ -63,3 +65,18 @@ cell A(D, H):
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_complex_streams_agree_with_the_literal_engine(text: str) -> None:
     assert disagreement(bound(dsl.parse(text))) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "value", ["im(F[t-1])@x[t]", "angle(outer(x[t], h[t-1]))@x[t]", "conj(x[t])*re(h[t-1])", "outer(im(x[t]), a)@x[t]"]
+)
+def test_parts_of_real_numbers_are_real_and_have_their_shape(value: str) -> None:
+    text = "cell A(H):\n  input x[t]: H = 0\n  param a: H ~ normal\n  state F[t]: (H, H) = 0\n  state h[t]: H = 0.5\n"
+    text += f"  F[t] = 0.5*F[t-1] + outer(x[t], a)\n  h[t] = tanh({value} + a*h[t-1])\n  output h\n"
+    assert disagreement(bound(dsl.parse(text), H=3)) < 1e-9
+
+
+def test_what_the_language_defines_for_complex_numbers_is_compiled() -> None:
+    """The language refuses what is not in its list, and all that is has a rule here."""
+    elsewhere = {"permute", "unpermute", "lookup", "where", "equal", "not_equal"}
+    assert set(COMPLEX) == {*_RULES, *_FUNCTIONS, *LINEAR, *BILINEAR, *elsewhere}
