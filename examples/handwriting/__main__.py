@@ -70,11 +70,12 @@ def learn(e: Experiment, model: Any, letters: int, texts: bool, test: dict[str, 
 
 
 def written(model: Any, text: str, steps: int, **how: Any) -> Array:
-    """A text written by the conditional model, (T, 3), as long as its window stands before the space at the end."""
+    """A text written by the conditional model, (T, 3), up to the end of the stroke in which its window comes to the
+    space at the end."""
     c = np.array([LETTERS.index(k) for k in text + " "])
     p = model.generate(steps, c=c, **how)
     at = model(p=p, c=c).value("phi").data[:, :, 0].argmax(axis=1)
-    over = np.flatnonzero(at == len(text))
+    over = np.flatnonzero((at == len(text)) & (p[:, 2] > 0.5)) + 1
     return np.asarray(p[: over[0] if len(over) else None])
 
 
@@ -97,7 +98,7 @@ def run(e: Experiment) -> None:
     letters, hidden, mixture = e.size(2, 4, 10), e.size(20, 48, 400), e.size(3, 6, 20)
     test = batch(np.random.default_rng([e.seed, 10**6]), e.size(40, 200, 500), letters)
     base = memoryless(batch(np.random.default_rng([e.seed, 10**6 + 1]), 500, letters), test)
-    steps = e.size(150, 1200, 10_000)
+    steps = e.size(150, 1800, 10_000)
 
     free = dsl.load("Handwriting").build(H=hidden, M=mixture, seed=e.seed)
     e.note("parameters, free", free.params.count)
