@@ -16,22 +16,19 @@ import numpy as np
 from dsl.run.carry import State, carried
 from dsl.run.generate import generate
 from dsl.run.generator import Generator
-from dsl.run.inputs import Arranged, arrange, expected, fed
+from dsl.run.inputs import Arranged, arrange, fed
+from dsl.run.needs import Needs, settle
 from dsl.run.noise import draw, fresh, numbers_of, quiet, streams_of
 from dsl.run.parameters import Parameters, table
 from dsl.run.program import Program, needed, restrict
 from dsl.run.result import Run, with_terms
-from dsl.run.rows import derived_lengths
 from dsl.run.sampling import generating
 from dsl.run.segments import Segments
 from dsl.run.storage import Origin, origin_of, save
-from dsl.run.unroll import EMPTY_IS_AN_ERROR, Unrolling
-from dsl.system.dims import Dim
-from dsl.system.kinds import named_axis
+from dsl.run.unroll import Unrolling
 from dsl.system.system import System
 from tinygrad_seq.changes import last_change, latest_change
 from tinygrad_seq.errors import GradientError
-from tinygrad_seq.symbol import postorder
 from tinygrad_seq.tape import backward, custom_node
 from tinygrad_seq.tape import state as tape_state
 from tinygrad_seq.tensor import Tensor
@@ -89,8 +86,7 @@ class Model:
         self._calls = 0  # training calls without a seed: each gets one of its own
         self.program = Program(with_terms(self.system))
         self._engines: dict[tuple[str, ...], Compiled] = {}
-        self._reductions: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}  # operation and axis
-        self._needs: dict[tuple[str, ...], tuple[list[str], tuple[str, ...]]] = {}  # missing streams, free axes
+        self.needs = Needs(self.system)
         self.segments = Segments(self.system, self._open) if remat else None
         self._steppers: dict[int, tuple[System, Compiled]] = {}  # the systems are held, so that ids stay theirs
 
@@ -136,9 +132,9 @@ class Model:
         """
         data = self.arranged(args, streams, lengths, state)
         self.stir(data, train, seed, state)
-        names = self._computable(data)
+        names = self.needs.computable(data)
         if not names:
-            lacking = self._lacking(data)
+            lacking = self.needs.lacking(data)
             raise ValueError(f"nothing can be computed: missing {lacking}")
         return self._run(data, names, state, engine)
 
@@ -169,7 +165,7 @@ class Model:
         if not data.batch:
             raise ValueError(f"{self.system.name}: the batch is empty, there is no sequence to run on")
         if state is not None:
-            self._check_state(state, data)
+            self.needs.check_state(state, data, self.held)
         return data
 
     def stir(self, data: Arranged, train: bool, seed: int | None, state: State | None = None) -> None:
@@ -184,44 +180,6 @@ class Model:
         data.seed = int(seed) if train and seed is not None else None
         clock = state.clock if state is not None else None
         data.arrays |= draw(self.system, self.noises, data, clock, self.dtype)
-
-    def _check_state(self, state: State, data: Arranged) -> None:
-        held = self.held
-        if state.batch != data.batch:
-            raise ValueError(f"state: expected one of {data.batch} sequences, given one of {state.batch}")
-        if set(held) != set(state.values):
-            raise ValueError(f"state: {self.system.name} carries {', '.join(held)}, given {', '.join(state.values)}")
-        for name, lag in held.items():
-            stream = self.system.streams[name]
-            shape = (lag, data.batch, *(() if stream.dtype == "category" else map(int, stream.shape)))
-            if state.values[name].shape != shape:
-                raise ValueError(f"state of {name}: expected {shape}, given {state.values[name].shape}")
-
-    def _computable(self, data: Arranged) -> tuple[str, ...]:
-        """Outputs and losses that need nothing which is not given."""
-        wanted = dict.fromkeys([*self.system.outputs, *self.system.losses])
-        return tuple(n for n in wanted if not self._missing(n, data))
-
-    def _missing(self, name: str, data: Arranged) -> list[str]:
-        key = (name, *data.arrays)
-        if key not in self._needs:
-            streams, axes = self.system.streams, self.system.axes
-            names = needed(self.system, [name], data.arrays)
-            missing = [n for n in names if streams[n].kind in ("input", "draw") and n not in data.arrays]
-            base = dict.fromkeys(a for n in names for a in streams[n].axes if axes[a].length is None)
-            self._needs[key] = missing, tuple(base)
-        missing, free = self._needs[key]
-        return missing or [f"lengths of {a}" for a in free if a not in data.lengths]
-
-    def _lacking(self, data: Arranged) -> str:
-        wanted = [*self.system.outputs, *self.system.losses]
-        if not wanted:
-            return "outputs and losses: the cell has none"
-        parts = []
-        for name in min((self._missing(n, data) for n in wanted), key=len):
-            stream = self.system.streams.get(name)
-            parts.append(f"{name}, expected {expected(stream)}" if stream is not None else name)
-        return "; ".join(parts)
 
     # ------------------------------------------------------------ engines
 
@@ -256,7 +214,7 @@ class Model:
         if engine not in ENGINES:
             raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, given {engine!r}")
         self.params.arrays()
-        self._check_steps(names, data)
+        self.needs.check_steps(names, data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
         sources = [(n, t) for n, t in {**self.params, **data.arrays}.items() if isinstance(t, Tensor)]
         record = tape_state().recording and any(t.requires_grad for _, t in sources)
@@ -284,7 +242,7 @@ class Model:
         self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str, outside: tuple[str, ...]
     ) -> Run:
         """Streams of checked data, off the tape. Compiled, it is the program that `gradient` compiled for `outside`."""
-        self._check_steps(names, data)
+        self.needs.check_steps(names, data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
         if engine == "compiled":
             compiled = self.compiled(outside)
@@ -296,26 +254,6 @@ class Model:
             literal.execute(names)
             arrays = {n: np.asarray(literal.result(n)) for n in names}
         return Run(self, data, {n: Tensor.wrap(arrays[n]) for n in names}, engine, state)
-
-    def _check_steps(self, names: tuple[str, ...], data: Arranged) -> None:
-        """A mean, maximum or softmax over an axis needs a step in every sequence."""
-        if names not in self._reductions:
-            found: dict[tuple[str, str], None] = {}
-            for name in needed(self.system, names, {}):
-                for node in postorder([self.system.equations[name]]) if name in self.system.equations else ():
-                    axis = named_axis(node)
-                    if axis is not None and node.op is not None and node.op.name in EMPTY_IS_AN_ERROR:
-                        found[node.op.name, axis] = None
-            self._reductions[names] = tuple(found)
-        if not self._reductions[names]:
-            return
-        lengths = data.lengths
-        if any(axis not in lengths for _, axis in self._reductions[names]):
-            lengths = derived_lengths(self.system.axes, lengths, data.batch)
-        for op, axis in self._reductions[names]:
-            if not lengths[axis].min():
-                culprit = int(lengths[axis].argmin())
-                raise ValueError(f"{op}[{axis}] of sequence {culprit}, which has no steps on {axis}")
 
     def _plain(self, data: Arranged) -> Arrays:
         arrays = {n: v.data if isinstance(v, Tensor) else v for n, v in data.arrays.items()}
@@ -376,10 +314,10 @@ class Model:
         self.stir(data, train, seed, state)
         if callable(loss) or engine != "compiled":
             return self._by_tape(loss, data, state, engine, has_aux)
-        missing = self._missing(loss, data)
+        missing = self.needs.missing(loss, data)
         if missing:
-            raise ValueError(f"{loss} cannot be computed: missing {self._lacking(data)}")
-        extra = tuple(n for n in self._computable(data) if n != loss) if has_aux else ()
+            raise ValueError(f"{loss} cannot be computed: missing {self.needs.lacking(data)}")
+        extra = tuple(n for n in self.needs.computable(data) if n != loss) if has_aux else ()
         value, grads, arrays = self.gradient(loss, data, state, extra)
         if not has_aux:
             return value, grads
@@ -392,7 +330,7 @@ class Model:
         if self.segments is not None:
             return self._in_segments(loss, data, state, want)
         compiled = self.compiled((loss,))
-        self._check_steps((loss,), data)
+        self.needs.check_steps((loss,), data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
         arrays, saved = compiled.forward(
             self._plain(data), data.lengths, data.batch, (loss, *want), start=start, clock=clock, record=True
@@ -430,7 +368,7 @@ class Model:
     def _by_tape(
         self, loss: str | Callable[[Run], Tensor], data: Arranged, state: State | None, engine: str, has_aux: bool
     ) -> tuple[Any, Arrays]:
-        names = self._computable(data) if callable(loss) else (loss,)
+        names = self.needs.computable(data) if callable(loss) else (loss,)
         with enable_grad():
             run = self._run(data, names, state, engine)
             value = loss(run) if callable(loss) else run[loss]
@@ -504,40 +442,3 @@ class Model:
         from dsl.export.torch import load_torch
 
         load_torch(self, module)
-
-
-def settle(system: System, like: Mapping[str, Any]) -> dict[str, int]:
-    """The integer arguments of a system: given ones, then those that data in `like` shows.
-
-    A feature dim that is one argument (`D`) is read off an array's last axes, a number of categories off the
-    largest. Errors: ValueError for data that contradicts itself and for a size nothing gives.
-    """
-    sizes = {n: v for n, v in system.arguments.items() if isinstance(v, int)}
-    for name, value in like.items():
-        stream = system.streams.get(name)
-        if stream is None or stream.kind not in ("input", "draw"):
-            raise ValueError(f"like: {system.name} has no input {name}; it has {', '.join(fed(system)) or 'none'}")
-        items = value if isinstance(value, list | tuple) and len(value) and np.ndim(value[0]) else [value]
-        shape = np.shape(items[0])
-        dims: tuple[Dim | None, ...]
-        if stream.dtype == "category":
-            dims, found = (stream.categories,), (max(int(np.max(v)) for v in items) + 1,)
-        else:
-            dims, found = stream.shape, shape[len(shape) - len(stream.shape) :]
-        for dim, size in zip(dims, found, strict=True):
-            names = dim.names if dim is not None else set()
-            if len(names) == 1 and dim == next(iter(names)) and sizes.setdefault(next(iter(names)), size) != size:
-                if stream.dtype != "category" or size > sizes[next(iter(names))]:
-                    raise ValueError(f"like: {name} has {dim} = {size}, given {sizes[next(iter(names))]}")
-    open_ = [n for n, v in system.arguments.items() if v is None and n not in sizes]
-    if open_:
-        hint = ", ".join(f"{n}=..." for n in open_)
-        raise ValueError(
-            f"{system.name}: {', '.join(open_)} not given: build({hint}), or like={{stream: data}} to read sizes off"
-        )
-    for stream in system.streams.values():
-        for dim in (*stream.shape, *(() if stream.categories is None else (stream.categories,))):
-            if int(dim.bind(sizes)) < 1:
-                given = ", ".join(f"{n}={sizes[n]}" for n in sorted(dim.names))
-                raise ValueError(f"{system.name}: {stream.name} would have size {dim.bind(sizes)}, with {given}")
-    return sizes
