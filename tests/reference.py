@@ -68,7 +68,7 @@ class Scope(Copy):
             scope.memo[name, key] = BUSY
             try:
                 scope.memo[name, key] = scope.compute(name, key, dict(zip(scope.axes[name], key, strict=True)))
-            except IndexError:  # read where it has no value: `nothing` may ask for that
+            except (IndexError, ValueError):  # read where it has no value, as `nothing` does
                 del scope.memo[name, key]
                 raise
         return scope.memo[name, key]
@@ -162,7 +162,7 @@ class Scope(Copy):
             raise ValueError(f"{node.function}{list(node.axes)} of nothing")
         try:
             return np.zeros_like(self.expr(node.arguments[0].value, env | dict.fromkeys(node.axes, 0)))
-        except IndexError:
+        except (IndexError, ValueError):
             return np.zeros(())
 
     def __call__(self, name: str) -> Any:
