@@ -60,6 +60,8 @@ model.generating().to_onnx("writer.onnx")  # inputs y.given, y.uniform (T, B), p
 model.generating(greedy=True).to_torch()   # the likeliest, without chance
 ```
 
+`tgseq export out/book --generating --to onnx` does so for a trained model.
+
 ## What is tested
 
 For each cell of the library, at random sizes and ragged lengths with NaN in the padding: *exact* means that outputs and

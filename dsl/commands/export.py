@@ -23,6 +23,7 @@ def export(
     seed: Annotated[int, typer.Option(help="of the parameters")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
     state: Annotated[bool, typer.Option("--state", help="onnx: begin with a state, give the next one")] = False,
+    generating: Annotated[bool, typer.Option("--generating", help="the cell that draws what it writes")] = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -36,6 +37,8 @@ def export(
     if state and to != "onnx":
         raise Mistake("--state is for --to onnx: code of torch and jax takes a state in any case")
     model = _model(cell, sizes, seed, dtype)
+    if generating:
+        model = model.generating()
     if to == "onnx":
         path = output or Path("out") / f"{model.system.name}.onnx"
         vacant(path, force)

@@ -54,10 +54,16 @@ def test_a_graph_with_the_parameters_of_a_trained_model(capsys: pytest.CaptureFi
     assert [o.name for o in graph.output] == ["h", "after.h", "after.t"]
 
 
+def test_a_cell_that_draws_what_it_writes(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    status, out, _ = said(capsys, "export", "CharRNN", "K=4", "H=3", "--generating")
+    assert status == 0 and "categorical_icdf(" in out and "class CharRNN_sampled(torch.nn.Module):" in out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["Elman", "--to", "torch"], "D, H not given"),
+        (["Elman", "D=2", "H=3", "--generating"], "Elman draws nothing: generation needs a line such as"),
         (["Elman", "D=2", "H=3", "--to", "tensorflow"], "expected one of torch, jax, onnx"),
         (["Elman", "D=2", "H=3", "--state"], "--state is for --to onnx"),
         (["BiRNN", "D=2", "H=3", "--to", "onnx", "--state"], "cannot be carried on"),
