@@ -193,14 +193,18 @@ def test_captions_say_what_is_there() -> None:
 
 
 def test_labels_are_what_the_ball_did() -> None:
+    bounces = again = 0
     for seed in range(30):
         _, labels, places = clip(rng(seed), 25)
+        turned = labels == CLASSES.index("bounce")
+        bounces, again = bounces + turned.sum(), again + (turned[1:] & turned[:-1]).sum()
         moved = np.diff(places, axis=0)
         for t, label in enumerate(CLASSES[k] for k in labels[1:]):
             x, y = np.sign(np.round(moved[t], 9))
             expected = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "rest": (0, 0)}
             assert label == "bounce" or (x, y) == expected[label]
         assert CLASSES[labels[0]] == "rest" and places.min() > 1 and places.max() < 14.5
+    assert bounces > 30 and again < 0.2 * bounces  # it goes away from the wall
 
 
 def test_series_follow_their_equations() -> None:

@@ -48,15 +48,16 @@ def test_greedy_takes_what_training_finds_most_probable(listen: Model, engine: s
 
 
 def test_a_beam_of_all_is_the_likeliest(listen: Model) -> None:
-    x = np.random.default_rng(1).standard_normal((6, 3))
-    found = listen.generate(3, x=x, beam=64)
+    x, lengths = np.random.default_rng(1).standard_normal((6, 2, 3)), np.array([6, 3])
+    found = listen.generate(3, x=x, lengths={"s": lengths}, beam=64)
     every = np.array(np.meshgrid(*[range(4)] * 3, indexing="ij")).reshape(3, -1)
-    each = listen(x=np.repeat(x[:, None], 64, axis=1), y=every).each["nll"].data
-    assert found.tolist() == every[:, each.argmin()].tolist()
+    for b, n in enumerate(lengths):
+        each = listen(x=np.repeat(x[:n, b, None], 64, axis=1), y=every).each["nll"].data
+        assert found[:, b].tolist() == every[:, each.argmin()].tolist()
 
 
-def test_an_axis_that_grows_with_the_draws_cannot_be_generated() -> None:
+def test_an_axis_that_grows_with_the_draws_cannot_be_searched() -> None:
     text = LISTEN.replace("len(s)//2", "len(t)//2").replace("concat(h[2*u], h[2*u+1])", "concat(h[0], h[1])")
     model = parse(text).build(D=3, K=4, H=5)
     with pytest.raises(CellError, match="derived from another's whole length"):
-        model.generate(3, x=np.zeros((6, 3)))
+        model.generate(3, x=np.zeros((6, 3)), beam=2)
