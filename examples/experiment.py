@@ -74,6 +74,7 @@ class Experiment:
     folder   where files of this run go: checkpoints, curves, pictures, result.json
     source   the example's own folder, with its cells
     data     the user's own file, for the examples that take one; of a table, `columns` are those to be read
+    workers  processes of a sweep, or `dask`, the address of a cluster that it runs on
     """
 
     name: str
@@ -85,8 +86,11 @@ class Experiment:
     progress: bool = True
     data: Path | None = None
     columns: str | None = None
+    workers: int = 2
+    dask: str | None = None
     figures: list[Figure] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def size(self, quick: Value, normal: Value, full: Value) -> Value:
@@ -119,6 +123,14 @@ class Experiment:
         drawing.save(path)
         self.pictures.append(path.name)
 
+    def write(self, name: str, text: str) -> None:
+        """Keep a page."""
+        self.keep(write(self.folder / name, text.encode()))
+
+    def keep(self, path: Path) -> None:
+        """Have a file of this run's folder recorded with its result."""
+        self.files.append(path.name)
+
     def result(self, seconds: float) -> dict[str, Any]:
         """What a result file holds."""
         figures = [{**asdict(f), "holds": f.holds} for f in self.figures]
@@ -149,9 +161,10 @@ def main(
     words: list[str] | None = None,
     data: str | None = None,
     columns: bool = False,
+    sweep: bool = False,
 ) -> Experiment:
     """Run an example from a prompt: `main(run, __doc__, __file__)`; `data` is the file it takes, in words, and
-    `columns` says that it is a table."""
+    `columns` says that it is a table. A `sweep` takes the number of its processes, or the address of a cluster."""
     source = Path(file).resolve().parent
     title = (doc or source.name).strip().splitlines()[0]
     parser = argparse.ArgumentParser(
@@ -168,6 +181,9 @@ def main(
         parser.add_argument("--data", type=Path, metavar="FILE", help=f"{data}, in place of the example's own data")
     if columns:
         parser.add_argument("--columns", metavar="A,B", help="columns of FILE [all of numbers]")
+    if sweep:
+        parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes at a time [2]")
+        parser.add_argument("--dask", metavar="ADDRESS", help="run on this cluster: tcp://host:8786")
     given = parser.parse_args(words)
     folder = given.out or Path("out", "examples", source.name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +191,7 @@ def main(
     mode = given.mode or "normal"
     experiment = Experiment(source.name, title, mode, given.seed, folder, source, not given.quiet, own)
     experiment.columns = getattr(given, "columns", None)
+    experiment.workers, experiment.dask = getattr(given, "workers", 2), getattr(given, "dask", None)
     print(f"{title}\n")
     started = time.monotonic()
     try:
@@ -183,12 +200,16 @@ def main(
         if own is None:
             raise
         raise SystemExit(f"error: {error}") from None  # the user's file: one message
+    except (ImportError, OSError) as error:
+        if isinstance(error, ImportError) and error.name is not None:
+            raise  # a module of ours
+        raise SystemExit(f"error: {error}") from None  # an extra that is not installed, a file or cluster out of reach
     result = experiment.result(time.monotonic() - started)
     keep(result, folder)
     print(f"\n{result['seconds']:.0f} s, files in {folder}")
     if given.record:
         keep(result, source)
-        for name in experiment.pictures:
+        for name in [*experiment.pictures, *experiment.files]:
             write(source / name, (folder / name).read_bytes())
         print(f"recorded in {source}")
     return experiment

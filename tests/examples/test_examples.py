@@ -15,7 +15,12 @@ from examples.experiment import Experiment, Figure
 @pytest.mark.parametrize("name", experiment.names())
 def test_an_example_run_small_reaches_its_figures(name: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"examples.{name}.__main__")
-    done = experiment.main(module.run, module.__doc__, module.__file__, ["--quick", "--quiet", "--out", str(tmp_path)])
+    words = ["--quick", "--quiet", "--out", str(tmp_path)]
+    try:
+        done = experiment.main(module.run, module.__doc__, module.__file__, words)
+    except SystemExit as missing:  # an extra that this machine has not
+        assert "pip install 'tinygrad-seq[" in str(missing)
+        pytest.skip(str(missing))
     assert done.figures and experiment.failed(done) == []
     assert done.pictures and all((tmp_path / picture).stat().st_size > 500 for picture in done.pictures)
     kept = json.loads((tmp_path / "result.json").read_text())
