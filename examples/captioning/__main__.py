@@ -65,7 +65,7 @@ def learn(e: Experiment, cell: str, test: dict[str, Any]) -> tuple[Any, Front, A
     sizes: dict[str, Any] = {"A": hidden} if attends else {}
     model = dsl.load(cell).build(D=width, K=END + 1, H=hidden, seed=e.seed, **sizes)
     front = Front(net.params, looking(net, attends))
-    steps = e.size(250, 1600, 10_000)
+    steps = e.size(250, 3000, 10_000)
     done = model.fit(
         source=batch,
         front=front,
