@@ -110,7 +110,7 @@ def run(e: Experiment) -> None:
     model = e.cell("Reader").build(D=filters * TALL // 4, K=len(symbols), H=e.size(32, 64, 128), seed=e.seed)
     front = Front(net.params, lambda raw: {"x": tg.columns(net(raw["image"])), "y": raw["y"]})
     e.note("parameters", sum(int(p.size) for p in front.learned(model).values()))
-    steps = e.size(500, 1500, 5000)
+    steps = e.size(500, 3000, 8000)
     done = model.fit(
         source=lambda random: batch(random, symbols, longest),
         front=front,
