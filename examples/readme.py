@@ -14,8 +14,8 @@ HEAD = """\
 `python -m examples.NAME` runs one whole: data, training with live progress, evaluation, pictures, and its figures
 beside what they are measured against; `--quick` takes seconds, `--full` has the paper's size, `--record` keeps the
 result here. Every figure below was written by such a run; `python -m examples.readme` puts them together. Seconds are
-the wall clock's, many of them on two cores that others were using. How twelve cells compare on three tasks of memory has
-[a page of its own](comparison/README.md).
+by the wall clock, many of them on two cores that others were using. How twelve cells compare on three tasks of memory
+has [a page of its own](comparison/README.md).
 
 | example | what it shows | figure | reached | against | run |
 |---|---|---|---|---|---|
