@@ -13,25 +13,16 @@ import numpy as np
 
 import tinygrad_seq as tg
 import viz
+from examples import tasks
 from examples.experiment import Experiment, leave, main
-
-
-def sequences(random: np.random.Generator, steps: int, batch: int) -> dict[str, np.ndarray]:
-    """x (T, batch, 2): numbers and marks; y (batch,): the sum of the marked ones."""
-    number = random.uniform(0, 1, (steps, batch))
-    mark = np.zeros((steps, batch))
-    half, rows = steps // 2, np.arange(batch)
-    mark[random.integers(0, half, batch), rows] = 1
-    mark[random.integers(half, steps, batch), rows] = 1
-    return {"x": np.stack([number, mark], axis=-1), "y": (number * mark).sum(0)}
 
 
 def run(e: Experiment) -> None:
     steps, hidden = e.size(10, 100, 400), e.size(16, 64, 128)
     model = e.cell("Adding").build(H=hidden, seed=e.seed)
-    test = sequences(np.random.default_rng([e.seed, 0]), steps, 500)
+    test = tasks.adding(np.random.default_rng([e.seed, 0]), steps, 500)
     done = model.fit(
-        source=lambda random: sequences(random, steps, 32),
+        source=lambda random: tasks.adding(random, steps, 32),
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(2e-2, 5e-3, 2e-3)),
         clip=1.0,
         steps=e.size(400, 6000, 30000),

@@ -17,6 +17,7 @@ import numpy as np
 
 import tinygrad_seq as tg
 import viz
+from examples import tasks
 from examples.experiment import Experiment, leave, main
 
 Array = np.ndarray[Any, Any]
@@ -38,25 +39,14 @@ def descend(e: Experiment, clip: float | None, updates: int) -> tuple[Array, Arr
     return np.array(errors), np.array(places)
 
 
-def sequences(random: np.random.Generator, steps: int, batch: int) -> dict[str, Array]:
-    """x (steps, batch, 6): c, d, e, f and twice A or B; y (batch,): which twice."""
-    ids = random.integers(2, 6, (steps, batch))
-    rows, which = np.arange(batch), random.integers(0, 2, (2, batch))
-    for number, (low, high) in enumerate(((0.1, 0.2), (0.5, 0.6))):
-        ids[random.integers(int(low * steps), max(int(high * steps), int(low * steps) + 1), batch), rows] = which[
-            number
-        ]
-    return {"x": np.eye(6)[ids], "y": 2 * which[0] + which[1]}
-
-
 def order(e: Experiment, clip: float | None) -> Any:
     """A training on the order of two symbols, by the plain gradient."""
     steps = e.size(10, 30, 60)
     model = e.cell("Order").build(D=6, K=4, H=e.size(20, 50, 50), seed=e.seed)
-    test = sequences(np.random.default_rng([e.seed, 10**6]), steps, 500)
+    test = tasks.order(np.random.default_rng([e.seed, 10**6]), steps, 500)
     try:
         return model.fit(
-            source=lambda random: sequences(random, steps, 20),
+            source=lambda random: tasks.order(random, steps, 20),
             optimizer=tg.optim.SGD(model.params.trained, lr=e.size(0.3, 0.1, 0.1)),
             clip=clip,
             steps=e.size(600, 30_000, 100_000),
