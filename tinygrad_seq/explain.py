@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,19 @@ from tinygrad_seq.primitive import REGISTRY, Primitive
 from tinygrad_seq.symbol import Symbol, lift, postorder, text
 from tinygrad_seq.transforms import vjp
 
-_RANK = {"add": 1, "sub": 1, "neg": 2, "mul": 3, "matvec": 4, "matmul": 4, "outer": 4, "power": 6}
+# how tightly an operation holds its arguments together: brackets go round what holds less
+_RANK = {n: 0 for n in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")} | {
+    "add": 1,
+    "sub": 1,
+    "neg": 2,
+    "mul": 3,
+    "matvec": 4,
+    "matmul": 4,
+    "outer": 4,
+    "dot": 4,
+    "div": 6,
+}
+_PRODUCT, _RAISED, _ATOM = 4, 7, 9  # side by side; with something raised or lowered behind; a name, or in brackets
 
 
 class Explanation(str):
@@ -133,19 +146,50 @@ def residuals(cotangents: Sequence[Symbol | None]) -> list[str]:
 def latex(root: Symbol) -> str:
     """An expression typeset by its primitives' templates, with brackets where precedence needs them."""
     done: dict[Symbol, str] = {}
+    rank: dict[Symbol, int] = {}
     for node in postorder([root]):
         if node.op is None:
-            done[node] = _leaf_tex(node)
+            done[node], rank[node] = _leaf_tex(node), _ATOM
             continue
-        mine = _RANK.get(node.op.name, 0)
-        args = []
-        for position, a in enumerate(node.args):
-            inner = _RANK.get(a.op.name, 9) if a.op is not None else 9
-            tight = mine and (inner < mine or (inner == mine and position > 0 and node.op.name in ("sub", "power")))
-            args.append(rf"\left({done[a]}\right)" if tight else done[a])
+        needs, rank[node] = _holds(node, [rank[a] for a in node.args])
+        args = [
+            rf"\left({done[a]}\right)" if rank[a] < need else done[a] for a, need in zip(node.args, needs, strict=True)
+        ]
         template = node.op.tex
         done[node] = template(*args, **node.options) if callable(template) else template.format(*args, **node.options)
     return done[root]
+
+
+def _holds(node: Symbol, inner: list[int]) -> tuple[list[int], int]:
+    """From which rank on each argument stands without brackets, and the rank of the whole."""
+    assert node.op is not None
+    name, template = node.op.name, node.op.tex
+    if name == "expand" and node.options["axis"] == -2:
+        return [_RAISED + 1], _RAISED
+    if callable(template) or name == "where":
+        return [0] * len(inner), _ATOM
+    if template == "{0}":  # nothing to see
+        return [0] * len(inner), inner[0]
+    bare = _bare(template)
+    own = _RANK.get(name, _PRODUCT)
+    needs = [0 if i not in bare else _RAISED + 1 if bare[i] else own for i in range(len(inner))]
+    if name == "sub":
+        needs[1] += 1
+    raised = any(bare.values()) and len(bare) == 1
+    return needs, _RANK.get(name, _RAISED if raised else _PRODUCT if bare else _ATOM)
+
+
+def _bare(template: str) -> dict[int, bool]:
+    """The arguments that a template puts in no brackets, and whether something raised or lowered stands behind them."""
+    found: dict[int, bool] = {}
+    for m in re.finditer(r"\{(\d)\}", template):
+        before, after = template[: m.start()], template[m.end() :]
+        within = (
+            before.endswith(("(", "{", "|", ",")) and not before.endswith(r"\,") and after.startswith(tuple(")}|,\\"))
+        )
+        if not within and not before.endswith(("floor ", "ceil ")):
+            found[int(m[1])] = found.get(int(m[1]), False) or after.startswith(("^", "_"))
+    return found
 
 
 def _leaf_tex(node: Symbol) -> str:

@@ -142,6 +142,17 @@ def test_every_explanation_s_numbers_agree() -> None:
     assert checked > 90 and set(EXAMPLES) <= set(tg.REGISTRY)
 
 
+def test_latex_has_brackets_where_they_are_needed() -> None:
+    said = {n: str(tg.explain(n)) for n in ("gammainc", "pinv", "qr_q", "eigenvectors", "power", "cholesky", "tanh")}
+    assert r"\exp(\left(a - 1\right)\log(x) - x - \log\Gamma(a))" in said["gammainc"]
+    assert r"\left(g^\top - a\,y\,g^\top\right)\,y\,y^\top" in said["pinv"]  # a raised name needs none
+    assert r"\left(y\,\frac{" not in said["qr_q"] and r"\operatorname{tril}_{-1}\left(g^\top\,y\right)" in said["qr_q"]
+    assert r"{\lambda(a)}^\top - \lambda(a) = 0" in said["eigenvectors"]  # a row and a column
+    assert r"x^{p - 1}" in said["power"] and r"}{2}\right)^\top" in said["cholesky"]
+    for text in said.values():
+        assert "^\\top^" not in text and text.count(r"\left(") == text.count(r"\right)")
+
+
 def test_an_explanation_notices_a_wrong_rule() -> None:
     wrong = tg.elementwise("wrong", np.sin, tex=r"w({0})")
     try:

@@ -7,6 +7,7 @@ complex numbers with conjugates where the adjoint needs them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,14 @@ def _same(s: Any, **static: Any) -> Any:
 
 # ---------------------------------------------------------------- triangles
 
-tril = Primitive("tril", lambda x, *, k=0: np.tril(x, k), shape=_same, tex=r"\operatorname{{tril}}({0})")
-triu = Primitive("triu", lambda x, *, k=0: np.triu(x, k), shape=_same, tex=r"\operatorname{{triu}}({0})")
+
+def _triangle(name: str) -> Callable[..., str]:
+    """The typeset call; which diagonal is the last one stands below."""
+    return lambda x, *, k=0: rf"\operatorname{{{name}}}{f'_{{{k}}}' if k else ''}\left({x}\right)"
+
+
+tril = Primitive("tril", lambda x, *, k=0: np.tril(x, k), shape=_same, tex=_triangle("tril"))
+triu = Primitive("triu", lambda x, *, k=0: np.triu(x, k), shape=_same, tex=_triangle("triu"))
 
 
 @tril.rule

@@ -77,7 +77,12 @@ def _squeeze_shape(s: tuple[Any, ...], *, axis: Any) -> tuple[Any, ...]:
 
 sum_to = Primitive("sum_to", _sum_to, shape=lambda x, s: s, tex=r"\textstyle\sum {0}")
 broadcast_to = Primitive("broadcast_to", np.broadcast_to, shape=lambda x, s: s, tex="{0}")
-expand = Primitive("expand", lambda x, *, axis: np.expand_dims(x, axis), shape=_expand_shape, tex="{0}")
+expand = Primitive(
+    "expand",
+    lambda x, *, axis: np.expand_dims(x, axis),
+    shape=_expand_shape,
+    tex=lambda x, axis: rf"{{{x}}}^\top" if axis == -2 else x,  # a row for every column; else nothing to see
+)
 squeeze = Primitive("squeeze", lambda x, *, axis: np.squeeze(x, axis), shape=_squeeze_shape, tex="{0}")
 
 
