@@ -133,7 +133,7 @@ def run(e: Experiment) -> None:
         steps_n = int(test["lengths"]["t"][n])
         p = np.exp(logits(model, front, test)[:steps_n, n])
         p /= p.sum(axis=1, keepdims=True)
-        seen = [k for k in dict.fromkeys(test["texts"][n])]
+        seen = list(dict.fromkeys(test["texts"][n] + found[n]))
         panels[f"strip {n + 1}: {test['texts'][n]}"] = viz.Heat(test["image"][n, 0, :, : 2 * steps_n])
         rows = p[:, [*(symbols.index(c) for c in seen), len(symbols)]].T
         panels[f"strip {n + 1}, read {found[n]}: probability by column"] = viz.Heat(
