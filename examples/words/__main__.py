@@ -30,14 +30,14 @@ def run(e: Experiment) -> None:
     cut = len(found) * 9 // 10
     if cut < STREAMS * 2:
         raise ValueError(f"{e.data} has {len(found)} words; {STREAMS} streams of them need {STREAMS * 2 * 10 // 9 + 1}")
-    words = Words(found[:cut], e.size(500, 2500, 8000))
+    words = Words(found[:cut], e.size(300, 2500, 8000))
     learned, held = words.encode(found[:cut]), words.encode(found[cut:])
     e.note("words", f"{len(found):,}, {len(words):,} known; {float((held == 0).mean()):.1%} of those held out are not")
 
     size = e.size(32, 128, 256)
     model = e.cell("WordRNN").build(K=len(words), D=size, H=size, seed=e.seed)
     e.note("parameters", model.params.count)
-    steps = e.size(250, 1500, 8000)
+    steps = e.size(400, 1500, 8000)
     done = model.fit(
         y=learned,
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 4e-3, 2e-3)),
