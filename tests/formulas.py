@@ -152,6 +152,7 @@ DENSITIES: dict[str, Callable[..., Any]] = {
 
 WHOLE: dict[str, Callable[..., Any]] = {
     "cumsum": np.cumsum,
+    "polygamma": lambda n, x: scipy.special.polygamma(int(n), x),
     "concat": lambda *v: np.concatenate(v),
     "part": lambda v, i, n: v[int(i) : int(i) + int(n)],
     "outer": np.outer,

@@ -27,7 +27,7 @@ STRUCTURE = (
     *("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where"),
     *VECTORS,
 )
-HIDDEN = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
+HIDDEN = ("settle", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
 
 
 class Reader(Reading):
@@ -246,6 +246,15 @@ class Reader(Reading):
         if start is None or size is None:
             return self.problem("E308", "start and size of `part` are integers", call.span, copy, "`part(v, 0, H)`")
         return self.term("part", (self.read(values[0], copy, env),), call.span, payload=(start, size))
+
+    def _call_polygamma(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
+        bad = self._counted(call, values, "n,x", copy)
+        if bad is not None:
+            return bad
+        order = self.elaborator.dim(copy, values[0])
+        if order is None or not order.is_constant:
+            return self.problem("E308", "the order of `polygamma` is an integer", call.span, copy, "`polygamma(1, x)`")
+        return self.term("polygamma", (self.read(values[1], copy, env),), call.span, payload=int(order))
 
     def _call_zeros(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:
         dims = [self.elaborator.dim(copy, v) for v in values]

@@ -211,6 +211,8 @@ class Writer:
             return rf"\left({args[0]}\right)_{{[{args[1]}:{args[1]}+{args[2]}]}}" if args[
                 1
             ] != "0" else rf"\left({args[0]}\right)_{{[:{args[2]}]}}", ATOM
+        if name == "polygamma":
+            return rf"\psi^{{({args[0]})}}\left({args[1]}\right)", ATOM
         if name == "zeros":
             return rf"\mathbf{{0}}_{{{','.join(args)}}}", ATOM
         if name == "len":

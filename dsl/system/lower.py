@@ -84,6 +84,8 @@ class Lowering:
         if term.op == "part":
             start, size = (self.dim(d) for d in term.payload)
             return apply("part", *values, start=start, size=size)
+        if term.op == "polygamma":
+            return apply("polygamma", *values, n=term.payload)
         if term.axis is not None:
             if term.op in ("softmax", "log_softmax") and term.axis not in term.args[0].axes:
                 step = lift(Position(term.axis))  # what is the same at every step of the axis still has them

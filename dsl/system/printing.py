@@ -145,6 +145,8 @@ class Printer:
         if name == "fill":
             zeros = Call("zeros", tuple(Argument(dim_tree(Dim.of(d))) for d in options["dims"]))
             return zeros if node.args[0].is_number and node.args[0].leaf == 0 else Binary("+", zeros, args[0])
+        if name == "polygamma":
+            return Call("polygamma", (Argument(number_tree(options["n"])), Argument(args[0])))
         if name == "part":
             extra = [dim_tree(Dim.of(options["start"])), dim_tree(Dim.of(options["size"]))]
             return Call("part", tuple(Argument(a) for a in [args[0], *extra]))

@@ -10,6 +10,8 @@ import pytest
 import dsl
 from dsl.run.unroll import unroll
 from dsl.system.adjoint import Adjoint, adjoint, joined
+from dsl.system.calls import HIDDEN
+from dsl.system.calls import _arity as arity
 from dsl.system.printing import to_tree
 from dsl.system.recurrence import with_residuals
 from dsl.system.resolve import resolve
@@ -17,6 +19,7 @@ from dsl.system.system import System
 from dsl.text.format import format
 from dsl.text.parse import parse
 from tests.system.numeric import bound, worst_error
+from tinygrad_seq.primitive import REGISTRY
 
 TOLERANCE = 2e-6  # of central differences with step 1e-6 in float64
 ADJOINTS = Path(__file__).parent / "adjoints"
@@ -254,3 +257,22 @@ def test_what_does_not_move_a_value_receives_nothing() -> None:
     derived = adjoint(dsl.parse(text).system)
     assert not {"r_bar", "s_bar", "V_bar"} & set(derived.system.equations)
     assert {"U", "W", "x"} == set(derived.gradients)
+
+
+def elementwise_calls() -> list[str]:
+    """Every elementwise function of the language with as many arguments as it takes, inside its domain."""
+    values = ("0.4 + 0.3*sin(x[t])", "0.3 + 0.2*cos(x[t])", "0.9")
+    names = [n for n, p in REGISTRY.items() if p.elementwise and n not in (*HIDDEN, "polygamma")]
+    calls = [f"{n}({', '.join(values[: arity(REGISTRY[n])])})" for n in names]
+    return [f"re({c})" if c.startswith(("cis", "modrelu")) else c for c in calls] + [f"polygamma(1, {values[0]})"]
+
+
+@pytest.mark.parametrize("some", range(6))
+def test_adjoints_of_all_functions_are_cells_twice(some: int) -> None:
+    """Printed and read again, the adjoint and the adjoint of the joined adjoint."""
+    for call in elementwise_calls()[some::6]:
+        system = dsl.parse(f"cell A(H):\n  input x[t]: H = 0\n  y[t] = {call}*x[t]\n  output y\n").system
+        both = joined(system, adjoint(system))
+        for derived in (adjoint(system), adjoint(both.system, tuple(both.gradients.values()))):
+            again = reread(derived)
+            assert set(again.equations) == set(derived.system.equations), call
