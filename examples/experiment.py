@@ -185,6 +185,8 @@ def main(
         parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes at a time [2]")
         parser.add_argument("--dask", metavar="ADDRESS", help="run on this cluster: tcp://host:8786")
     given = parser.parse_args(words)
+    if sweep and given.workers < 1:
+        parser.error(f"--workers: expected 1 or more, given {given.workers}")
     folder = given.out or Path("out", "examples", source.name)
     folder.mkdir(parents=True, exist_ok=True)
     own = getattr(given, "data", None)
@@ -197,9 +199,9 @@ def main(
     try:
         run(experiment)
     except ValueError as error:
-        if own is None:
+        if own is None and not sweep:
             raise
-        raise SystemExit(f"error: {error}") from None  # the user's file: one message
+        raise SystemExit(f"error: {error}") from None  # the user's file, or that of a sweep: one message
     except (ImportError, OSError) as error:
         if isinstance(error, ImportError) and error.name is not None:
             raise  # a module of ours
