@@ -49,6 +49,12 @@ cell Words(D, H, K):
 """
 
 
+class Remat(Ours):
+    """With the states of √T steps instead of everything."""
+
+    remat = True
+
+
 class OursWords:
     """An LSTM and a softmax over words as one cell."""
 
@@ -93,7 +99,7 @@ class TorchWords:
 
 
 CELLS: dict[str, dict[str, Any]] = {
-    "lstm": {"tinygrad-seq": Ours, "torch.nn": TorchModule, "torch loop": TorchLoop},
+    "lstm": {"tinygrad-seq": Ours, "remat": Remat, "torch.nn": TorchModule, "torch loop": TorchLoop},
     "words": {"tinygrad-seq": OursWords, "torch.nn": TorchWords},
 }
 
@@ -184,7 +190,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Memory of a training step and of inference, ours beside torch.")
     parser.add_argument("--sizes", default=";".join(",".join(map(str, s)) for s in (*SIZES, WORDS)))
-    parser.add_argument("--peers", default="tinygrad-seq,torch.nn,torch loop")
+    parser.add_argument("--peers", default="tinygrad-seq,remat,torch.nn,torch loop")
     parser.add_argument("--modes", default="step,infer")
     parser.add_argument("--growth", type=int, default=0, metavar="STEPS", help="only this: memory of ours over time")
     parser.add_argument("--json", type=Path, help="write the rows here")
@@ -198,7 +204,7 @@ def main() -> None:
         print(" ".join(f"{m:.1f}" for m in growth(options.growth)), "MiB resident")
         return
     rows: list[dict[str, Any]] = []
-    names = [n for n in options.peers.split(",") if n.split(",")[0] in installed()]
+    names = [n for n in options.peers.split(",") if n in ("remat", *installed())]
     for text in options.sizes.split(";"):
         size = tuple(int(n) for n in text.split(","))
         cell = "lstm" if len(size) == 4 else "words"

@@ -25,6 +25,8 @@ cell Custom(D, H, k=4):
 class Ours:
     """The cell as equations, through the public call: validation, tape and loss included."""
 
+    remat = False
+
     def __init__(self, task: Task, dtype: str = "float32") -> None:
         cell, (params, x, target) = task[0], problem(task)
         import dsl
@@ -33,7 +35,7 @@ class Ours:
         self.tg, self.x, self.target = tg, x.astype(dtype), target.astype(dtype)
         names = {"lstm": "LSTM", "gru": "GRUResetAfter", "rnn": "Elman"}
         spec = dsl.parse(CUSTOM) if cell == "custom" else dsl.load(names[cell])
-        self.model = spec.build(D=x.shape[2], H=target.shape[2], seed=0, dtype=dtype)
+        self.model = spec.build(D=x.shape[2], H=target.shape[2], seed=0, dtype=dtype, remat=self.remat)
         for name, value in params.items():
             self.model.params[name] = value.astype(dtype)
 

@@ -16,6 +16,7 @@ from dsl.plan.assemble import Assembly, Entry, Piece
 from dsl.plan.buffers import Layout
 from dsl.plan.edges import Edges
 from dsl.plan.features import REDUCTIONS, Address, Output
+from dsl.plan.limits import limits
 from dsl.plan.products import Factors
 from dsl.plan.rows import Context, RowProgram
 from dsl.plan.shared import Shared
@@ -225,6 +226,12 @@ class _File(Edges, Factors, Shared):
             self._chunk_item(2, item, axis)
 
     def _chunk_item(self, depth: int, item: Item, axis: str | None) -> None:
+        if axis is not None and isinstance(item, Group | Products):
+            made = item.outputs if isinstance(item, Group) else [name for name, _, _ in item.terms]
+            limited = self.limits(axis)
+            if all(n in limited for n in made):
+                self.put(depth, f"if t0 < {max(limited[n] for n in made)}:")
+                depth += 1
         if isinstance(item, Transfer):
             self._transfer(depth, item, axis)
         elif isinstance(item, Products):
@@ -239,6 +246,11 @@ class _File(Edges, Factors, Shared):
             self.put(depth, f"for {self.var(axis)} in range(t0, t1):")
             self.put(depth + 1, f"active = C[c_{axis} + {self.var(axis)}]")
             self._group(depth + 1, item, (axis,))
+
+    def limits(self, axis: str) -> dict[str, int]:
+        if axis not in self._limits:
+            self._limits[axis] = limits(self.normal, axis, self.layout.kept)
+        return self._limits[axis]
 
     # ------------------------------------------------------------ loops over rows
 

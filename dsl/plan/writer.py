@@ -65,6 +65,7 @@ class Writer:
         self.nest: Nest | None = None
         self.depth = 0  # where variables that a loop over rows needs are set
         self.hoisted: dict[tuple[str, str], str] = {}
+        self._limits: dict[str, dict[str, int]] = {}
 
     def _ident(self, name: str) -> str:
         if name in self.places:

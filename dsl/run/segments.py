@@ -194,7 +194,7 @@ class Segments:
         for a in range(0, max(steps, 1), size):
             segment = self._segment(model, data, a, min(a + size, steps), state)
             run = self._by_tape if engine == "tape" else self._by_program
-            found, state_now = run(model, segment, parts, state_now)
+            found, state_now = run(model, segment, parts, state_now, again=a + size < steps)
             for n in parts:
                 pieces[n].append(found[n])
         return {n: self._join(model, n, pieces[part], data) for n, part in zip(names, parts, strict=True)}
@@ -211,8 +211,8 @@ class Segments:
     @staticmethod
     def length(steps: int) -> int:
         """Steps of a segment. What a segment keeps while it is differentiated is several times a state, and each costs
-        the calls of a run: half of √T segments."""
-        return max(1, math.ceil(steps / max(1, round(math.sqrt(steps) / 2))))
+        the calls of a run: a fifth of √T segments."""
+        return max(1, math.ceil(steps / max(1, round(math.sqrt(steps) / 5))))
 
     def _along(self, arrays: Mapping[str, Any]) -> Arrays:
         streams = self.cut.system.streams
@@ -259,7 +259,9 @@ class Segments:
 
     # ------------------------------------------------------------ one segment
 
-    def _by_tape(self, model: Model, segment: _Segment, names: tuple[str, ...], start: Arrays) -> tuple[Arrays, Arrays]:
+    def _by_tape(
+        self, model: Model, segment: _Segment, names: tuple[str, ...], start: Arrays, again: bool
+    ) -> tuple[Arrays, Arrays]:
         carried = self.cut.carried
 
         def run(given: Arrays) -> list[Any]:
@@ -270,12 +272,13 @@ class Segments:
             values = {n: literal.result(n) for n in wanted}
             return [values[n] for n in names] + [values[n][-1] for n in carried]
 
-        found = remat(run)({**segment.given, **start})
+        found = (remat(run) if again else run)({**segment.given, **start})
         return _sorted(names, carried, [v if isinstance(v, Tensor) else Tensor.wrap(np.asarray(v)) for v in found])
 
     def _by_program(
-        self, model: Model, segment: _Segment, names: tuple[str, ...], start: Arrays
+        self, model: Model, segment: _Segment, names: tuple[str, ...], start: Arrays, again: bool
     ) -> tuple[Arrays, Arrays]:
+        """`again`: keep nothing, and compute the segment again when it is differentiated. The last one comes first."""
         carried = self.cut.carried
         wanted = tuple(dict.fromkeys((*names, *carried)))
         compiled = self._engine(wanted, model.dtype.name)
@@ -287,12 +290,12 @@ class Segments:
         def forward(want: tuple[str, ...], record: bool) -> tuple[Arrays, Any]:
             return compiled.forward(plain, segment.lengths, segment.batch, want, segment.start, record=record)
 
-        arrays, _ = forward(wanted, False)
+        arrays, kept = forward(wanted, not again)
         outputs = [arrays[n] for n in names] + [arrays[n][-1].copy() for n in carried]
 
         def pullback(cotangents: list[Any]) -> Sequence[Any]:
             unchanged()
-            _, saved = forward((), True)
+            saved = forward((), True)[1] if kept is None else kept
             ends = dict(zip(carried, cotangents[len(names) :], strict=True))
             given = dict(zip(names, cotangents, strict=False))
             for name, end in ends.items():

@@ -259,3 +259,23 @@ def test_logits_of_a_vocabulary_are_computed_again() -> None:
     assert "z_y" not in plans.residuals
     assert "z_y" in Plans(bound(dsl.load("CharRNN")), ("nll",), "float64").residuals  # not much wider than h
     assert disagreement(system) < 1e-11
+
+
+def test_what_stands_before_the_first_step_costs_no_product_a_step() -> None:
+    """The gradient of a learned start asks for the first step's product; later chunks do not make it."""
+    system = bound(dsl.parse(START))
+    plans = Plans(system, ("h",), "float64")
+    text = plans.backward(plans.forward(("h",), True), ("h0", "W")).source.text
+    assert "        if t0 < 1:\n            if not ragged:\n                product_set(" in text
+    assert disagreement(system) < 1e-11
+
+
+START = """
+cell Start(D, H):
+  input x[t]: D
+  state h[t]: H = h0
+  param h0: H ~ normal(1.0)
+  param V, W ~ glorot
+  h[t] = tanh(V@x[t] + W@h[t-1])
+  output h
+"""
