@@ -50,7 +50,7 @@ def _resized(x: Any, n: int | None, axis: int) -> Any:
     x = as_array(x)
     if not len(x.shape):
         raise ValueError("a Fourier transform takes an array with an axis, not a scalar")
-    length = x.shape[axis]
+    length = x.shape[place(axis, len(x.shape))]
     if n is None or n == length:
         return x
     if n < 1:
@@ -95,8 +95,10 @@ def rfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backwa
 
 def irfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Any:
     """The n real values (2(N - 1) unless given) whose coefficients begin with x, as `rfft` gives them."""
-    x = as_array(x)
+    x = _resized(x, None, axis)
     n = 2 * (x.shape[axis] - 1) if n is None else n
+    if n < 1:
+        raise ValueError(f"a Fourier transform has at least 1 element, not {n}: say how many with n=")
     x = _resized(x, n // 2 + 1, axis)
     parts = [_op["re"](_at(x, axis, 0, 1)) + 0j, _at(x, axis, 1, (n + 1) // 2)]
     if n % 2 == 0:

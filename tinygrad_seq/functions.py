@@ -128,13 +128,17 @@ def var(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
 
 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    """The square root of `var`."""
-    return _op["sqrt"](var(x, axis=axis, correction=correction, keepdims=keepdims))
+    """The square root of `var`; its gradient is 0 where all values are equal."""
+    return _root(var(x, axis=axis, correction=correction, keepdims=keepdims))
 
 
 def norm(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     """The Euclidean norm over `axis`; its gradient at 0 is 0."""
-    total = sum(_squared(as_array(x)), axis=axis, keepdims=keepdims)
+    return _root(sum(_squared(as_array(x)), axis=axis, keepdims=keepdims))
+
+
+def _root(total: Any) -> Any:
+    """The square root of a sum of squares, of whose terms each has the slope 0 where the sum is 0."""
     nothing = _op["equal"](total, 0)
     return _op["where"](nothing, 0, _op["sqrt"](_op["where"](nothing, 1, total)))
 

@@ -235,6 +235,8 @@ def tensordot(a: Any, b: Any, /, *, axes: int | Sequence[Sequence[int]] = 2) -> 
     a, b = shapes.as_array(a), shapes.as_array(b)
     ranks = len(a.shape), len(b.shape)
     if isinstance(axes, int):
+        if not 0 <= axes <= min(ranks):
+            raise ValueError(f"tensordot over {axes} axes of arrays with {ranks[0]} and {ranks[1]}")
         axes = (range(ranks[0] - axes, ranks[0]), range(axes))
     left, right = ([x % r for x in side] for side, r in zip(axes, ranks, strict=True))
     rest = [[i for i in range(r) if i not in side] for side, r in zip((left, right), ranks, strict=True)]

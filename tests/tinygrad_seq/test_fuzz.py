@@ -1,4 +1,4 @@
-"""Random functions of random arrays with random options: NumPy's answer and a gradient that fits, or a clear error.
+"""Random functions of random arrays with random options: NumPy's answer and the slope of it, or a clear error.
 
 Shapes may be empty, dtypes whole, boolean, floating or complex, arrays transposed or strided, axes out of range.
 Where NumPy refuses we refuse; where it answers we may refuse (order of complex numbers, a mean over nothing).
@@ -6,6 +6,7 @@ Where NumPy refuses we refuse; where it answers we may refuse (order of complex 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -78,12 +79,72 @@ def compare(ours: Callable[..., Any], numpys: Callable[..., Any], *xs: Any) -> N
         assert got.dtype.kind == expected.dtype.kind
     np.testing.assert_allclose(got.data, expected, rtol=1e-4 if single else 1e-10, atol=1e-6 if single else 1e-12)
     if got.requires_grad:
-        got.backward(np.ones(got.shape, got.dtype))
+        rng = np.random.default_rng(0)
+        weight = drawn_like(rng, got.data)
+        got.backward(np.conj(weight))
         for t in tensors:
             assert t.grad is None or (t.grad.shape == t.shape and t.grad.dtype == t.dtype)
+        if not single and np.isfinite(expected).all():
+            slopes(lambda *at: float(np.sum(np.real(weight * np.asarray(numpys(*at))))), tensors, rng)
 
 
-fuzz = settings(max_examples=150, deadline=None, derandomize=True)
+def drawn_like(rng: np.random.Generator, x: Any) -> Any:
+    w = rng.standard_normal(x.shape)
+    return np.asarray(w + 1j * rng.standard_normal(x.shape) if x.dtype.kind == "c" else w).astype(x.dtype)
+
+
+def slopes(loss: Callable[..., float], tensors: list[tg.Tensor], rng: np.random.Generator) -> None:
+    """The gradients along a random direction are the slope of NumPy's own function by central differences."""
+    moved = [drawn_like(rng, t.data) if t.dtype.kind in "fc" else np.zeros(t.shape, t.dtype) for t in tensors]
+    h = 1e-6
+
+    def at(step: float) -> float:
+        with np.errstate(all="ignore"):
+            return loss(
+                *(
+                    t.data if t.dtype.kind not in "fc" else t.data + step * d
+                    for t, d in zip(tensors, moved, strict=True)
+                )
+            )
+
+    exact = sum(
+        float(np.sum(np.real(np.conj(t.grad.data) * d)))
+        for t, d in zip(tensors, moved, strict=True)
+        if t.grad is not None
+    )
+    np.testing.assert_allclose(exact, (at(h) - at(-h)) / (2 * h), rtol=2e-6, atol=2e-8)
+
+
+PRODUCTS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "matmul": (tg.matmul, np.matmul), "outer": (tg.outer, lambda a, b: a[..., :, None] * b[..., None, :]),
+    "tensordot": (lambda a, b: tg.tensordot(a, b, axes=1), lambda a, b: np.tensordot(a, b, 1)),
+    "vecdot": (tg.vecdot, lambda a, b: np.sum(np.conj(a) * b, axis=-1)),
+    "concat": (lambda a, b: tg.concat([a, b]), lambda a, b: np.concatenate([a, b])),
+    "stack": (lambda a, b: tg.stack([a, b], axis=-1), lambda a, b: np.stack([a, b], axis=-1)),
+    "where": (lambda a, b: tg.where(np.asarray(a) == np.asarray(a), b, a), lambda a, b: np.where(a == a, b, a)),
+    "einsum": (lambda a, b: tg.einsum("ij,jk->ki", a, b), lambda a, b: np.einsum("ij,jk->ki", a, b)),
+    "power": (tg.power, lambda a, b: np.power(a, b)),
+    "kron": (tg.linalg.kron, np.kron),
+}  # fmt: skip
+MATRICES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "inv": (tg.linalg.inv, np.linalg.inv), "det": (tg.linalg.det, np.linalg.det),
+    "cholesky": (lambda x: tg.linalg.cholesky(definite(x)), lambda x: np.linalg.cholesky(definite(x))),
+    "slogdet": (lambda x: tg.linalg.slogdet(x).logabsdet, lambda x: np.linalg.slogdet(x)[1]),
+    "svdvals": (tg.linalg.svdvals, lambda x: np.linalg.svd(x, compute_uv=False)),
+    "qr": (lambda x: tg.linalg.qr(x).R, lambda x: np.linalg.qr(x)[1]), "pinv": (tg.linalg.pinv, np.linalg.pinv),
+    "trace": (tg.linalg.trace, lambda x: np.trace(x, axis1=-2, axis2=-1)),
+    "tril": (tg.tril, np.tril), "triu": (lambda x: tg.triu(x, k=1), lambda x: np.triu(x, 1)),
+    "diagonal": (tg.diagonal, lambda x: np.diagonal(x, axis1=-2, axis2=-1)),
+    "fft": (tg.fft.fft, np.fft.fft), "irfft": (tg.fft.irfft, np.fft.irfft), "fft2": (tg.fft.fft2, np.fft.fft2),
+}  # fmt: skip
+
+
+def definite(x: Any) -> Any:
+    return x @ np.conj(np.swapaxes(x, -1, -2)) + np.eye(x.shape[-2], dtype=x.dtype)
+
+
+MORE = os.environ.get("TGSEQ_FUZZ")  # how many examples of another draw
+fuzz = settings(max_examples=int(MORE or 150), deadline=None, derandomize=not MORE)
 
 
 @fuzz
@@ -134,3 +195,18 @@ MOVES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 def test_functions_that_move_elements(name: str, x: Any, n: int, axis: int) -> None:
     ours, numpys = MOVES[name]
     compare(lambda t: ours(t, n, axis), lambda a: numpys(a, n, axis), x)
+
+
+@fuzz
+@given(st.sampled_from(sorted(PRODUCTS)), arrays(), arrays())
+def test_products_and_joins(name: str, a: Any, b: Any) -> None:
+    compare(*PRODUCTS[name], a, b)
+
+
+@fuzz
+@given(st.sampled_from(sorted(MATRICES)), arrays())
+def test_functions_of_matrices(name: str, x: Any) -> None:
+    """Values of whole numbers only where LAPACK is not asked: singular ones have no slope."""
+    if name in ("inv", "det", "cholesky", "slogdet", "svdvals", "qr", "pinv") and x.dtype.kind not in "fc":
+        return
+    compare(*MATRICES[name], x)
