@@ -1,4 +1,5 @@
-"""Writes which operators are checked against PyTorch's own samples, and how many samples agree.
+"""Writes which operators are checked against PyTorch's own samples, and how many agree; and how much of the array API
+standard there is.
 
 python docs/oracles.py            # writes docs/oracles.md; needs torch and expecttest, two minutes
 """
@@ -43,7 +44,26 @@ Written by `python docs/oracles.py`; `tests/opinfo` compares again.
 | operator | float64: values / gradients | complex128 | left out |
 |---|---|---|---|
 """
-    return head + "\n".join(rows) + "\n"
+    return head + "\n".join(rows) + "\n" + standard()
+
+
+def standard() -> str:
+    """How much of the array API standard there is, by its reference implementation."""
+    import array_api_strict
+
+    from tests.tinygrad_seq import test_namespace as names
+
+    pairs = len(names.UNARY) * len(names.FLOATS), len(names.BINARY) * len(names.FLOATS) ** 2
+    return f"""
+# Checked against the array API standard
+
+Of the standard's {len(names.EVERY)} functions (those of `array_api_strict` {array_api_strict.__version__}; what asks
+about devices is left out) all {len(names.EVERY)} are here under their names, with their arguments but
+{", ".join(sorted(f"`{a}` of `{f}`" for f, found in names.OTHERS.items() for a in found))}. {len(names.UNARY)} functions
+of one array in {len(names.FLOATS)} dtypes and {len(names.BINARY)} of two in their {len(names.FLOATS) ** 2} pairs,
+{sum(pairs)} calls, give its values and dtypes.
+`tests/tinygrad_seq/test_namespace.py` asks again.
+"""
 
 
 def main() -> None:
