@@ -80,7 +80,7 @@ def _program(title: str, program: Program) -> list[str]:
         lines.append(f"  once, in NumPy: {', '.join(program.normal.before)}")
     for k, nest in enumerate(program.arrangement.nests):
         lines += _nest(k, nest, program)
-    kept = [n for n in program.layout.kept if program.normal.definitions[n].axes]
+    kept = [n for n, d in program.normal.definitions.items() if n in program.layout.kept and d.axes]
     if kept:
         size = _total([program.normal.definitions[n].shape for n in kept])
         lines.append(f"  kept for the backward run: {', '.join(kept)}; {_times(size, 4)} bytes a step and sequence")
