@@ -137,6 +137,7 @@ class Edges(Writer):
             if head not in nest.members or not place.window or not sum(place.pads[place.window]):
                 continue
             axis, (front, back) = place.window, place.pads[place.window]
+            begin = len(self.lines)
             self.put(depth, f"if {'t0 > 0' if front else f't1 < T_{axis}'}:")
             at, block, base = depth + 1, f"nb * w_{place.ident}", "0"
             split = place.axes.index(axis)
@@ -156,6 +157,7 @@ class Edges(Writer):
                 self.put(own, f"if {self.var(axis)} >= {self.extent(axis)}:")
                 for name in names:
                     self._bound(own + 1, name)
+            self.unit(begin)
 
     # ------------------------------------------------------------ to and from the caller's arrays
 

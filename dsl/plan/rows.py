@@ -80,6 +80,7 @@ class RowProgram:
     context: Context
     outputs: list[Output]
     lines: list[tuple[int, str]] = field(default_factory=list)  # indentation, text
+    loops: list[tuple[int, int]] = field(default_factory=list)  # which of them stand alone, a loop over features each
     _count: int = 0
 
     def emit(self) -> list[tuple[int, str]]:
@@ -328,7 +329,10 @@ class RowProgram:
         for o in stores:
             value = "real(0.0)" if o.value is None else self._real((o.value, self._own(o.value, whole)), values)
             nest.inside[-1].append(self._store_text(o, value, whole, nest))
+        begin = len(self.lines)
         self._write(nest, space, self._exact(body, stores, reductions))
+        if not any(self.contractions[n].running and not self.contractions[n].kept for n in reductions):
+            self.loops.append((begin, len(self.lines)))
 
     def _spilled(self, node: Symbol, phase: int) -> bool:
         """Whether this phase computes a value with scratch memory, rather than loading it."""

@@ -66,21 +66,23 @@ class Shared(Writer):
 
     # ------------------------------------------------------------ out
 
-    def _collecting(self, total: str) -> Piece:
-        """A total's contributions in A, added to the array s_* that holds it."""
+    def _collecting(self, total: str) -> list[Piece]:
+        """A total's contributions in A, each added to the array s_* that holds it."""
+        return [self._contribution(total, name, bool(turned)) for name, turned in self.normal.totals[total]]
+
+    def _contribution(self, total: str, name: str, turned: bool) -> Piece:
         self.lines = []
-        for name, turned in self.normal.totals[total]:
-            kind, dims = self.totals[name]
-            ident = self.places[name].ident
-            if kind == "total" and not turned:
-                self._add_rows(total, ident, dims)
-                continue
-            high, wide = map(self.size, dims)
-            if kind == "scatter":  # kept column by column, behind one of zeros
-                self._add_matrix(total, wide, high, f"o_{ident} + (i + 1) * w_{ident}", not turned)
-            else:
-                stride = f"w_{ident}" if kind == "outer" else self.padded(dims[1])
-                self._add_matrix(total, high, wide, f"o_{ident} + i * {stride}", bool(turned))
+        kind, dims = self.totals[name]
+        ident = self.places[name].ident
+        if kind == "total" and not turned:
+            self._add_rows(total, ident, dims)
+        elif kind == "scatter":  # kept column by column, behind one of zeros
+            self._add_matrix(
+                total, self.size(dims[1]), self.size(dims[0]), f"o_{ident} + (i + 1) * w_{ident}", not turned
+            )
+        else:
+            stride = f"w_{ident}" if kind == "outer" else self.padded(dims[1])
+            self._add_matrix(total, self.size(dims[0]), self.size(dims[1]), f"o_{ident} + i * {stride}", turned)
         return Piece("add", f"{total}, this part's share.", tuple(self.lines))
 
     def _add_rows(self, total: str, ident: str, shape: tuple[Dim, ...]) -> None:

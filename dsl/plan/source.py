@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Loop, Nest, Outers, Products, Transfer
-from dsl.plan.assemble import Assembly, Entry, Piece
+from dsl.plan.assemble import Assembly, Block, Entry, Piece
 from dsl.plan.buffers import Layout
 from dsl.plan.edges import Edges
 from dsl.plan.features import REDUCTIONS, Address, Output
@@ -89,7 +89,7 @@ class _File(Edges, Factors, Shared):
         preparing = self._preparing()
         collecting: list[list[Piece]] = [[] for _ in pieces]
         for total in self.normal.totals:
-            collecting[self._at_stage(total)].append(self._collecting(total))
+            collecting[self._at_stage(total)] += self._collecting(total)
         outside = [(n, f"{letter}_{self._ident(n)}") for letter, n in self._outside()]
         arrays = [a for _, a in outside] + [f"m_{self._ident(w)}" for w in self.shared]
         arrays += [f"s_{self._ident(n)}" for n in self.normal.totals]
@@ -226,6 +226,7 @@ class _File(Edges, Factors, Shared):
             self._chunk_item(2, item, axis)
 
     def _chunk_item(self, depth: int, item: Item, axis: str | None) -> None:
+        begin = len(self.lines)
         if axis is not None and isinstance(item, Group | Products):
             made = item.outputs if isinstance(item, Group) else [name for name, _, _ in item.terms]
             limited = self.limits(axis)
@@ -246,6 +247,7 @@ class _File(Edges, Factors, Shared):
             self.put(depth, f"for {self.var(axis)} in range(t0, t1):")
             self.put(depth + 1, f"active = C[c_{axis} + {self.var(axis)}]")
             self._group(depth + 1, item, (axis,))
+        self.unit(begin)
 
     def limits(self, axis: str) -> dict[str, int]:
         if axis not in self._limits:
@@ -296,8 +298,13 @@ class _File(Edges, Factors, Shared):
             self.fail,
         )
         outputs = [o for name in group.outputs for o in self._outputs(name)]
-        for deeper, text in RowProgram(context, outputs).emit():
-            self.put(depth + deeper, text)
+        program = RowProgram(context, outputs)
+        lines = ["    " * (depth + deeper) + text for deeper, text in program.emit()]
+        done = 0
+        for begin, end in program.loops:
+            self.lines += [*lines[done:begin], Block(tuple(lines[begin:end]))]
+            done = end
+        self.lines += lines[done:]
 
     def _scratch(self, shape: tuple[Dim, ...], k: int) -> Address:
         key = f"scratch_{'_'.join(map(self._dim, shape))}_{k}"

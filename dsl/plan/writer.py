@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dsl.plan.arrange import Arrangement, Nest
+from dsl.plan.assemble import Block
 from dsl.plan.buffers import Layout, Place, identifier
 from dsl.plan.definitions import Term, unsupported
 from dsl.plan.features import Address
@@ -26,7 +27,7 @@ OWN_NAMES = frozenset(
     infinity not_a_number kernel copy zero pack pack_panels pack_rows pack_transposed product_add product_set
     weight_gradient nests execute main which run range min max abs""".split()
 ) | frozenset(vars(math))
-OWN_FORMS = re.compile(r"[ivrnpqolcuwSTK](\d+|_.*)|[xykms]_.*|(load|store|nest|axis)_.*")
+OWN_FORMS = re.compile(r"[ivrnpqolcuwSTK](\d+|_.*)|[xykms]_.*|(load|store|nest|loop|axis)_.*")
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class Writer:
         self.scratch: dict[str, tuple[Dim, ...]] = {}
         self.totals: dict[str, tuple[str, tuple[Dim, ...]]] = {}
         self.outer_groups: list[list[str]] = []
-        self.lines: list[str] = []
+        self.lines: list[str | Block] = []
         self.nest: Nest | None = None
         self.depth = 0  # where variables that a loop over rows needs are set
         self.hoisted: dict[tuple[str, str], str] = {}
@@ -101,6 +102,12 @@ class Writer:
 
     def put(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
+
+    def unit(self, begin: int) -> None:
+        """The lines from `begin` on set no variable that later ones use: they may stand in a function of their own."""
+        own = [line for line in self.lines[begin:] if isinstance(line, str)]
+        if own and len(own) == len(self.lines) - begin:
+            self.lines[begin:] = [Block(tuple(own))]
 
     def _fill_row(self, depth: int, at: Address, value: str, shape: tuple[Dim, ...]) -> None:
         if not shape:

@@ -42,9 +42,26 @@ def test_text_grows_with_the_equations_and_no_loop_grows_at_all(cell: str) -> No
 
 
 def test_layers_and_products_in_a_row_share_their_functions() -> None:
-    for cell, few, many in (("layers", 3, 9), ("products", 4, 12)):
-        for one, other in zip(texts(made(f"{cell}:{few}")), texts(made(f"{cell}:{many}")), strict=True):
-            assert re.sub(r"\d+", "#", one) == re.sub(r"\d+", "#", other)  # but for the layers' names
+    for one, other in zip(texts(made("layers:3")), texts(made("layers:9")), strict=True):
+        assert one == other  # a file serves every depth
+    for one, other in zip(texts(made("products:4")), texts(made("products:12")), strict=True):
+        assert re.sub(r"\d+", "#", one) == re.sub(r"\d+", "#", other)  # but for the streams' names
+
+
+def test_loops_alike_are_compiled_once() -> None:
+    """Three hundred equations in a row: as much machine code as two hundred, but for what calls it."""
+    for few, many in zip(texts(made("chain:200")), texts(made("chain:300")), strict=True):
+        assert few.count("def loop_") == many.count("def loop_") > 0
+        assert len(re.findall(r"(?m)^ +loop_", many)) > 1.3 * len(re.findall(r"(?m)^ +loop_", few))
+        assert many.count("\n") < 1.2 * few.count("\n")
+
+
+def test_a_loop_that_needs_a_value_from_outside_stays_where_it_is() -> None:
+    """A layer norm's scalars, used by loops behind them: right, and no loop takes a real as an argument."""
+    lines = [f"  v{k}[t] = sum(a*x[t])*tanh({f'v{k - 1}[t]' if k else 'x[t]'})" for k in range(90)]
+    text = "\n".join(["cell A(H):", "  input x[t]: H", "  param a: H ~ normal", *lines, "  output v89\n"])
+    assert not re.search(r"def loop_\d+\(.*\bv\d", "".join(texts(parse(text).system)))
+    assert disagreement(bound(parse(text))) < 1e-9
 
 
 def test_a_program_lists_each_function_and_where_its_numbers_are() -> None:

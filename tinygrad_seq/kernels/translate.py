@@ -7,7 +7,7 @@ machine code, the cache on disk, a call without the interpreter's lock) is Numba
 
 The language, all of a file's functions in it:
 
-    def name(X, O, at):            X: addresses of arrays, O: integers, at: an integer; nothing is returned
+    def name(X, O, at, ...):       X: addresses of arrays, O: integers, the others: an integer each; nothing is returned
     v = e;  a, b = e, f            variables of integers, reals, conditions and arrays; assigned anew at will
     for i in range(a, b, c):       c a number, or a variable that is positive;  if/elif/else;  break;  continue;  pass
     + - * // % / < <= == ...       integers as in Python (floored; 0 when divided by 0); reals as IEEE has them
@@ -20,7 +20,7 @@ The language, all of a file's functions in it:
     copy zero product_set product_add multiply weight_gradient pack pack_transposed pack_rows pack_panels
                                    see `tinygrad_seq.kernels`;  and every function of `kernels.formulas`
     python1_NAME(e)                a primitive's own implementation: see `kernels.callbacks`
-    another(X, O, e)               a function of the same file
+    another(X, O, e, ...)          a function of the same file
 
 May not know what a nest computes.
 """
@@ -65,7 +65,7 @@ class Function(Expressions):
 
     def text(self) -> str:
         names = [a.arg for a in self.node.args.args]
-        kinds = dict(zip(names, ("integers", "integers", "int"), strict=False))
+        kinds = dict(zip(names, ("integers", "integers", *["int"] * len(names)), strict=False))
         for name, kind in kinds.items():
             self.assign(name, Value(kind, f"%{name}", name))
         entries = [s for s in self.node.body if _is_entry(s)]
