@@ -33,7 +33,7 @@ from benchmarks.peers.ours import Ours
 from benchmarks.peers.pytorch import TorchLoop, TorchModule
 
 SIZES = ((1, 100, 32, 64), (16, 64, 64, 128), (32, 100, 128, 256), (32, 1000, 64, 128), (4, 10000, 64, 128))
-WORDS = (32, 100, 128, 128, 10000)
+WORDS = ((32, 100, 128, 128, 10000), (32, 1000, 64, 128, 50))
 MIB = 2**20
 
 WORD_CELL = """
@@ -58,11 +58,13 @@ class Remat(Ours):
 class OursWords:
     """An LSTM and a softmax over words as one cell."""
 
+    remat = False
+
     def __init__(self, x: np.ndarray, y: np.ndarray, H: int, K: int) -> None:
         import dsl
 
         self.x, self.target = x, y
-        self.model = dsl.parse(WORD_CELL, cell="Words").build(D=x.shape[2], H=H, K=K, seed=0)
+        self.model = dsl.parse(WORD_CELL, cell="Words").build(D=x.shape[2], H=H, K=K, seed=0, remat=self.remat)
 
     def step(self) -> None:
         self.value, self.grads = self.model.value_and_grad(x=self.x, y=self.target)
@@ -72,6 +74,12 @@ class OursWords:
 
         with tg.no_grad():
             self.model(x=self.x, y=self.target)
+
+
+class RematWords(OursWords):
+    """With the states of √T steps instead of everything."""
+
+    remat = True
 
 
 class TorchWords:
@@ -100,7 +108,7 @@ class TorchWords:
 
 CELLS: dict[str, dict[str, Any]] = {
     "lstm": {"tinygrad-seq": Ours, "remat": Remat, "torch.nn": TorchModule, "torch loop": TorchLoop},
-    "words": {"tinygrad-seq": OursWords, "torch.nn": TorchWords},
+    "words": {"tinygrad-seq": OursWords, "remat": RematWords, "torch.nn": TorchWords},
 }
 
 
@@ -189,7 +197,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Memory of a training step and of inference, ours beside torch.")
-    parser.add_argument("--sizes", default=";".join(",".join(map(str, s)) for s in (*SIZES, WORDS)))
+    parser.add_argument("--sizes", default=";".join(",".join(map(str, s)) for s in (*SIZES, *WORDS)))
     parser.add_argument("--peers", default="tinygrad-seq,remat,torch.nn,torch loop")
     parser.add_argument("--modes", default="step,infer")
     parser.add_argument("--growth", type=int, default=0, metavar="STEPS", help="only this: memory of ours over time")
