@@ -17,6 +17,9 @@ result here. Every figure below was written by such a run; `python -m examples.r
 by the wall clock, many of them on two cores that others were using. How twelve cells compare on three tasks of memory
 has [a page of its own](comparison/README.md).
 
+`--data FILE` takes your own file: a text (char_rnn, words), a name a line (names), `source TAB target` (translation), a
+CSV table (forecasting).
+
 | example | what it shows | figure | reached | against | run |
 |---|---|---|---|---|---|
 """
