@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from viz import paint, pinned, svg, worker
+from viz import paint, pinned, svg, theme, worker
 from viz.scene import Scene
 
 _PAGE = """<!doctype html>
@@ -18,7 +18,8 @@ _PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>{title}</title>
-<style>body{{margin:24px;background:Canvas;color:CanvasText;font-family:sans-serif}}
+<style>body{{margin:24px;background:{light};font-family:sans-serif}}
+@media (prefers-color-scheme:dark){{body{{background:{dark}}}}}
 main{{overflow-x:auto}}main>svg{{max-width:none;height:auto}}</style></head>
 <body><main>{svg}</main></body></html>
 """
@@ -53,7 +54,8 @@ class Drawing:
 
     @cached_property
     def html(self) -> str:
-        return _PAGE.format(title=escape(self.title), svg=self.svg)
+        light, dark = theme.COLOURS["surface"]
+        return _PAGE.format(title=escape(self.title), svg=self.svg, light=light, dark=dark)
 
     def save(self, path: str | Path) -> Path:
         """Write to `*.svg`, `*.html`, `*.dot`, or by Graphviz to `*.png`, `*.pdf`; the file is complete or untouched.

@@ -121,15 +121,35 @@ class Flow:
         node = self.graph.nodes[wire.source]
         return steps[0] - (node.lag if node.kind == "chip" else 0)
 
-    def shares(self, parameter: str) -> dict[int, list[Link]]:
-        """For each step, the tape's edges into a parameter: step of the equation's first axis -> edges."""
-        leaf = next((k for k, op in enumerate(self.trace.ops) if op.is_leaf and op.label == parameter), None)
-        found: dict[int, list[Link]] = {}
-        for k, op in enumerate(self.trace.ops):
-            for n, j in enumerate(op.inputs):
-                if j is not None and j == leaf:
-                    found.setdefault(next(iter(op.at.values()), 0), []).append((k, n))
+    def shares(self, done: Pass) -> dict[str, dict[int, Array]]:
+        """What each step sends to each parameter: by the step of the equation's first axis. What is computed once from
+        parameters alone (`S = W - W.T`) sends on, for each step, what came from that step."""
+        ops = self.trace.ops
+        once: dict[int, None] = {}
+        for k, op in enumerate(ops):
+            made = op.inputs and not op.at
+            if made and all(j is None or j in once or j in self._parameters for j in op.inputs):
+                once[k] = None
+        sent: dict[int, dict[int, Array]] = {}
+        for (k, n), message in done.messages.items():
+            to = ops[k].inputs[n]
+            if k not in once and to is not None and (to in once or to in self._parameters):
+                mine = sent.setdefault(next(iter(ops[k].at.values()), 0), {})
+                mine[to] = message if to not in mine else mine[to] + message
+        found: dict[str, dict[int, Array]] = {n: {} for n in self._parameters.values()}
+        for step, seeds in sorted(sent.items()):
+            adjoints = self.trace.backward(seeds, only=once).adjoints
+            for k, name in self._parameters.items():
+                if k in adjoints:
+                    found[name][step] = adjoints[k]
         return found
+
+    @cached_property
+    def _parameters(self) -> dict[int, str]:
+        system = self.trace.system
+        assert system is not None
+        names = {n for n, s in system.streams.items() if s.kind == "param"}
+        return {k: op.label for k, op in enumerate(self.trace.ops) if op.is_leaf and op.label in names}
 
     def edges(self, pieces: Iterable[Piece] = ()) -> list[Edge]:
         """Every read of the unrolled system, drawn or left out, and what `pieces` add (states' starts)."""

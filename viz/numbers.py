@@ -94,14 +94,10 @@ def _array(value: Any) -> Any:
 
 @dataclass
 class Sweep:
-    """The result: `cotangents[node, step]` and `messages[wire, target step]`, each with the seeds' leading axis.
-
-    `parameters[name]` lists, step by step, the contributions to a parameter's gradient (only for one seed).
-    """
+    """The result: `cotangents[node, step]` and `messages[wire, target step]`, each with the seeds' leading axis."""
 
     cotangents: dict[Point, Array] = field(default_factory=dict)
     messages: dict[tuple[Wire, int], Array] = field(default_factory=dict)
-    parameters: dict[str, dict[int, Array]] = field(default_factory=dict)
 
 
 class Backward:
@@ -143,7 +139,6 @@ class Backward:
     def run(
         self,
         seeds: Mapping[Point, Array],
-        parameters: bool = False,
         keep: str | None = None,
         since: int = 0,
         until: int | None = None,
@@ -166,7 +161,7 @@ class Backward:
                 sweep.cotangents.pop(point, None)
             messages: dict[int, Array] = {}
             if arrived is not None:
-                messages = self.through(self.graph.nodes[key], step, arrived, lead, sweep if parameters else None)
+                messages = self.through(self.graph.nodes[key], step, arrived, lead)
             for wire in self.incoming.get(key, ()):
                 if wire.relation != "step":
                     continue
@@ -191,7 +186,7 @@ class Backward:
 
     # -- one node
 
-    def through(self, node: Node, step: int, g: Array, lead: int, sweep: Sweep | None) -> dict[int, Array]:
+    def through(self, node: Node, step: int, g: Array, lead: int) -> dict[int, Array]:
         """Messages to a node's sockets from its cotangent."""
         symbol = node.symbol
         if symbol is None or symbol.op is None:
@@ -215,8 +210,6 @@ class Backward:
             assert socket.term is not None
             value = np.asarray(at.at(socket.term, step))
             message = _unbroadcast(g if socket.sign == "+" else -g, value.shape, lead)
-            if sweep is not None and socket.parameter is not None:
-                self._parameter(sweep, socket.parameter, socket.term, step, message, lead)
             if socket.operand is None:
                 continue
             if socket.term is not socket.operand:
@@ -265,20 +258,6 @@ class Backward:
             out.append(whole)
         return out
 
-    def _parameter(self, sweep: Sweep, name: str, term: Symbol, step: int, g: Array, lead: int) -> None:
-        if lead:
-            return
-        if term.op is None:
-            share: Any = g
-        else:
-            parts = self.pull(term, step, g, 0)
-            place = next((i for i, a in enumerate(term.args) if isinstance(a.leaf, Read) and a.leaf.name == name), None)
-            if place is None or parts[place] is None:
-                return
-            share = parts[place]
-        old = sweep.parameters.setdefault(name, {}).get(step)
-        sweep.parameters[name][step] = share if old is None else old + share
-
 
 def _unbroadcast(g: Array, shape: tuple[int, ...], lead: int) -> Array:
     """Sum the axes along which a value of `shape` was broadcast; the seeds' leading axis stays."""
@@ -314,5 +293,5 @@ def jacobian_norm(backward: Backward, wire: Wire, step: int) -> float:
     value = backward.node_value(wire.target, step)
     size = int(np.prod(np.shape(value), dtype=int))
     basis = np.eye(size).reshape((size, *np.shape(value)))
-    message = backward.through(backward.graph.nodes[wire.target], step, basis, 1, None).get(wire.socket)
+    message = backward.through(backward.graph.nodes[wire.target], step, basis, 1).get(wire.socket)
     return 0.0 if message is None else float(np.linalg.norm(np.asarray(message).reshape(size, -1), 2))

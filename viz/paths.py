@@ -7,13 +7,15 @@ target's step, its source's step. Nothing here knows colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from dsl.system.system import System
+from dsl.system.system import Read, Stream, System
+from tinygrad_seq.symbol import Symbol
 from viz.compose import compose
 from viz.flow import Edge, Flow
 from viz.graph import Graph, build
@@ -39,9 +41,14 @@ class Gradients:
     messages: dict[Edge, Array] = field(default_factory=dict)
     ends: dict[Edge, dict[int, Array]] = field(default_factory=dict)
     cotangents: dict[Spot, Array] = field(default_factory=dict)
-    shares: dict[str, dict[int, Array]] = field(default_factory=dict)
+    make_shares: Callable[[], dict[str, dict[int, Array]]] = field(default=dict)
     jacobian: Callable[[Edge], float] = field(default=lambda edge: float("nan"))
     value: Callable[[str, int], Any] = field(default=lambda key, step: None)
+
+    @cached_property
+    def shares(self) -> dict[str, dict[int, Array]]:
+        """What each parameter's gradient gets from each step, by the tape: computed when somebody asks for it."""
+        return self.make_shares()
 
     def together(self, edges: Iterable[Edge]) -> float:
         """The size of what several edges carry: summed where they lead to the same value."""
@@ -71,8 +78,7 @@ class Gradients:
         readers: dict[Spot, list[Edge]] = {}
         for edge in self.messages:
             readers.setdefault((edge[0].source, edge[2]), []).append(edge)
-        users = {k for k, n in self.graph.nodes.items() if any(s.parameter == target for s in n.sockets)}
-        stack: list[Spot] = [p for p in self.cotangents if p[0] in users] if parameter else [(target, at)]
+        stack: list[Spot] = self._users(target) if parameter else [(target, at)]
         on: set[Edge] = set()
         seen = set(stack)
         while stack:
@@ -86,6 +92,52 @@ class Gradients:
             where = target if at is None else f"{target}[{at}]"
             raise ValueError(f"{spoken(self.seed)} does not depend on {where}")
         return dict.fromkeys(e for e in self.messages if e in on)
+
+    def _users(self, parameter: str) -> list[Spot]:
+        """Where a parameter is read: by nodes at the steps that a gradient comes to, and by states' boundaries."""
+        nodes, starts = readers(self.graph, parameter)
+        ends = [(w.source, s) for w, _, s in self.messages if w.source in starts and s is not None]
+        outside = [(k, s) for k, s in ends if not 0 <= s < self.lengths[self.graph.nodes[k].lane]]
+        return [p for p in self.cotangents if p[0] in nodes] + outside
+
+
+def readers(graph: Graph, parameter: str) -> tuple[set[str], set[str]]:
+    """The nodes that read a parameter, itself or in what is made of parameters alone, and the states that start from
+    it, or from a value without steps that reads it."""
+    system = graph.system
+    names = _spread(system, {parameter}, lambda stream: stream.shared)
+    nodes = set()
+    for key, node in graph.nodes.items():
+        operands = {s.operand for s in node.sockets if s.operand is not None}  # nodes of their own
+        roots = [r for r in (node.symbol, *(s.term for s in node.sockets)) if r is not None and r not in operands]
+        if _reads(roots, names, operands):
+            nodes.add(key)
+    names = _spread(system, names, lambda stream: not stream.axes)
+    states = {k: system.streams.get(n.stream or k) for k, n in graph.nodes.items() if n.kind == "state"}
+    starts = {k for k, s in states.items() if s is not None and s.boundary is not None and _reads([s.boundary], names)}
+    return nodes, starts
+
+
+def _spread(system: System, names: set[str], kind: Callable[[Stream], bool]) -> set[str]:
+    """Names and every equation of a kind that reads one of them."""
+    before = 0
+    while before != len(names):
+        before = len(names)
+        names = names | {n for n, e in system.equations.items() if kind(system.streams[n]) and _reads([e], names)}
+    return names
+
+
+def _reads(roots: Sequence[Symbol], names: set[str], stop: Collection[Symbol] = ()) -> bool:
+    """Whether expressions read a name, apart from the parts `stop`."""
+    stack, seen = list(roots), set(stop)
+    while stack:
+        node = stack.pop()
+        if isinstance(node.leaf, Read) and node.leaf.name in names:
+            return True
+        fresh = [a for a in node.args if a not in seen]
+        seen.update(fresh)
+        stack += fresh
+    return False
 
 
 def spoken(spot: Spot) -> str:
@@ -138,9 +190,10 @@ def gradients(
     steps = [step] if since is None or step is None else list(range(since, step + 1))
     found = Gradients(graph, {}, (key, step), title)
     if crosses(graph):
-        _on_the_tape(found, run, steps, is_loss, sequence, window)
-    else:
-        _on_the_drawing(found, run, [s for s in steps if s is not None], sequence, window)
+        _on_the_tape(found, _Tape(found, run, steps, is_loss, sequence, window))
+        return found
+    _on_the_drawing(found, run, [s for s in steps if s is not None], sequence, window)
+    found.make_shares = lambda: _Tape(found, run, steps, is_loss, sequence, window).shares()
     return found
 
 
@@ -161,40 +214,51 @@ def _on_the_drawing(found: Gradients, run: Any, steps: Sequence[int], sequence: 
     factor = found.graph.nodes[key].factor
     seeds = {(key, s): np.full(np.shape(backward.node_value(key, s)), factor) for s in steps}
     _, since, until = window or ("", 0, None)
-    sweep = backward.run(seeds, parameters=True, since=since, until=until)
+    sweep = backward.run(seeds, since=since, until=until)
     edges: dict[Edge, Array] = {(w, s, s + w.lag): m for (w, s), m in sweep.messages.items()}
-    found.lengths, found.shares = dict(values.lengths), sweep.parameters
+    found.lengths = dict(values.lengths)
     found.messages = {e: m for e, m in edges.items() if window is None or not leaves(e, found.graph, window)}
     found.cotangents = {(k, s): g for (k, s), g in sweep.cotangents.items()}
     found.jacobian = lambda edge: jacobian_norm(backward, edge[0], edge[1] or 0)
     found.value = backward.node_value
 
 
-def _on_the_tape(
-    found: Gradients,
-    run: Any,
-    steps: Sequence[int | None],
-    is_loss: bool,
-    sequence: int,
-    window: Window | None,
-) -> None:
+class _Tape:
     """One pass along the tape of the run computed again."""
-    graph, key = found.graph, found.seed[0]
-    node = graph.nodes[key]
-    one = None if is_loss or steps[0] is None else (steps[0],) if len(steps) == 1 else ()
-    trace = of_run(run, node.stream or key, sequence, one)
-    flow = Flow(graph, trace)
-    ops = [k for s in steps for k in flow.result(node, s)]
-    if not ops:
-        raise ValueError(f"{spoken(found.seed)} is not on the tape of this run")
-    edges = flow.edges(_pieces(graph.system, trace.lengths))
-    gone = [e for e in edges if window is not None and leaves(e, graph, window)]
-    done = trace.backward({k: np.full(trace.ops[k].shape, node.factor) for k in ops}, cut=flow.cut(gone))
+
+    def __init__(
+        self,
+        found: Gradients,
+        run: Any,
+        steps: Sequence[int | None],
+        is_loss: bool,
+        sequence: int,
+        window: Window | None,
+    ) -> None:
+        graph, key = found.graph, found.seed[0]
+        node = graph.nodes[key]
+        one = None if is_loss or steps[0] is None else (steps[0],) if len(steps) == 1 else ()
+        self.trace = trace = of_run(run, node.stream or key, sequence, one)
+        self.flow = flow = Flow(graph, trace)
+        ops = [k for s in steps for k in flow.result(node, s)]
+        if not ops:
+            raise ValueError(f"{spoken(found.seed)} is not on the tape of this run")
+        edges = flow.edges(_pieces(graph.system, trace.lengths))
+        gone = [e for e in edges if window is not None and leaves(e, graph, window)]
+        self.edges = [e for e in edges if e not in gone] if gone else edges
+        self.done = trace.backward({k: np.full(trace.ops[k].shape, node.factor) for k in ops}, cut=flow.cut(gone))
+
+    def shares(self) -> dict[str, dict[int, Array]]:
+        return self.flow.shares(self.done)
+
+
+def _on_the_tape(found: Gradients, tape: _Tape) -> None:
+    graph, trace, flow, done = found.graph, tape.trace, tape.flow, tape.done
     found.lengths = trace.lengths
-    for edge in edges:
+    for edge in tape.edges:
         links = flow.links(*edge)
         message = flow.message(done, links)
-        if message is not None and edge not in gone:
+        if message is not None:
             found.messages[edge] = message
             found.ends[edge] = flow.parts(done, links)
     for name, each in graph.nodes.items():
@@ -202,9 +266,7 @@ def _on_the_tape(
             gs = [done.adjoints[k] for k in flow.result(each, at) if k in done.adjoints]
             if gs:
                 found.cotangents[name, at] = gs[0][0] if len(gs) == 1 else np.stack(gs)[:, 0]
-    for parameter in run.model.params:
-        by_step = {s: flow.message(done, links) for s, links in flow.shares(parameter).items()}
-        found.shares[parameter] = {s: m for s, m in by_step.items() if m is not None}
+    found.make_shares = tape.shares
     found.jacobian = flow.jacobian
     found.value = lambda name, at: np.asarray(trace.ops[flow.result(graph.nodes[name], at)[0]].value)[0]
 

@@ -170,15 +170,8 @@ class Tiles:
 
     def _step(self, column: int, s: int) -> None:
         x, y = self.x[column], self.y
-        self.scene.panels.append(
-            Panel(
-                x,
-                y,
-                self.panel_width,
-                self.panel_height,
-                self.header(s),
-            )
-        )
+        if any(not self.step.graph.nodes[k].kind == "chip" for k in self.step.boxes if k in self.step.graph.nodes):
+            self.scene.panels.append(Panel(x, y, self.panel_width, self.panel_height, self.header(s)))
         for key, box in self.step.boxes.items():
             if key in self.step.graph.nodes:
                 self._mark(column, s, key, *self.at(column, (box.x, box.y)))

@@ -16,7 +16,8 @@ import shutil
 import subprocess
 import sys
 
-LIMIT = 10.0  # seconds
+LIMIT = 10.0  # seconds to lay a graph out
+PAINTING = 30.0  # and to paint one, where work grows with the picture alone
 OLDEST_DOT = 14
 _NO_ENGINE = (
     "no layout engine: `pip install pygraphviz` (its wheel carries Graphviz), put Graphviz "
@@ -36,7 +37,7 @@ def layout(dot: str, program: str = "dot", form: str = "plain", limit: float = L
     return _run(dot, program, form, limit, os.environ.get("TGSEQ_DOT", "")).decode()
 
 
-def render(dot: str, form: str, limit: float = LIMIT) -> bytes:
+def render(dot: str, form: str, limit: float = PAINTING) -> bytes:
     """A pinned graph as "png" or "pdf", drawn by Graphviz; raises LayoutError, also where there is no font to write
     with: Graphviz would draw empty boxes."""
     if not has_fonts():

@@ -17,6 +17,7 @@ from viz import theme
 from viz.graph import build
 from viz.numbering import SIZE
 from viz.numbers import Backward, Values, jacobian_norm
+from viz.paths import gradients
 
 SVG = "{http://www.w3.org/2000/svg}"
 CELLS = ["Elman", "Skip", "LSTM", "Peephole", "GRU", "GRUResetAfter", "MGU", "IndRNN", "Coupled", "BiRNN", "Residual"]
@@ -57,15 +58,11 @@ def output_of(run: Any) -> str:
 def test_shares_of_every_parameter_add_up_to_the_tapes_gradient(name: str) -> None:
     run = run_of(name)
     system = run._model.system
-    graph = build(system)
-    sweep_of = Backward(graph, Values(run, system, 1))
-    key = graph.home[output_of(run)]
-    g = np.arange(1.0, 1 + np.size(sweep_of.node_value(key, 3)))
-    sweep = sweep_of.run({(key, 3): g}, parameters=True)
-    tg.sum(run.value(output_of(run))[3, 1] * g).backward()
+    found = gradients(run, system, build(system).home[output_of(run)], False, 3, sequence=1)
+    tg.sum(run.value(output_of(run))[3, 1]).backward()
     checked = 0
     for parameter, tensor in run._model.params.items():
-        total = sum(sweep.parameters.get(parameter, {}).values())
+        total = sum(found.shares.get(parameter, {}).values())
         np.testing.assert_allclose(total, 0 if tensor.grad is None else tensor.grad.numpy(), rtol=1e-10, atol=1e-13)
         checked += 1
     assert checked == len(run._model.params) > 0

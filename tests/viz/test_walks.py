@@ -40,6 +40,34 @@ def test_terms_add_up_to_the_tapes_gradient(name: str) -> None:
         np.testing.assert_allclose(data["norm"], [np.linalg.norm(t) for t in data["term"]], rtol=1e-12)
 
 
+START = """
+cell Start(D, H):
+  input x[t]: D
+  state h[t]: H = s
+  param A: (H, H) ~ glorot
+  param v: H ~ normal(0, 1)
+  param V, W ~ glorot
+  s = tanh(A@v)
+  h[t] = tanh(V@x[t] + W@h[t-1])
+  output h
+"""
+
+
+@pytest.mark.parametrize("name", ["URNN", "ChronoLSTM", "AntisymmetricRNN", "FastGRNN", "Start"])
+def test_terms_of_parameters_inside_expressions(name: str) -> None:
+    """`cis(d1)`, `W - W.T`, `1 - b`, a start `tanh(A@v)`: computed once, and still each step has its share."""
+    run = example(dsl.parse(START) if name == "Start" else dsl.load(name), 4, size=3)
+    tg.sum(run.value(output_of(run))[-1, 0]).backward()
+    starts = {"h0", "A", "v"}
+    for parameter, tensor in run.model.params.items():
+        if tensor.grad is None:  # a permutation is not learned
+            continue
+        data = viz.terms(run, to=parameter).data
+        assert data["k"].tolist() == ([0] if parameter in starts else [0, 1, 2, 3])
+        np.testing.assert_allclose(data["term"].sum(axis=0), tensor.grad.numpy(), rtol=1e-10, atol=1e-13)
+        assert viz.bptt(run, to=parameter).data["norm"] == pytest.approx(np.linalg.norm(tensor.grad.numpy()), rel=1e-10)
+
+
 def test_terms_are_products_of_jacobians() -> None:
     """Elman by hand: ∂L/∂h_t · Π diag(1 − h²)W · outer(·, h_{k−1})."""
     run = run_of("Elman", 5)
