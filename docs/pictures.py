@@ -27,8 +27,7 @@ def neuron(x1: Any, x2: Any, w1: Any, w2: Any, b: Any) -> Any:
 
 
 def on_text() -> Any:
-    model = dsl.load("CharRNN").build(K=len(TEXT.symbols), H=12, dtype="float64", seed=1)
-    return viz.gates(model, TEXT.ids, "rnn.0.f")
+    return dsl.load("CharRNN").build(K=len(TEXT.symbols), H=12, dtype="float64", seed=1)
 
 
 STEPS = [str(t) for t in range(12)]
@@ -76,7 +75,16 @@ PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
         "viz.attention(run, t=2)",
         lambda: viz.attention(run("Translate", 3), t=2),
     ),
-    "gates.svg": ("A gate over a text", 'viz.gates(model, text, "rnn.0.f")', on_text),
+    "gates.svg": (
+        "A gate over a text",
+        'viz.gates(model, text, "rnn.0.f")',
+        lambda: viz.gates(on_text(), TEXT.ids, "rnn.0.f"),
+    ),
+    "units.svg": (
+        "A text coloured by the units that listen to it",
+        "viz.units(model, text)",
+        lambda: viz.units(on_text(), TEXT.ids),
+    ),
     "heat.svg": (
         "Any matrix as shaded cells",
         'viz.heat({"a": viz.Heat(a, rows=names, columns=names)})',
@@ -117,8 +125,9 @@ def main() -> None:
         "Every view takes a cell's name, a spec, a model or a run; every number in it is an array in `.data`.",
         "`.save(path)` writes SVG, PNG, PDF, DOT or HTML; pages are one offline file.",
         "Drawn by `python -m docs.pictures`.",
-        'The whole library on one page: `viz.gallery().save("gallery.html")`; how far gradients reach, beside other',
-        'cells and on your data: `viz.lab("my.cell", ["LSTM", "GRU"], data).save("lab.html")`.',
+        'The whole library on one page: `viz.gallery().save("gallery.html")`.',
+        'How far gradients reach in a cell, beside others: `viz.lab("my.cell", ["LSTM", "GRU"], data)`, or',
+        "`tgseq lab my.cell --against LSTM GRU --data book.txt` (or `--data prices.csv --stream x=open,close`).",
     ]
     for name, (said, call, draw) in PICTURES.items():
         draw().save(folder / name)
