@@ -22,6 +22,7 @@ from dsl.text.build import Builder, Fault
 from dsl.text.diagnostics import CellError, Diagnostic, suggest
 from dsl.text.layout import Comment, Line, read_lines, span, texts
 from dsl.text.mistakes import STATEMENT_WORDS, diagnose
+from dsl.text.tables import kept
 from dsl.text.tree import Cell, Expr, File, Import, Macro, Source, Span, Statement
 from dsl.text.walk import depth
 
@@ -90,12 +91,15 @@ class _Layout(PostLex):
 
 @cache
 def _parser() -> Lark:
-    """The one parser, built at first use (about 70 ms)."""
+    """The one parser, made at first use: 70 ms, or 8 when its tables are on disk."""
     grammar = files("dsl.text").joinpath("grammar.lark").read_text(encoding="utf-8")
     starts = ["line", "expression"]
-    return Lark(
-        grammar, parser="lalr", lexer="basic", start=starts, postlex=_Layout(), transformer=Builder(),
-        maybe_placeholders=True, propagate_positions=False,
+    return kept(
+        grammar,
+        lambda: Lark(
+            grammar, parser="lalr", lexer="basic", start=starts, postlex=_Layout(), transformer=Builder(),
+            maybe_placeholders=True, propagate_positions=False,
+        ),
     )  # fmt: skip
 
 

@@ -6,11 +6,15 @@ import logging
 import subprocess
 import sys
 import threading
+from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import lark
 import pytest
 
+import dsl.text.parse as parse_module
 from dsl.text.parse import parse, parse_expression
 from dsl.text.tree import (
     Argument,
@@ -319,3 +323,31 @@ def test_the_first_parse_of_a_process_is_quick() -> None:
     )
     seconds = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert seconds < 1.0  # 0.2 on a laptop; a slow machine may take its time
+
+
+def test_the_parser_from_disk_is_the_one_that_was_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built once, then read; damage and a directory that cannot be written cost only time."""
+    text = files("dsl.library").joinpath("lstm.cell").read_text(encoding="utf-8")
+    make = parse_module._parser.__wrapped__
+    built: list[int] = []
+
+    def lark_built(*args: Any, **options: Any) -> lark.Lark:
+        built.append(1)
+        return lark.Lark(*args, **options)
+
+    def anew() -> object:
+        """The tree, by a parser that this process has not made yet."""
+        monkeypatch.setattr(parse_module, "_parser", cache(make))
+        return parse(text)
+
+    monkeypatch.setattr(parse_module, "Lark", lark_built)
+    monkeypatch.setenv("TGSEQ_CACHE_DIR", str(tmp_path))
+    first = anew()
+    assert len(built) == 1 and anew() == first and len(built) == 1
+    (path,) = tmp_path.glob("grammar_*.bin")
+    whole = path.read_bytes()
+    for k, damaged in enumerate((b"", whole[:-1], b"x" * 100)):
+        path.write_bytes(damaged)
+        assert anew() == first and len(built) == 2 + k and path.stat().st_size > 10_000
+    monkeypatch.setenv("TGSEQ_CACHE_DIR", "/dev/null/nowhere")
+    assert anew() == first
