@@ -77,7 +77,7 @@ class Sums:
         elif self.record:
             self.held[key] = REGISTRY["add"](present, value)
         elif key in self.made:
-            np.add(present, value, out=present)
+            np.add(present, value, present)
         elif fresh:
             self.held[key] = np.add(present, value, out=value)
             self.made.add(key)
@@ -187,11 +187,11 @@ def backward(
     watches = state().watches
     changed_at = latest_change()
     with np.errstate(all="ignore"), changed(recording=record):
-        plain = not record and not watches
+        plain, pop = not record and not watches, sums.held.pop
         for node in order:
             if plain and type(node) is Step and node not in stops:  # nearly all there is
                 if useful is None or node in useful:
-                    g = sums.held.pop(node, None)
+                    g = pop(node, None)
                     if g is not None:
                         if changed_at > node.serial:
                             node.check_unchanged()
@@ -235,7 +235,7 @@ def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
         if rules.scatters and _scatter(node, g, sums, useful):
             return
         results = rules.on_tape(g, kept, node.shapes, node.static)
-        for value, edge, fresh in zip(results, node.edges, rules.fresh, strict=True):
+        for value, edge, fresh in zip(results, node.edges, rules.fresh):  # noqa: B905 - of one length; to say so is slow
             if value is None or edge is None or (useful is not None and edge[0] not in useful):
                 continue
             source, slot = edge
@@ -282,7 +282,7 @@ def _scatter(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> bool:
         sums.made.add(source)
     view = buffer[key.value]
     if type(view) is np.ndarray:
-        np.add(view, g, out=view)
+        np.add(view, g, view)
     else:
         buffer[key.value] += g
     return True

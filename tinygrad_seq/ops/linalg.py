@@ -55,7 +55,7 @@ class Product:
     __slots__ = ("left", "right", "rows", "shape")
     dtype = None  # unlike any array's, by which the tape knows it
     FEW = 128  # rows below which it is worth waiting for more
-    ENOUGH = 512  # rows at which nothing more is gained
+    ENOUGH = 128  # rows at which nothing more is gained, and the rows still fit into the cache
 
     def __init__(self, left: Any, right: Any, shape: tuple[int, ...]) -> None:
         self.left, self.right, self.shape = [left], [right], shape
