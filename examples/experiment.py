@@ -74,7 +74,8 @@ class Experiment:
     folder   where files of this run go: checkpoints, curves, pictures, result.json
     source   the example's own folder, with its cells
     data     the user's own file, for the examples that take one; of a table, `columns` are those to be read
-    workers  processes of a sweep, or `dask`, the address of a cluster that it runs on
+    workers  processes of a sweep, or `dask`, the address of a cluster that it runs on; `earlier`, the seconds of its
+             runs that were there already
     """
 
     name: str
@@ -88,6 +89,7 @@ class Experiment:
     columns: str | None = None
     workers: int = 2
     dask: str | None = None
+    earlier: float = 0.0
     figures: list[Figure] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -139,7 +141,7 @@ class Experiment:
             "title": self.title,
             "mode": self.mode,
             "seed": self.seed,
-            "seconds": round(seconds, 1),
+            "seconds": round(seconds + self.earlier, 1),
             "figures": figures,
             "notes": self.notes,
             "pictures": self.pictures,

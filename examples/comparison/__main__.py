@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import viz
-from dsl.run.sweep import sweep, workers
+from dsl.run.sweep import records, sweep, workers
 from examples.comparison.job import SOLVED, train
 from examples.comparison.page import CELLS, ladder, page
 from examples.experiment import Experiment, leave, main
@@ -27,23 +27,34 @@ Job = dict[str, Any]
 
 
 def lengths(e: Experiment) -> tuple[int, ...]:
-    return e.size((10, 20), (50, 100, 200), (50, 100, 200, 500, 1000))
+    return e.size((10, 20), (50, 100, 200, 500), (50, 100, 200, 500, 1000))
 
 
 def first(e: Experiment) -> list[Job]:
     """The lowest rung of every ladder."""
-    settings = {"units": e.size(16, 32, 128), "rate": e.size(1e-2, 3e-3, 1e-3), "updates": e.size(300, 2000, 20_000)}
+    fixed = {"units": e.size(16, 32, 128), "rate": e.size(1e-2, 3e-3, 1e-3), "updates": e.size(300, 2000, 20_000)}
     cells = e.size(["GRU", "TwoMinGRU"], list(CELLS), list(CELLS))
-    seeds = e.size([e.seed], [e.seed], [e.seed, e.seed + 1, e.seed + 2])
+    seeds = [e.seed + k for k in range(e.size(1, 2, 3))]
     steps = lengths(e)[0]
     named = [
         (seed, task, cell) for seed in seeds for task in e.size(["Order"], list(SOLVED), list(SOLVED)) for cell in cells
     ]
-    return [{"task": task, "cell": cell, "steps": steps, "seed": seed, **settings} for seed, task, cell in named]
+    return [{"task": task, "cell": cell, "steps": steps, "seed": seed, **fixed} for seed, task, cell in named]
+
+
+def settings(e: Experiment) -> Job:
+    return {key: first(e)[0][key] for key in ("units", "rate", "updates")}
+
+
+def shown(e: Experiment, done: list[Job]) -> list[Job]:
+    """The records of this size and these settings, among all that a file holds."""
+    seeds, rungs = {job["seed"] for job in first(e)}, lengths(e)
+    jobs = [(record, record["job"]) for record in done if settings(e).items() <= record["job"].items()]
+    return [record for record, job in jobs if job["seed"] in seeds and job["steps"] in rungs]
 
 
 def run(e: Experiment) -> None:
-    rungs = lengths(e)
+    rungs, jobs = lengths(e), first(e)
 
     def climb(job: Job, result: Job) -> Iterator[Job]:
         place = rungs.index(job["steps"]) + 1
@@ -51,11 +62,10 @@ def run(e: Experiment) -> None:
             yield {**job, "steps": rungs[place]}
 
     path = e.folder / f"runs-{e.mode}.json"
-    jobs = first(e)
+    e.earlier = sum(record["result"]["seconds"] for record in shown(e, records(path)))
     with workers(e.workers, e.dask) as pool:
-        done = sweep(train, jobs, path, pool, then=climb, say=print if e.progress else lambda line: None)
-    settings = {key: jobs[0][key] for key in ("units", "rate", "updates")}
-    done = [r for r in done if settings.items() <= r["job"].items()]  # not those of another setting
+        kept = sweep(train, jobs, path, pool, then=climb, say=print if e.progress else lambda line: None)
+    done = shown(e, kept)
     e.note("runs", len(done))
     e.note("processor seconds", round(sum(r["result"]["seconds"] for r in done)))
     pictures = {}
@@ -71,7 +81,7 @@ def run(e: Experiment) -> None:
         if curves:
             pictures[task] = task.lower()
             title = f"{task}: updates until it is solved"
-            e.draw(viz.lines(curves, x="steps", y="updates", log=True, title=title, marks=True), task.lower())
+            e.draw(viz.lines(curves, x="T, steps", y="updates", title=title, marks=True), task.lower())
         best = {cell: max(found, default=0) for cell, found in solved.items()}
         if e.mode == "quick":
             e.figure(f"longest solved, {task}, GRU", best["GRU"], 0, "nothing", "more")
@@ -80,7 +90,7 @@ def run(e: Experiment) -> None:
             e.figure("longest solved, Copying, unitary", best["Unitary"], others, "every other cell", "more")
         else:
             e.figure(f"longest solved, {task}, LSTM", best["LSTM"], best["Elman"], "tanh", "more")
-    e.write("README.md", page(e.mode, settings, rungs, done, pictures))
+    e.write("README.md", page(e.mode, settings(e), rungs, done, pictures))
     e.keep(path)
 
 

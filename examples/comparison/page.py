@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,9 +38,12 @@ solved the one before with the same seed. {seconds:,.0f} s of processor time in 
 
 No setting was tuned for any cell, and {few}: the table compares cells under one rule, not what each can do at its best.
 
-An entry is the number of updates until the task was solved, the median over seeds. **—** and a number: not solved, and
-the least error that was measured. Blank: not tried. The last column is processor time at the longest length tried, in
-seconds for a thousand updates.
+An entry is the number of updates until the task was solved, the median over the seeds that solved it, and how many of
+those tried did. **—** and a number: not solved, and the least error that was measured. Blank: not tried. The last
+column is processor time at the longest length tried, in seconds for a thousand updates.
+
+In the plots, points of cells that took equally long lie on one another, and a single point has no line to be told by:
+the table has its number. A cell that solved nothing is not drawn.
 """
 ERRORS = {"Adding": "mean squared error; always answering 1 has 0.167", "Order": "share wrong; a guess has 0.75"}
 ERRORS["Copying"] = "share of the ten symbols that is wrong; a guess has 0.875"
@@ -69,21 +73,25 @@ def ladder(records: Sequence[Record], task: str) -> dict[tuple[str, int], dict[s
 
 
 def page(
-    mode: str, settings: Mapping[str, Any], rungs: Sequence[int], records: Sequence[Record], pictures: Mapping[str, str]
+    mode: str,
+    settings: Mapping[str, Any],
+    rungs: Sequence[int],
+    records: Sequence[Record],
+    pictures: Mapping[str, str],
 ) -> str:
     seeds = sorted({record["job"]["seed"] for record in records})
-    parts = [
-        HEAD.format(
-            file=f"runs-{mode}.json",
-            count=len(records),
-            mode=f"`--{mode}`" if mode != "normal" else "without `--full`",
-            seeds=f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
-            few="there is one seed" if len(seeds) == 1 else f"there are {len(seeds)} seeds",
-            lengths=", ".join(map(str, rungs)),
-            seconds=sum(record["result"]["seconds"] for record in records),
-            **settings,
-        )
-    ]
+    head = HEAD.format(
+        file=f"runs-{mode}.json",
+        count=len(records),
+        mode=f"`--{mode}`" if mode != "normal" else "without `--full`",
+        seeds=f"seed{'s' if len(seeds) > 1 else ''} {' and '.join(map(str, seeds))}",
+        few="there is one seed" if len(seeds) == 1 else f"there are {len(seeds)} seeds",
+        lengths=", ".join(map(str, rungs)),
+        seconds=sum(record["result"]["seconds"] for record in records),
+        **settings,
+    )
+    title, *paragraphs = head.split("\n\n")
+    parts = [f"{title}\n", *(f"\n{textwrap.fill(text, 120, break_on_hyphens=False)}\n" for text in paragraphs)]
     for task, meaning in SOLVED.items():
         climbed = ladder(records, task)
         if not climbed:

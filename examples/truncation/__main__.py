@@ -93,7 +93,7 @@ def savings(e: Experiment, chunks: list[int]) -> None:
 
 
 def run(e: Experiment) -> None:
-    savings(e, e.size([16, 32, 64, 128, 256], [5, 10, 20, 40, 80, 160, 320], [5, 10, 20, 40, 80, 160, 320, 640, 1280]))
+    savings(e, e.size([8, 16, 32, 64, 128], [5, 10, 20, 40, 80, 160, 320], [5, 10, 20, 40, 80, 160, 320, 640, 1280]))
     lag = e.size(3, 10, 20)
     chunks = e.size([2, 8], [5, 10, 11, 15, 20, 40], [5, 10, 20, 21, 30, 40, 80])
     train = echo(np.random.default_rng([e.seed, 1]), e.size(4_000, 40_000, 200_000), lag)
