@@ -14,27 +14,59 @@ Array = NDArray[Any]
 
 
 class Arena:
-    """Reusable flat arrays by dtype and size; what is taken is given back, or dropped with its holder."""
+    """Flat arrays that are used again: no more exist than were on lease at once, however many sizes come along.
+
+    What is taken is given back, or dropped with its holder. A layout is any object that stands for what lies where: an
+    array that comes back under its own layout is as it was left, under another it is zeros, so that padding is.
+    """
 
     def __init__(self) -> None:
-        self._free: dict[tuple[np.dtype[Any], int], list[Array]] = {}
+        self._free: dict[str, list[tuple[Array, object]]] = {}
         self._lock = threading.Lock()
 
-    def take(self, size: int, dtype: np.dtype[Any]) -> Array:
-        key = (dtype, size)
+    def take(self, size: int, dtype: Any, layout: object) -> Array:
         with self._lock:
-            free = self._free.get(key)
-            if free:
-                return free.pop()
-        whole = np.zeros(size + 64, dtype)
-        shift = (-whole.ctypes.data // whole.itemsize) % (64 // whole.itemsize)
-        return whole[shift : shift + size]
+            free = self._free.setdefault(np.dtype(dtype).str, [])
+            for k in range(len(free) - 1, -1, -1):
+                if free[k][1] is layout and len(free[k][0]) == size:
+                    return free.pop(k)[0]
+            room = [_capacity(array) for array, _ in free]
+            chosen = min([n for n in room if n >= size], default=max(room, default=0))
+            old = free.pop(room.index(chosen))[0] if room else None
+        if old is None or chosen < size:  # one that is too small makes place
+            return _aligned(np.zeros(size + SLACK, dtype), size)
+        again = _aligned(_whole(old), size)
+        again[:] = 0
+        return again
 
-    def give(self, array: Array) -> None:
+    def give(self, array: Array, layout: object) -> None:
         with self._lock:
-            free = self._free.setdefault((array.dtype, len(array)), [])
-            if len(free) < 8:
-                free.append(array)
+            free = self._free.setdefault(array.dtype.str, [])
+            if len(free) < KEPT:
+                free.append((array, layout))
+
+    @property
+    def size(self) -> int:
+        """Bytes of what is not on lease."""
+        return sum(_whole(array).nbytes for free in self._free.values() for array, _ in free)
+
+
+KEPT = 32  # free arrays: a few for each thread
+SLACK = 64  # elements more than asked for, so that an array can begin at a cache line
+
+
+def _whole(array: Array) -> Array:
+    assert isinstance(array.base, np.ndarray)
+    return array.base
+
+
+def _capacity(array: Array) -> int:
+    return len(_whole(array)) - SLACK
+
+
+def _aligned(whole: Array, size: int) -> Array:
+    shift = (-whole.ctypes.data // whole.itemsize) % (64 // whole.itemsize)
+    return whole[shift : shift + size]
 
 
 class Addresses:

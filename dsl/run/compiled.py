@@ -52,8 +52,8 @@ class Saved:
 
 def _return(parts: Sequence[Part], lessor: Arena) -> None:
     for part in parts:
-        lessor.give(part.reals)
-        lessor.give(part.categories)
+        lessor.give(part.reals, part.share.sizes)
+        lessor.give(part.categories, part.share.sizes)
 
 
 @dataclass
@@ -171,10 +171,9 @@ class _Run:
         carried = frozenset((n, self._held(n)) for n in program.source.carried) if start else frozenset()
         self.call = Call(call.batch, call.steps, call.lengths, carried, call.clock)
         self.shares = program.shares(self.call, None if saved is None else (saved.program, saved.shares))
-        take = self.arena.take
-        self.parts = [
-            Part(s, take(s.sizes.reals, REALS[self.dtype]), take(s.sizes.categories, INTEGERS)) for s in self.shares
-        ]
+        take, reals = self.arena.take, REALS[self.dtype]
+        laid = [(s, s.sizes) for s in self.shares]
+        self.parts = [Part(s, take(z.reals, reals, z), take(z.categories, INTEGERS, z)) for s, z in laid]
         self.forward = self.parts if saved is None else saved.parts  # whose memory is read
 
     # ------------------------------------------------------------ calls
@@ -188,14 +187,15 @@ class _Run:
         if self.call.batch:
             named = [self._input(n) for n in source.inputs] + [results[n] for n in source.results]
             named += [self._carried(n) for n in source.carried]
-            room = self.arena.take(self.shares[0].sizes.parameters, REALS[self.dtype])
+            sizes = self.shares[0].sizes
+            room = self.arena.take(sizes.parameters, REALS[self.dtype], sizes.preparing)
             for stage in range(len(source.stages)):
                 known = {**self.inputs, **late} if late else self.inputs
                 shared = [self._shared(n, known) for n in source.shared]
                 self._stage(stage, room, [*named, *shared, *totals.values()])
                 late.update((n, totals[n]) for n in source.complete[stage])
                 late.update(program.evaluate(normal.after, {**self.inputs, **late}) if normal.after else {})
-            self.arena.give(room)
+            self.arena.give(room, sizes.preparing)
         elif normal.after:
             late.update(program.evaluate(normal.after, {**self.inputs, **late}))
         values = {n: results[d] for n, d in normal.names.items() if d in results}
