@@ -2,6 +2,7 @@
 
     python -m benchmarks.engine                            # every case, every installed peer
     python -m benchmarks.engine --cases lstm,ctc --rounds 15 --json out/engine.json
+    OMP_NUM_THREADS=1 TGSEQ_NUM_THREADS=1 python -m benchmarks.engine --cpu      # on a machine that does other work too
 
 Turns are interleaved in one process (a slow minute of the machine meets all alike), medians are over all turns,
 and before any timing every peer's gradient is compared with ours. `numpy` runs the forward pass's NumPy calls
@@ -283,7 +284,7 @@ def agreement(runs: dict[str, Run]) -> dict[str, float]:
     return result
 
 
-def measure(name: str, rounds: int) -> dict[str, Any]:
+def measure(name: str, rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
     runs = CASES[name]()
     differences = agreement(runs)
     for run in runs.values():
@@ -295,9 +296,9 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
             run = runs[n]
             run()  # wake its threads, fill the caches
             for _ in range(3):
-                start = time.perf_counter()
+                start = clock()
                 run()
-                times[n].append(time.perf_counter() - start)
+                times[n].append(clock() - start)
     middle = {n: statistics.median(t) * 1e3 for n, t in times.items()}
     row: dict[str, Any] = {"case": name, "ms": middle, "difference": differences}
     row["ratio"] = {n: m / middle["ours"] for n, m in middle.items() if n not in ("ours", "numpy")}
@@ -322,12 +323,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated, of: " + " ".join(CASES))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--cpu", action="store_true", help="the processor's time, of all threads: for a busy machine")
     parser.add_argument("--json", type=Path, help="also write the numbers there")
     options = parser.parse_args()
     unknown = [c for c in options.cases.split(",") if c not in CASES]
     if unknown:
         parser.error(f"no case is named {unknown[0]!r}; there are {', '.join(CASES)}")
-    rows = [measure(c, options.rounds) for c in options.cases.split(",")]
+    clock = time.process_time if options.cpu else time.perf_counter
+    rows = [measure(c, options.rounds, clock) for c in options.cases.split(",")]
     print(table(rows))
     for r in rows:
         if "above_numpy" in r:

@@ -188,6 +188,10 @@ def test_einsum(spec: str, shapes: list[tuple[int, ...]]) -> None:
         (lambda: tg.fft.fft(X, n=0), "at least 1 element, not 0"),
         (lambda: tg.fft.fft(X, norm="half"), "norm is 'backward', 'ortho' or 'forward', not 'half'"),
         (lambda: tg.linalg.matrix_norm(X, ord=3), "knows the orders"),
+        (lambda: tg.max(var(1.0), axis=0), "a maximum over axis 0 of a scalar"),
+        (lambda: tg.tensordot(var(1.0), var(1.0), axes=1), "tensordot over 1 axes of arrays with 0 and 0"),
+        (lambda: tg.fft.irfft(var([1.0])), "at least 1 element, not 0: say how many with n="),
+        (lambda: tg.fft.irfft(var(1.0)), "not a scalar"),
     ],
 )
 def test_what_they_say_to_bad_arguments(call: Callable[[], Any], message: str) -> None:

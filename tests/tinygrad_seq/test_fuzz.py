@@ -29,7 +29,7 @@ UNARY: dict[str, Callable[..., Any]] = {
     "gammaln": scipy.special.gammaln,
     "erf": scipy.special.erf,
     "reciprocal": lambda x: 1 / x,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-np.asarray(x, np.result_type(x, np.float32)))),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-(x if x.dtype.kind in "fc" else x.astype(float)))),
 }
 BINARY = {
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "maximum": np.maximum,

@@ -37,13 +37,19 @@ def _kept(g: Any, axis: Axis, keepdims: bool) -> Any:
 # ---------------------------------------------------------------- sums
 
 
-def _sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def _has_axis(x: Any, axis: Any, what: str) -> None:
+    """NumPy lets a scalar have an axis 0 in some functions and not in others; here it never has."""
     if axis is not None and axis != () and not np.ndim(x):
-        raise ValueError(f"a sum over axis {axis} of a scalar, which has none")
+        raise ValueError(f"{what} over axis {axis} of a scalar, which has none")
+
+
+def _sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    _has_axis(x, axis, "a sum")
     return _ADD(x, axis=axis, keepdims=keepdims)
 
 
 def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    _has_axis(x, axis, "a mean")
     if not np.size(x) and 0 in (np.shape(x)[a] for a in axes_of(axis, np.ndim(x))):
         raise ValueError(f"mean over nothing: shape {np.shape(x)}, axis {axis}")
     return np.mean(x, axis=axis, keepdims=keepdims)
@@ -94,10 +100,12 @@ def fill_rule(g: Any, y: Any, x: Any, *, dims: tuple[int, ...]) -> Cotangents:
 
 
 def _max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    _has_axis(x, axis, "a maximum")
     return _MAXIMUM(x, axis=axis, keepdims=keepdims)
 
 
 def _min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    _has_axis(x, axis, "a minimum")
     return _MINIMUM(x, axis=axis, keepdims=keepdims)
 
 
