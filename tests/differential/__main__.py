@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dsl.run import executable
 from dsl.text.diagnostics import CellError
 from tests.differential.check import compared, prepare
 from tests.differential.generator import random_cell
@@ -27,6 +28,7 @@ CHEAP = ("printed",)
 COMPILED = ("compiled", "printed compiled")
 EXPORTED = ("torch",)
 STRIDE = 7919  # a prime
+executable.CHUNK_ROWS = 8  # sequences are short: so their loops cross from chunk to chunk
 
 
 def judged(seed: int, readings: tuple[str, ...]) -> dict[str, Any]:

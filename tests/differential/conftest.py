@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
+from dsl.run import executable
+
+
+@pytest.fixture(autouse=True)
+def chunks_of_a_few_steps(monkeypatch):
+    """The sequences are short: so their loops cross from chunk to chunk."""
+    monkeypatch.setattr(executable, "CHUNK_ROWS", 8)
+
 
 def pytest_addoption(parser):
     parser.addoption("--cells", type=int, default=400, help="random cells: reference = tape = adjoint")
