@@ -61,6 +61,7 @@ class Drawn:
 class Generator:
     """A system cut into what is known before the first step (`context`) and what follows the draws (`step`).
 
+    system, general   the cell, and the same with names for its sizes
     axis     the time axis of the draws; "" when all are drawn `once`
     planes   of streams on two axes that a step reads back: (stream, steps back) -> the input that brings the value
     unsearchable   why it cannot be run step by step; it may be drawn in one run all the same
@@ -68,11 +69,11 @@ class Generator:
     Errors: CellError E480/E481 for a cell that cannot be generated; ValueError when nothing is drawn.
     """
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, general: System | None = None) -> None:
         if not system.draws:
             raise ValueError(f"{system.name} draws nothing: generation needs a line such as `y[t] ~ categorical(...)`")
         self.system = system
-        self.drawing = Drawing(system)
+        self.drawing = Drawing(general or system)
         self.targets: dict[str, str] = {}  # pseudo-equation -> the stream it helps to draw
         whole = self._with_parameters(system)
         self.axis = self._axis(whole)

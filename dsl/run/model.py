@@ -208,7 +208,7 @@ class Model:
     @cached_property
     def generator(self) -> Generator:
         """The system on the generation schedule."""
-        return Generator(quiet(self.system))
+        return Generator(quiet(self.system), quiet(self._open))
 
     def _run(self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str) -> Run:
         if engine not in ENGINES:

@@ -158,10 +158,12 @@ def fresh(seed: int, count: int) -> int:
 
 
 def quiet(system: System) -> System:
-    """The bound system with every noise read as its mean: what runs outside training, with no noise to feed."""
+    """The system with every noise read as its mean: what runs outside training, with no noise to feed."""
     means: dict[str, Symbol] = {}
+    sizes = {n: v for n, v in system.arguments.items() if isinstance(v, int)}
     for name, stream in streams_of(system).items():
-        kind, numbers = numbers_of(stream)
+        assert stream.initializer is not None
+        kind, numbers = numbers_of(replace(stream, initializer=stream.initializer.bind(sizes)))
         value = lift(kind.mean(*numbers))
         means[name] = apply("fill", value, dims=stream.shape) if stream.shape else value
     if not means:

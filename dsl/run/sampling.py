@@ -60,20 +60,28 @@ class Sampler:
         return {n: values(s, steps, batch, seed=seed, dtype=dtype) for n, s in streams_of(system).items()}
 
 
+@dataclass(frozen=True)
+class Part(Sampled):
+    """What draws some streams of a cell; `general` is the same with names for sizes: compiled, it serves all."""
+
+    general: System
+
+
 class Drawing:
     """The parts of one system that draw: restricted to what is wanted, each made once."""
 
     def __init__(self, system: System) -> None:
         self.system = system
-        self._made: dict[tuple[tuple[str, ...], tuple[str, ...], bool], Sampled] = {}
+        self._made: dict[tuple[tuple[str, ...], tuple[str, ...], bool], Part] = {}
 
-    def part(self, want: tuple[str, ...], known: tuple[str, ...], greedy: bool) -> Sampled:
+    def part(self, want: tuple[str, ...], known: tuple[str, ...], greedy: bool) -> Part:
         """What computes the drawn streams `want`, those `known` being data."""
         key = (want, known, greedy)
         if key not in self._made:
             made = sampled(self.system, known, greedy)
-            own = restrict(made.system, needed(made.system, want, {}))
-            self._made[key] = Sampled(own, made.given, made.primed, made.sharpness, made.bias)
+            general = restrict(made.system, needed(made.system, want, {}))
+            own = general.put({n: v for n, v in general.arguments.items() if isinstance(v, int)})
+            self._made[key] = Part(own, made.given, made.primed, made.sharpness, made.bias, general)
         return self._made[key]
 
 
@@ -113,7 +121,7 @@ def draw(
     inputs |= {n: v for n, v in model.params.arrays().items() if n in system.streams}
     lengths = {a: v for a, v in data.lengths.items() if a in system.axes}
     if engine == "compiled":
-        return model.stepper(system).forward(inputs, lengths, data.batch, tuple(want), record=False)[0]
+        return model.stepper(part.general).forward(inputs, lengths, data.batch, tuple(want), record=False)[0]
     found = unroll(system, inputs, lengths, data.batch, tuple(want))
     return {n: np.asarray(v) for n, v in found.items()}
 

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from dsl.plan.program import Plans
 from dsl.run.model import Model
 from dsl.spec import load, parse
 from dsl.text.diagnostics import CellError
@@ -207,3 +208,12 @@ def test_a_cell_that_generates_can_be_read() -> None:
     assert "noise" not in greedy and "sharpness" not in greedy
     with pytest.raises(ValueError, match="LSTM draws nothing"):
         load("LSTM").generation()
+
+
+def test_one_generated_file_draws_at_all_sizes() -> None:
+    texts = []
+    for size in (5, 7):
+        model = build(LETTERS, K=size - 1, H=size)
+        system = model.generator.drawing.part(("y",), (), False).general
+        texts.append(Plans(system, (), "float32").forward(("y",), False).source.text)
+    assert texts[0] == texts[1]
