@@ -188,6 +188,7 @@ def test_einsum(spec: str, shapes: list[tuple[int, ...]]) -> None:
         (lambda: tg.fft.fft(X, n=0), "at least 1 element, not 0"),
         (lambda: tg.fft.fft(X, norm="half"), "norm is 'backward', 'ortho' or 'forward', not 'half'"),
         (lambda: tg.linalg.matrix_norm(X, ord=3), "knows the orders"),
+        (lambda: tg.prod(X, axis=(0, -3)), r"an axis stands twice in \(0, -3\), for an array with 3 axes"),
         (lambda: tg.max(var(1.0), axis=0), "a maximum over axis 0 of a scalar"),
         (lambda: tg.tensordot(var(1.0), var(1.0), axes=1), "tensordot over 1 axes of arrays with 0 and 0"),
         (lambda: tg.fft.irfft(var([1.0])), "at least 1 element, not 0: say how many with n="),

@@ -24,7 +24,10 @@ def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
     for a in axes:
         if not -rank <= a < rank:
             raise IndexError(f"there is no axis {a} in an array with {rank} axes")
-    return tuple(sorted(a + rank if a < 0 else a for a in axes))
+    places = sorted(a + rank if a < 0 else a for a in axes)
+    if len({*places}) < len(places):
+        raise ValueError(f"an axis stands twice in {axis}, for an array with {rank} axes")
+    return tuple(places)
 
 
 # ---------------------------------------------------------------- what a shape says
