@@ -64,6 +64,7 @@ class Definition:
     operands: tuple[Symbol, ...] = ()  # of outer: two reads; of scatter: a value and a category
     boundary: float | str | None = None  # a number, or the name of what holds it
     wanted: bool = False
+    known: tuple[tuple[Symbol, ...], list[Read]] | None = field(default=None, repr=False, compare=False)  # of `reads`
 
     @property
     def domain(self) -> tuple[str, ...]:
@@ -125,8 +126,11 @@ def op(name: str, *args: Symbol | int | float, **static: object) -> Symbol:
 
 
 def reads(definition: Definition) -> list[Read]:
-    """Every read in a definition's expressions."""
-    return [n.leaf for n in postorder(definition.expressions()) if isinstance(n.leaf, Read)]
+    """Every read in a definition's expressions; looked for once, while these are the same."""
+    roots = definition.expressions()
+    if definition.known is None or definition.known[0] != roots:
+        definition.known = roots, [n.leaf for n in postorder(roots) if isinstance(n.leaf, Read)]
+    return list(definition.known[1])
 
 
 def shared_names(definition: Definition) -> list[str]:

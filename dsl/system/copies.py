@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dsl.system.dims import Dim
 from dsl.system.scope import Scope
@@ -43,6 +44,11 @@ class Copy:
 
     def flat(self, name: str) -> str:
         return self.prefix + name
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What the cell's own statements declare or define."""
+        return frozenset(ref.name for statement in self.cell.body for ref in targets(statement))
 
     @property
     def root(self) -> Copy:

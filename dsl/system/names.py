@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsl.system.copies import Copy, Flat, targets
+from dsl.system.copies import Copy, Flat
 from dsl.system.dims import Dim
 from dsl.system.indices import BadIndex, linear
 from dsl.text.diagnostics import Diagnostic, Label, suggest
@@ -66,7 +66,7 @@ class Names:
             if not rest:
                 return child.outputs[0] if len(child.outputs) == 1 else None
             return self.flat_name(child, rest)
-        if any(ref.name == name for s in copy.cell.body for ref in targets(s)):
+        if name in copy.names:
             return copy.flat(name)
         return None
 
