@@ -24,8 +24,13 @@ A random well-typed cell is written as text, given random parameters, data and l
 share as little as they can; cells grow with the seed. `tests/differential` says how. `tests/reference.py` is the
 oracle: it evaluates the parse tree on demand and knows no schedule, no system and no derivative.
 """
-LEFT_OUT = """Finite differences are left out where data is tied (a maximum of three equal numbers has no slope) and
-where the loss is too large beside its changes. Compiling costs: generated code and exports take a share of the cells.
+LEFT_OUT = """Finite differences are left out where data is tied (a maximum of three equal numbers has no slope), where
+the loss is too large beside the rounding measured in it, and where it has a kink or a jump at the point: there the
+slopes to both sides do not come closer to each other as steps get smaller, whatever the gradient says. Compiling costs:
+generated code and exports take a share of the cells.
+
+The run goes on from one revision to the next: a cell counts as it last ran, and what did not agree is run again after
+every fix. Disagreements are kept as small cells under `tests/differential/regressions`.
 """
 READINGS = {
     "tape": "value of every stream: the reference (the parse tree, one sequence, float64) and the unrolled tape",

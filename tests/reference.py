@@ -157,7 +157,7 @@ class Scope(Copy):
         return self.memo[key][one]
 
     def nothing(self, node: Call, env: dict[str, int]) -> Any:
-        """The sum over no steps: 0 in the shape of a step that there is not, where boundaries show it, else a number."""
+        """The sum over no steps: 0 in the shape that a step would have, where boundaries show it, else a number."""
         if node.function != "sum":
             raise ValueError(f"{node.function}{list(node.axes)} of nothing")
         try:
