@@ -97,6 +97,19 @@ def test_backward_moves_nothing_and_prints_legibly(name: str) -> None:
     assert_legible(drawing.scene)
 
 
+@pytest.mark.parametrize("name", ["minGRU", "CharRNN", "Peephole", "ClockworkRNN", "BiRNN", "Pyramid", "Translate"])
+def test_every_arrow_has_a_number_that_lies_on_no_box(name: str) -> None:
+    scene = viz.bptt(run_of(name)).scene
+    boxes = {m.id: (m.x - m.width / 2, m.y - m.height / 2, m.x + m.width / 2, m.y + m.height / 2) for m in scene.marks}
+    numbers = [(said, r) for said, r in labels(scene) if " on " in said]
+    for said, r in numbers:
+        assert not [k for k, b in boxes.items() if overlap(r, b, 2.0)], said
+    hot = [p for p in scene.pieces if "hot" in p.classes]
+    arcs = {(r.wire, r.target_step) for p in hot if "-arc-" in p.id for r in p.reads}
+    bare = [p.id for p in hot if p.head and not p.number and not {(r.wire, r.target_step) for r in p.reads} & arcs]
+    assert not bare and len(numbers) > 3
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_highways_are_horizontal(name: str) -> None:
     for piece in viz.unrolled(name, T=STEPS).scene.pieces:
