@@ -19,7 +19,7 @@ from dsl.plan.normal import normalise
 from dsl.plan.source import Source, generate
 from dsl.system.adjoint import Adjoint, adjoint
 from dsl.system.kinds import Kinds
-from dsl.system.recurrence import with_residuals
+from dsl.system.residuals import with_residuals
 from dsl.system.system import Read, System
 from tinygrad_seq.symbol import Symbol, postorder
 
@@ -99,13 +99,21 @@ class Plans:
         self._backward: dict[tuple[tuple[str, ...], str], Program] = {}
 
     @cached_property
+    def _first(self) -> tuple[System, Adjoint]:
+        """What is differentiated to see what its adjoint would compute again, and that adjoint."""
+        seen = seen_through(self.system)
+        return seen, adjoint(seen, self.outside)
+
+    @cached_property
     def recording(self) -> System:
         """The system with every costly residual named."""
-        return with_residuals(seen_through(self.system), self.outside)
+        seen, first = self._first
+        return with_residuals(seen, first.residuals, first.system.streams)
 
     @cached_property
     def derived(self) -> Adjoint:
-        found = adjoint(self.recording, self.outside)
+        seen, first = self._first
+        found = first if self.recording is seen else adjoint(self.recording, self.outside)
         return replace(found, system=seen_through(found.system, self.recording))
 
     @cached_property
