@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
 import tracemalloc
 from typing import Any
 
@@ -53,19 +52,8 @@ def waiting(model: Any, data: dict[str, Array], chunk: int) -> float:
     return float(held)
 
 
-def seconds(model: Any, data: dict[str, Array], chunk: int) -> float:
-    """Processor time of the gradient of the whole sequence."""
-    gradient(model, data, chunk)  # compiled, warm
-    spent = []
-    for _ in range(3):
-        begun = time.process_time()
-        gradient(model, data, chunk)
-        spent.append(time.process_time() - begun)
-    return min(spent)
-
-
 def savings(e: Experiment, chunks: list[int]) -> None:
-    """Direction, memory and time against the chunk's length, of a net as it starts."""
+    """Direction and memory against the chunk's length, of a net as it starts."""
     steps, lag = chunks[-1], e.size(3, 10, 10)
     data = echo(np.random.default_rng(e.seed), steps, lag, 32)
     model = e.cell("Echo").build(H=e.size(16, 32, 64), seed=e.seed, dtype="float64")
@@ -73,15 +61,13 @@ def savings(e: Experiment, chunks: list[int]) -> None:
     (_, grads) = model.value_and_grad(**data)
     full = np.concatenate([g.ravel() for g in grads.values()])
     e.figure("a chunk of everything, difference to the gradient", np.abs(whole - full).max(), 1e-12, "rounding")
-    cosine, memory, spent = [], [], []
+    cosine, memory = [], []
     for chunk in chunks:
         found = gradient(model, data, chunk)
         cosine.append(float(found @ full / np.linalg.norm(found) / np.linalg.norm(full)))
         memory.append(waiting(model, data, chunk) / 2**20)
-        spent.append(seconds(model, data, chunk) / steps * 1e6)
     e.note("cosine to the full gradient, by chunk", dict(zip(chunks, np.round(cosine, 4).tolist(), strict=True)))
     e.note("MiB, by chunk", dict(zip(chunks, np.round(memory, 3).tolist(), strict=True)))
-    e.note("microseconds a step, by chunk", dict(zip(chunks, np.round(spent, 1).tolist(), strict=True)))
     e.figure("memory of a chunk of 1/16, beside the whole", memory[-5] / memory[-1], 0.1, "a tenth")
     e.figure("cosine of the shortest chunk's gradient", cosine[0], cosine[-1] - 1e-6, "the whole's")
     x = np.array(chunks)
