@@ -16,7 +16,7 @@ from dsl.system.terms import Term
 from dsl.system.unify import show
 from dsl.text.diagnostics import Diagnostic, Label
 from dsl.text.tree import Span
-from tinygrad_seq.symbol import Symbol, leaves
+from tinygrad_seq.symbol import Symbol, leaves, lift
 
 
 class Checks:
@@ -55,7 +55,7 @@ class Checks:
                 self._problem(
                     "E418", "a total sums over the sequences, but this is shared already", stream.span, "drop `total`"
                 )
-            elif stream.total and any(kinds.of(term).shared for term in terms_of(value)):
+            elif stream.total and any(kinds.of(term).shared and not _is_zero(term) for term in terms_of(value)):
                 message = "a total sums over the sequences, but a term of it is shared already"
                 self._problem("E418", message, stream.span, f"add it to `{_tail(name)}` in an equation of its own")
 
@@ -175,3 +175,8 @@ def _tail(name: str) -> str:
 
 def _runs_over(axis: str, term: Term) -> bool:
     return term.op in ("read", "position") and axis in term.axes
+
+
+def _is_zero(term: Symbol) -> bool:
+    """`zeros(H)`, beside which a number is a vector."""
+    return term.is_op("fill") and term.args[0] is lift(0)
