@@ -255,6 +255,14 @@ class Model:
             arrays = {n: np.asarray(literal.result(n)) for n in names}
         return Run(self, data, {n: Tensor.wrap(arrays[n]) for n in names}, engine, state)
 
+    def streams(self, data: Arranged, names: tuple[str, ...], state: State | None) -> Arrays:
+        """Streams of checked data by the compiled engine, off the tape; nothing else is computed or kept."""
+        start, clock = (state.values, state.clock) if state is not None else (None, None)
+        arrays, _ = self.compiled(names).forward(
+            self._plain(data), data.lengths, data.batch, names, start=start, clock=clock, record=False
+        )
+        return arrays
+
     def _plain(self, data: Arranged) -> Arrays:
         arrays = {n: v.data if isinstance(v, Tensor) else v for n, v in data.arrays.items()}
         return {**arrays, **self.params.arrays()}

@@ -222,10 +222,7 @@ class Run:
         """Where the sequences stand. Errors: CellError E480 for a cell that cannot be carried on."""
         if self._state is None:
             held = self._model.held
-            arrays = {
-                n: np.asarray(self._data.arrays.get(n, None) if n in self._data.arrays else self.value(n).data)
-                for n in held
-            }
+            arrays = {n: np.asarray(v) for n, v in self._last(held).items()}
             self._state = advance(
                 self._model.system,
                 held,
@@ -236,6 +233,16 @@ class Run:
                 self._data.seed,
             )
         return self._state
+
+    def _last(self, held: Mapping[str, int]) -> dict[str, Any]:
+        """The held streams; the engine runs once more for those that it did not hand over."""
+        known = {n: v.data for n, v in self._values.items()} | dict(self._data.arrays)
+        missing = tuple(n for n in held if n not in known)
+        for name in missing:
+            self._check_parameters(name)
+        if missing and self._engine == "compiled":
+            known |= self._model.streams(self._data, missing, self._before)
+        return {n: known[n] if n in known else self.value(n).data for n in held}
 
     def boundaries(self, names: Any) -> dict[str, np.ndarray[Any, Any]]:
         """Boundary values (B, *features) of streams; nothing when earlier steps were carried in."""
