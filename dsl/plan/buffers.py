@@ -275,12 +275,10 @@ class _Builder:
     def _stackable(self, name: str, other: str, places: Mapping[str, Place]) -> bool:
         a, b = places[name], places[other]
         home = self.arrangement.home
-        same = (a.array == b.array == "A" and a.axes == b.axes and len(a.shape) == 1 == len(b.shape)) and (
-            a.local,
-            a.window,
-        ) == (b.local, b.window)
+        same = a.array == b.array == "A" and a.axes == b.axes and len(a.shape) == 1 == len(b.shape)
         return (
             same
+            and (a.local, a.window) == (b.local, b.window)
             and home[name] == home[other]
             and all(self.arrangement.normal.definitions[n].kind != "load" for n in (name, other))
         )
