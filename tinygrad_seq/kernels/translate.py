@@ -2,7 +2,8 @@
 
 A plan becomes text that a person can read: integers, reals, loops over ranges, conditions, elements of flat arrays,
 calls of kernels. Numba's front end takes some 5 ms a line, since it is made for all of Python; here the types of
-a function are read off in one pass and its instructions written at some 20 µs a line. `machine` makes an object of them.
+a function are read off in one pass and its instructions written at some 20 µs a line. `machine` makes an object of
+them.
 
 The language, all of a file's functions in it:
 
