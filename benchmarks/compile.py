@@ -90,7 +90,7 @@ def measure(cell: str) -> dict[str, float]:
     rng, steps, batch = np.random.default_rng(0), 3, 2
     inputs: dict[str, Any] = {n: t.data for n, t in model.params.items()}
     for name, stream in system.streams.items():
-        if stream.kind in ("input", "draw"):
+        if stream.kind in ("input", "draw", "noise"):
             shape = () if stream.shared else (*[steps] * len(stream.axes), batch)
             inputs[name] = (
                 rng.integers(0, int(stream.categories or 1), shape)
