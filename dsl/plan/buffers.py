@@ -17,8 +17,8 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from dsl.plan.arrange import AFTER, STEP, Arrangement, Group, Outers, Products
 from dsl.plan.definitions import Definition, is_shifted, reads, shift_of
+from dsl.plan.loops import AFTER, STEP, Arrangement, Group, Outers, Products
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
 from dsl.system.system import Read, System

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsl.plan.arrange import AFTER, BEFORE, STEP, Group, Item, Loop, Nest, Outers, Products, Transfer
 from dsl.plan.linear import is_linear
+from dsl.plan.loops import AFTER, BEFORE, STEP, Group, Item, Loop, Nest, Outers, Products, Transfer
 from dsl.plan.program import Program, programs
 from dsl.system.dims import Dim
 from dsl.system.system import System

@@ -5,9 +5,9 @@ Boundary rows are filled in before a nest runs, so that its loops read outside t
 
 from __future__ import annotations
 
-from dsl.plan.arrange import Nest, Transfer
 from dsl.plan.buffers import Place
 from dsl.plan.features import REDUCTIONS
+from dsl.plan.loops import Nest, Transfer
 from dsl.plan.writer import Writer
 from dsl.system.dims import Dim
 from dsl.system.system import Read

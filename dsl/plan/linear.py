@@ -7,8 +7,8 @@ feature. Judged on the normal form, whatever an author called things; the adjoin
 
 from __future__ import annotations
 
-from dsl.plan.arrange import STEP, Nest, Products
 from dsl.plan.definitions import Normal, shift_of
+from dsl.plan.loops import STEP, Nest, Products
 from dsl.system.system import Read
 from tinygrad_seq.symbol import Symbol, postorder
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from dsl.plan.arrange import Entry, Outers, Products
 from dsl.plan.definitions import is_home
+from dsl.plan.loops import Entry, Outers, Products
 from dsl.plan.writer import Pack, Writer
 from dsl.system.system import Read
 

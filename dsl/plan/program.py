@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from dsl.plan.arrange import Arrangement, Products, arrange
+from dsl.plan.arrange import arrange
 from dsl.plan.buffers import Layout, Pads, Place, lay_out, paddings
 from dsl.plan.categories import seen_through
 from dsl.plan.complex import Real, without_complex
 from dsl.plan.definitions import Normal
+from dsl.plan.loops import Arrangement, Products
 from dsl.plan.normal import normalise
 from dsl.plan.source import Source, generate
 from dsl.system.adjoint import Adjoint, adjoint

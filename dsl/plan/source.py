@@ -11,14 +11,15 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dsl.plan.arrange import AFTER, BEFORE, STEP, Arrangement, Group, Item, Loop, Nest, Outers, Products, Transfer
 from dsl.plan.assemble import Assembly, Block, Entry, Piece
 from dsl.plan.buffers import Layout
 from dsl.plan.edges import Edges
 from dsl.plan.features import REDUCTIONS, Address, Output
 from dsl.plan.limits import limits
+from dsl.plan.loops import AFTER, BEFORE, STEP, Arrangement, Group, Item, Loop, Nest, Outers, Products, Transfer
+from dsl.plan.phases import Context
 from dsl.plan.products import Factors
-from dsl.plan.rows import Context, RowProgram
+from dsl.plan.rows import RowProgram
 from dsl.plan.shared import Shared
 from dsl.plan.writer import Pack
 from dsl.system.dims import Dim

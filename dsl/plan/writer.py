@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from dsl.plan.arrange import Arrangement, Nest
 from dsl.plan.assemble import Block
 from dsl.plan.buffers import Layout, Place, identifier
 from dsl.plan.definitions import Term, unsupported
 from dsl.plan.features import Address
+from dsl.plan.loops import Arrangement, Nest
 from dsl.plan.schedule import offset_value
 from dsl.system.dims import Dim
 from dsl.system.system import Index, Read

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from benchmarks.compile import text_of
+from dsl.plan.phases import BLOCK
 from dsl.plan.program import programs
-from dsl.plan.rows import BLOCK
 from dsl.spec import load, parse
 from dsl.system.system import System
 from tests.plan.agreement import bound, disagreement

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from dsl.plan.arrange import AFTER, BEFORE, STEP, Group, Outers, Products
 from dsl.plan.linear import is_linear
+from dsl.plan.loops import AFTER, BEFORE, STEP, Group, Outers, Products
 from dsl.plan.program import Program
 from dsl.spec import Spec, load, parse
 from tests.plan.agreement import bound, disagreement
