@@ -171,7 +171,7 @@ def _magic_bits(format: Format) -> int:
     return ((format.bias + format.mantissa) << format.mantissa) + (1 << (format.mantissa - 1))
 
 
-def _exp_below(x: Real) -> Real:
+def exp_below(x: Real) -> Real:
     """e^x for x <= 0, subnormal results included: computed 2^64 times too large."""
     biased, q = _reduce(x.choose(x.compare("<", x.format.underflow), x.format.underflow, x), shift=64)
     return (q + 1.0) * _power_of_two(x, biased) * 2.0**-64
@@ -196,7 +196,7 @@ def tanh(x: Real) -> Real:
 
 def sigmoid(x: Real) -> Real:
     """Both halves from e^-|x|, so that the lower tail keeps its relative accuracy."""
-    e = _exp_below(-x.intrinsic("fabs"))
+    e = exp_below(-x.intrinsic("fabs"))
     return x.choose(x.compare("<", 0.0), e, 1.0).over(e + 1.0)
 
 
@@ -236,12 +236,12 @@ def _log1p_unit(e: Real) -> Real:
 
 
 def softplus(x: Real) -> Real:
-    return x.choose(x.compare(">", 0.0), x, 0.0) + _log1p_unit(_exp_below(-x.intrinsic("fabs")))
+    return x.choose(x.compare(">", 0.0), x, 0.0) + _log1p_unit(exp_below(-x.intrinsic("fabs")))
 
 
 def logaddexp(a: Real, b: Real) -> Real:
     apart = a.choose(a.compare("==", b), 0.0, -(a - b).intrinsic("fabs"))  # equal infinities differ by 0
-    return maximum(a, b) + _log1p_unit(_exp_below(apart))
+    return maximum(a, b) + _log1p_unit(exp_below(apart))
 
 
 def relu(x: Real) -> Real:

@@ -23,7 +23,7 @@ def exp(typing: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         format = formulas.DOUBLE if signature.return_type.bitwidth == 64 else formulas.SINGLE
         number = formulas.Real(builder, format, args[0])
-        return number.choose(number.compare(">", 1.0), math.inf, formulas._exp_below(number)).value
+        return number.choose(number.compare(">", 1.0), math.inf, formulas.exp_below(number)).value
 
     return x(x), code
 
