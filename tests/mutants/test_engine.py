@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,7 @@ CHECKS: list[Callable[[], None]] = [
 ]
 
 
+TENSOR = import_module("tinygrad_seq.tensor")  # the package's own `tensor` is a function
 ORIGINAL_FIT, ORIGINAL_ADD, ORIGINAL_PICKER = nodes.fit, tape.Sums.add, derivative._picker
 
 
@@ -169,7 +171,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "every cotangent is one's own": (tape.Sums, "add", lambda self, e, v, f=False: ORIGINAL_ADD(self, e, v, True)),
     "a batch's first row instead of its sum": (tape, "fit", first_of_batch),
     "changes go unnoticed": (tape, "latest_change", lambda: 0),
-    "nothing is freed": (nodes.Step, "free", lambda self: None),
+    "nothing is freed": (TENSOR, "backward", lambda *a, free, **kw: tape.backward(*a, **kw)),
     "nodes pulled in the order of making": (tape, "_number", lambda n: -n.serial),
     "cross-entropy's error without the target": (
         REGISTRY["softmax_error"], "impl", lambda x, t, y, g: REGISTRY["softmax"].impl(x) * np.expand_dims(g, -1)
