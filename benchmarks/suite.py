@@ -20,6 +20,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,13 @@ CURVES = {
     "sequences": (1, 4, 16, 64, 128),
 }
 BASE = {"sequences": 32, "steps": 100, "inputs": 64, "units": 128}
-SLOW = ("HIPS autograd", "plain loops")  # left out where a step of theirs takes seconds
+SLOW = ("HIPS autograd", "plain loops", "torch.compile")  # left out where they take seconds a step, or minutes first
 SHOWN = ("tinygrad-seq", "torch.nn", "jax scan")  # in the curves
 Rows = list[dict[str, Any]]
+
+
+def _light(sequences: int, steps: int, inputs: int, units: int) -> bool:
+    return sequences * steps * units * (inputs + units) < 2e8
 
 
 class Suite:
@@ -53,20 +58,19 @@ class Suite:
 
     def race(self, names: Sequence[str], tasks: Sequence[tuple[str, tuple[int, int, int, int]]]) -> Rows:
         rows: Rows = []
-        for cell, size in tasks:
-            B, T, D, H = size
-            chosen = [n for n in names if n not in SLOW or B * T * H * (D + H) < 2e8]
-            with Race(entries(chosen)) as race:
-                found = race.run((cell, size), reference(cell, size), self.rounds, self.turn)
-            print(f"\n{cell}  B,T,D,H = {','.join(map(str, size))}\n{table(found)}", flush=True)
-            rows += [{"cell": cell, "size": size, **row} for row in found]
+        for chosen, group in groupby(tasks, lambda task: tuple(n for n in names if n not in SLOW or _light(*task[1]))):
+            with Race(entries(list(chosen))) as race:
+                for cell, size in group:
+                    found = race.run((cell, size), reference(cell, size), self.rounds, self.turn)
+                    print(f"\n{cell}  B,T,D,H = {','.join(map(str, size))}\n{table(found)}", flush=True)
+                    rows += [{"cell": cell, "size": size, **row} for row in found]
         return rows
 
     def sizes(self) -> Rows:
         return self.race(installed(), [(cell, size) for size in SIZES for cell in GATES])
 
     def odd(self) -> Rows:
-        names = [n for n in installed() if n not in (*SLOW, "torch.compile")]
+        names = [n for n in installed() if n not in SLOW]
         return self.race(names, [("lstm", size) for size in ODD])
 
     def others(self) -> Rows:
@@ -89,14 +93,16 @@ class Suite:
         return rows
 
     def curves(self) -> Rows:
-        rows: Rows = []
         names = [n for n in installed() if n in SHOWN]
-        for over, values in CURVES.items():
-            for value in values:
-                size = {**BASE, over: value}
-                task = ("lstm", (size["sequences"], size["steps"], size["inputs"], size["units"]))
-                rows += [{"over": over, "value": value, **row} for row in self.race(names, [task])]
-        return rows
+        points = [(over, value) for over, values in CURVES.items() for value in values]
+        sizes = [{**BASE, over: value} for over, value in points]
+        tasks = [("lstm", (s["sequences"], s["steps"], s["inputs"], s["units"])) for s in sizes]
+        rows = self.race(names, tasks)
+        return [
+            {"over": o, "value": v, **row}
+            for k, (o, v) in enumerate(points)
+            for row in rows[k * len(names) :][: len(names)]
+        ]
 
     def kernel(self) -> Rows:
         """GFLOP/s of products at the shapes of a step; GB/s of a copy that no cache holds."""

@@ -84,31 +84,30 @@ class TorchLoop:
         step: Callable[..., Any] = getattr(self, self.cell)
         hidden, cell = [zero] * LAG, zero
         for z in projected:
-            h, cell = step(z, hidden, cell, W.T)
+            h, cell = step(z, hidden[-1], hidden[-LAG], cell, W.T)
             hidden.append(h)
         return torch.stack(hidden[LAG:])
 
-    def lstm(self, z: Any, hidden: list[Any], c: Any, W: Any) -> tuple[Any, Any]:
-        f, i, o, g = self.torch.addmm(z, hidden[-1], W).chunk(4, 1)
+    def lstm(self, z: Any, h: Any, far: Any, c: Any, W: Any) -> tuple[Any, Any]:
+        f, i, o, g = self.torch.addmm(z, h, W).chunk(4, 1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
 
-    def gru(self, z: Any, hidden: list[Any], c: Any, W: Any) -> tuple[Any, Any]:
-        h = hidden[-1]
+    def gru(self, z: Any, h: Any, far: Any, c: Any, W: Any) -> tuple[Any, Any]:
         z_r, z_z, z_n = z.chunk(3, 1)
         w_r, w_z, w_n = (h @ W).chunk(3, 1)
         keep = (z_z + w_z).sigmoid()
         n = (z_n + (z_r + w_r).sigmoid() * (w_n + self.params["b_rn"])).tanh()
         return n + keep * (h - n), c
 
-    def rnn(self, z: Any, hidden: list[Any], c: Any, W: Any) -> tuple[Any, Any]:
-        return self.torch.addmm(z, hidden[-1], W).tanh(), c
+    def rnn(self, z: Any, h: Any, far: Any, c: Any, W: Any) -> tuple[Any, Any]:
+        return self.torch.addmm(z, h, W).tanh(), c
 
-    def custom(self, z: Any, hidden: list[Any], c: Any, W: Any) -> tuple[Any, Any]:
+    def custom(self, z: Any, h: Any, far: Any, c: Any, W: Any) -> tuple[Any, Any]:
         p = self.params
-        f, o, g = self.torch.addmm(z, hidden[-1], W).chunk(3, 1)
+        f, o, g = self.torch.addmm(z, h, W).chunk(3, 1)
         f = (f + p["p_f"] * c).sigmoid()
-        g = self.torch.addmm(g, hidden[-LAG], p["S"].T).tanh()
+        g = self.torch.addmm(g, far, p["S"].T).tanh()
         c = g + f * (c - g)
         return (o + p["p_o"] * c).sigmoid() * c.tanh(), c
 
