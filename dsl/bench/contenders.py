@@ -162,6 +162,9 @@ class OurLSTM(Ours):
     def __init__(self, task: Task) -> None:
         super().__init__(_lstm(task))
 
+    def gradients(self) -> Gradients:
+        return super().gradients()[0], {}  # of other parameters than the cell's
+
 
 class TorchLSTM:
     """`torch.nn.LSTM` of those sizes."""

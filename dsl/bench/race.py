@@ -159,12 +159,12 @@ def _row(contender: Contender, base: Mapping[str, float]) -> dict[str, Any]:
 
 
 def deviation(found: Gradients, true: Gradients) -> float:
-    """The largest error of a gradient, relative to the largest entry of that gradient; of those that both have."""
-    errors = [0.0]
+    """The largest error of a gradient, relative to the largest entry of that gradient; NaN when they share none."""
+    errors = []
     for name, g in true[1].items():
         if name in found[1]:
             errors.append(float(np.abs(found[1][name] - g).max(initial=0) / max(np.abs(g).max(initial=0), 1e-30)))
-    return max(errors)
+    return max(errors, default=float("nan"))
 
 
 def machine() -> dict[str, Any]:
@@ -175,7 +175,7 @@ def machine() -> dict[str, Any]:
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pinned = {k: v for k, v in os.environ.items() if k.endswith("NUM_THREADS") or k == "OPENBLAS_CORETYPE"}
-    facts: dict[str, Any] = {"cpu": model, "cores": cores, "system": platform.platform()}
+    facts: dict[str, Any] = {"cpu": model, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
     return facts | {"python": platform.python_version()} | pinned
 
 

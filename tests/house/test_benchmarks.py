@@ -1,5 +1,9 @@
 """The contenders of the benchmark compute the same thing, and its table says what was measured."""
 
+import importlib.util
+import json
+from pathlib import Path
+
 import pytest
 
 from benchmarks import char_rnn
@@ -48,3 +52,18 @@ def test_contenders_of_the_character_model_have_the_same_gradients_and_run() -> 
         assert found[1].keys() == true[1].keys() and deviation(found, true) < 1e-5
     text = char_rnn.speed({"peer": "torch.nn.LSTM", "step_ms": 25.0, "infer_ms": 500.0}, 16)
     assert "reads   100.0, writes    32.0" in text
+
+
+def test_the_page_and_its_pictures_show_what_the_run_wrote(tmp_path: Path) -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    spec = importlib.util.spec_from_file_location("benchmarks_page", docs / "benchmarks.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    results = json.loads(module.RESULTS.read_text("utf-8"))
+    module.HERE = tmp_path
+    assert module.page(results) == module.PAGE.read_text("utf-8"), "run python docs/benchmarks.py"
+    for picture in tmp_path.iterdir():
+        assert picture.read_bytes() == (docs / picture.name).read_bytes(), (
+            f"{picture.name}: run python docs/benchmarks.py"
+        )
