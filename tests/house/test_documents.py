@@ -81,13 +81,15 @@ def test_cells(name: str, folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command, output", [pair for d in DOCUMENTS for pair in commands(d)])
-def test_console(command: str, output: str, folder: Path) -> None:
-    program, *words = shlex.split(command)
-    assert program == "tgseq"
-    done = run([sys.executable, "-m", "tgseq", *words], folder)
-    printed = done.stdout + done.stderr
-    assert done.returncode == 0 and matches(output, printed), f"$ {command}\n{printed}"
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_console(document: str, folder: Path) -> None:
+    """A document's commands one after the other: a later one may read what an earlier one wrote."""
+    for command, output in commands(document):
+        program, *words = shlex.split(command)
+        assert program == "tgseq"
+        done = run([sys.executable, "-m", "tgseq", *words], folder)
+        printed = done.stdout + done.stderr
+        assert done.returncode == 0 and matches(output, printed), f"$ {command}\n{printed}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
