@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dsl
-from dsl.run.storage import write
 from dsl.spec import Spec
+from tinygrad_seq.files import write_file
 
 HOME = Path(__file__).resolve().parent
 MODES = ("quick", "normal", "full")
@@ -127,7 +127,7 @@ class Experiment:
 
     def write(self, name: str, text: str) -> None:
         """Keep a page."""
-        self.keep(write(self.folder / name, text.encode()))
+        self.keep(write_file(self.folder / name, text.encode()))
 
     def keep(self, path: Path) -> None:
         """Have a file of this run's folder recorded with its result."""
@@ -214,14 +214,14 @@ def main(
     if given.record:
         keep(result, source)
         for name in [*experiment.pictures, *experiment.files]:
-            write(source / name, (folder / name).read_bytes())
+            write_file(source / name, (folder / name).read_bytes())
         print(f"recorded in {source}")
     return experiment
 
 
 def keep(result: Mapping[str, Any], folder: Path) -> None:
     """The result file, all or nothing."""
-    write(folder / "result.json", (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(folder / "result.json", (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def names() -> list[str]:

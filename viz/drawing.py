@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from tinygrad_seq.files import write_file
 from viz import paint, pinned, svg, theme, worker
 from viz.scene import Scene
 
@@ -65,13 +64,11 @@ class Drawing:
         path = Path(path)
         suffix = path.suffix.lower()
         if suffix in (".png", ".pdf"):
-            write_bytes(path, worker.render(paint.write(self.svg, self.scene.bounds), suffix[1:]))
-            return path
+            return write_file(path, worker.render(paint.write(self.svg, self.scene.bounds), suffix[1:]), parents=False)
         forms = {".svg": "svg", ".html": "html", ".htm": "html", ".dot": "dot", ".gv": "dot"}
         if suffix not in forms:
             raise ValueError(f"cannot save a drawing as {path.name!r}: use .svg, .html, .dot, .png or .pdf")
-        write_bytes(path, getattr(self, forms[suffix]).encode())
-        return path
+        return write_file(path, getattr(self, forms[suffix]).encode(), parents=False)
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -85,25 +82,3 @@ class Drawing:
     def __repr__(self) -> str:
         _, _, w, h = self.scene.bounds
         return f"<Drawing {self.title!r}, {w:.0f} × {h:.0f}>"
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by way of a neighbour, so that a reader never sees half of it."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise type(error)(error.errno, f"cannot write {path}: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import dsl
+from tinygrad_seq.files import write_file
 
 if TYPE_CHECKING:
     from dsl.spec import Spec
@@ -75,7 +76,7 @@ def write(path: Path, content: str, force: bool) -> None:
     """Write a text, all or nothing, and print its path."""
     vacant(path, force)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, content)
+    write_file(path, content.encode())
     print(f"wrote {path}")
 
 
@@ -108,13 +109,6 @@ def read_text(path: Path) -> str:
         raise Mistake(f"{path} is a directory, not a file") from None
     except UnicodeDecodeError as error:
         raise Mistake(f"{path} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}") from None
-
-
-def replace(path: Path, text: str) -> None:
-    """All of the new text or all of the old one, never half a file."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 def header(cell: Cell) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 import dsl
-from dsl.commands.shared import Force, Json, header, read_text, replace, write
+from dsl.commands.shared import Force, Json, header, read_text, write
+from tinygrad_seq.files import write_file
 
 TEMPLATE = """\
 # Change the equations, then: tgseq check {file} | tgseq draw {file} | tgseq train {file} --data book.txt H=128
@@ -108,7 +109,7 @@ def fmt(
             changed += 1
             print(f"{'would change' if check_only else 'formatted'} {label}")
             if not check_only:
-                replace(Path(path), after)
+                write_file(Path(path), after.encode())
     if check_only and changed:
         raise SystemExit(1)
 

@@ -22,8 +22,8 @@ from dsl.export.onnx_nodes import NODES
 from dsl.export.walk import Program, lowered
 from dsl.run.carry import carried
 from dsl.run.program import sizes
-from dsl.run.storage import write
 from dsl.system.system import Stream
+from tinygrad_seq.files import write_file
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
@@ -287,4 +287,4 @@ def to_onnx(model: Model, path: str | Path, state: bool = False) -> Path:
     operation that ONNX lacks (anything complex), E480 for a state of a cell that cannot be carried on.
     """
     proto = graph(model, state)
-    return write(Path(path), proto.SerializeToString())
+    return write_file(Path(path), proto.SerializeToString())

@@ -24,6 +24,7 @@ from dsl.run.noise import fresh
 from dsl.run.result import Run
 from dsl.run.storage import BEST, CHECKPOINT
 from dsl.text.diagnostics import CellError
+from tinygrad_seq.files import write_file
 from tinygrad_seq.optim import clip_by_norm
 from tinygrad_seq.tensor import Tensor
 
@@ -52,7 +53,7 @@ class Curves:
 
     def save(self, path: Path) -> None:
         """JSON of the same names, pairs as [step, value]."""
-        storage.write(path, json.dumps(self.plain()).encode())
+        write_file(path, json.dumps(self.plain()).encode())
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -243,7 +244,7 @@ class Job:
         assert self.folder is not None
         path = self.folder / CHECKPOINT
         probe = self.folder / ".writable"
-        storage.write(probe, b"")
+        write_file(probe, b"")
         probe.unlink()
         if self.model.origin is None:
             raise ValueError(

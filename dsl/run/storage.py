@@ -7,10 +7,8 @@ sources travel along, imports included: a model is restored from its file alone,
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from dsl.system.resolve import resolve
 from dsl.system.scope import open_scope
 from dsl.text.parse import parse
 from dsl.text.tree import File, Ref, Use
+from tinygrad_seq.files import write_file
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
@@ -136,25 +135,7 @@ def save(
         tensors[name] = np.asarray(array, order="C")
     metadata = {"format": FORMAT, "version": str(VERSION), "about": json.dumps(about)}
     content = safetensors.numpy.save(tensors, metadata)
-    return write(Path(path), content)
-
-
-def write(path: Path, content: bytes) -> Path:
-    """All of `content` at `path`, or what was there before. Errors: OSError naming the path and the reason."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        kept = "; the file that was there is untouched" if path.exists() else ""
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}{kept}") from None
-    return path
+    return write_file(Path(path), content)
 
 
 # ---------------------------------------------------------------- reading

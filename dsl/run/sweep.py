@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dsl.run.storage import write
+from tinygrad_seq.files import write_file
 
 Plain = dict[str, Any]
 
@@ -134,4 +134,4 @@ def _read(path: Path) -> dict[str, Plain]:
 
 def _write(path: Path, done: Mapping[str, Plain]) -> None:
     lines = ",\n".join(json.dumps(record, ensure_ascii=False, sort_keys=True) for record in _records(done))
-    write(path, f"[\n{lines}\n]\n".encode())
+    write_file(path, f"[\n{lines}\n]\n".encode())

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import lark
-import platformdirs
 from lark import Lark
+
+from tinygrad_seq.files import cache_home, write_file
 
 _CHECKSUM = 32
 
 
 def kept(grammar: str, build: Callable[[], Lark]) -> Lark:
     """The parser of a grammar, from disk if it is there, else built and kept."""
-    wanted = os.environ.get("TGSEQ_CACHE_DIR")
-    directory = Path(wanted).expanduser() if wanted else platformdirs.user_cache_path("tgseq", appauthor=False)
     digest = hashlib.sha256(f"{lark.__version__}\0{sys.version}\0{grammar}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
-    path = directory / f"grammar_{digest.hexdigest()[:20]}.bin"
+    path = cache_home() / f"grammar_{digest.hexdigest()[:20]}.bin"
     try:
         data = path.read_bytes()
         if hashlib.sha256(data[_CHECKSUM:]).digest() == data[:_CHECKSUM]:
@@ -39,19 +37,9 @@ def kept(grammar: str, build: Callable[[], Lark]) -> Lark:
     parser = build()
     file = io.BytesIO()
     parser.save(file)
-    _write(path, hashlib.sha256(file.getvalue()).digest() + file.getvalue())
+    with suppress(OSError):
+        write_file(path, hashlib.sha256(file.getvalue()).digest() + file.getvalue(), sync=False)
     return parser
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".grammar", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        pass
 
 
 __all__ = ["kept"]

@@ -34,7 +34,6 @@ from typing import Any, TypeVar
 import llvmlite
 import numba
 import numpy as np
-import platformdirs
 import scipy
 from numba.core import config, serialize
 from numba.core.caching import CompileResultCacheImpl, _Cache
@@ -43,6 +42,7 @@ from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 
+from tinygrad_seq.files import cache_home, write_file
 from tinygrad_seq.kernels.target import magic
 
 _PACKAGE = "tgseq_generated"  # the modules' parent in sys.modules
@@ -269,8 +269,7 @@ def environment() -> str:
 @cache
 def cache_directory() -> Path:
     """The directory of generated files, made and known to be writable."""
-    wanted = os.environ.get("TGSEQ_CACHE_DIR")
-    path = Path(wanted).expanduser().absolute() if wanted else platformdirs.user_cache_path("tgseq", appauthor=False)
+    path = cache_home()
     try:
         path.mkdir(parents=True, exist_ok=True)
         handle, probe = tempfile.mkstemp(prefix=".probe", dir=path)
@@ -296,18 +295,11 @@ def _remove(directory: str, owner: int) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; a disk that refuses is met with one warning."""
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem[:40]}", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        write_file(path, data, parents=False, sync=False)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        warn_once(
-            f"cannot keep compiled code in {path.parent} ({error.strerror or error}); it is compiled anew next time"
-        )
+        reason = os.strerror(error.errno or 0)
+        warn_once(f"cannot keep compiled code in {path.parent} ({reason}); it is compiled anew next time")
 
 
 @cache

@@ -12,8 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tinygrad_seq.files import write_file
 from viz import theme
-from viz.drawing import write_bytes
 
 _SHELL = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -43,8 +43,7 @@ class Page:
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"cannot save a page as {path.name!r}: use .html")
-        write_bytes(path, self.html.encode())
-        return path
+        return write_file(path, self.html.encode(), parents=False)
 
     def _repr_html_(self) -> str:
         return (
