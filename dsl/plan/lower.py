@@ -8,7 +8,7 @@ reader becomes a definition of its own. Softmax and its kin are taken apart into
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dsl.plan.definitions import (
     Definition,
@@ -230,8 +230,8 @@ class Lowering:
         if stream.boundary is None:
             return None
         value = self.lower(stream.boundary)
-        if value.is_number:
-            return float(value.leaf)  # type: ignore[arg-type]
+        if isinstance(value.leaf, int | float):
+            return float(value.leaf)
         if self.kinds.of(value).shared:
             leaf = self._shared(value).leaf
             assert isinstance(leaf, Read)
@@ -329,8 +329,8 @@ class Lowering:
     def _op_fill(self, x: Symbol, dims: tuple[Dim, ...] = ()) -> Symbol:
         return op("fill", self._solid(x), dims=tuple(dims))
 
-    def _op_part(self, v: Symbol, **static: object) -> Symbol:
-        start, size = Dim.of(static["start"]), Dim.of(static["size"])  # type: ignore[arg-type]
+    def _op_part(self, v: Symbol, **static: Any) -> Symbol:
+        start, size = Dim.of(static["start"]), Dim.of(static["size"])
         if v.is_op("concat"):
             for piece in self._pieces(v):
                 if (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +138,8 @@ class Run:
         system = self._model.system
         name = system.aliases.get(name, name)
         if name in system.losses:
-            return REGISTRY["mean"](self.value(name), axis=None)  # type: ignore[no-any-return]
+            mean: Tensor = REGISTRY["mean"](self.value(name), axis=None)
+            return mean
         if name not in system.streams:
             known = [*system.streams, *system.aliases]
             near = suggest(name, known)
@@ -146,7 +147,7 @@ class Run:
         value = self.value(name)
         stream = system.streams[name]
         if self._data.single and not stream.shared:
-            return REGISTRY["squeeze"](value, axis=len(stream.axes))  # type: ignore[no-any-return]
+            value = REGISTRY["squeeze"](value, axis=len(stream.axes))
         return value
 
     def __getattr__(self, name: str) -> Any:
@@ -265,13 +266,13 @@ class Run:
 class _Lazy(Mapping[str, Tensor]):
     """A mapping whose values are computed when asked for."""
 
-    def __init__(self, function: Any, names: tuple[str, ...]) -> None:
+    def __init__(self, function: Callable[[str], Tensor], names: tuple[str, ...]) -> None:
         self._function, self._names = function, names
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._names:
             raise KeyError(f"no loss {name}" + (f"; there is {', '.join(self._names)}" if self._names else ""))
-        return self._function(name)  # type: ignore[no-any-return]
+        return self._function(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -252,10 +252,10 @@ class Segments:
         stream = self.cut.system.streams.get(name)
         if name not in self.cut.losses:
             return REGISTRY["concat"](*pieces, axis=0) if stream is not None and stream.axes else pieces[0]
-        total = REGISTRY["sum"](REGISTRY["concat"](*pieces, axis=0), axis=0)
+        total: Tensor = REGISTRY["sum"](REGISTRY["concat"](*pieces, axis=0), axis=0)
         if self.cut.losses[name] == "mean":
             total = total / data.lengths[self.cut.axis].astype(model.dtype)
-        return total  # type: ignore[no-any-return]
+        return total
 
     # ------------------------------------------------------------ one segment
 

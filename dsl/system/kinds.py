@@ -101,5 +101,6 @@ class Kinds:
             return Kind(axes, kinds[0].shape, dtype, False)
         if name == "one_hot":
             size = node.args[1].leaf
-            return Kind(axes, (size.dim if isinstance(size, Size) else Dim.of(size),), dtype, shared)  # type: ignore[arg-type]
+            assert isinstance(size, Size | int | float)
+            return Kind(axes, (size.dim if isinstance(size, Size) else Dim.of(int(size)),), dtype, shared)
         return Kind(axes, tuple(node.op.shape(*[k.shape for k in kinds], **options)), dtype, shared)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from dsl.text.diagnostics import CellError, Diagnostic, suggest
 from dsl.text.parse import parse
@@ -21,6 +22,9 @@ LIBRARY = Path(__file__).resolve().parent.parent / "library"
 @cache
 def library_file(path: Path) -> File:
     return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+Item = TypeVar("Item", Cell, Macro)
 
 
 @cache
@@ -71,7 +75,7 @@ def open_scope(file: File, problems: list[Diagnostic] | None = None, _open: tupl
     return scope
 
 
-def _define(item: Cell | Macro, table: dict, scope: Scope, problems: list[Diagnostic]) -> None:  # type: ignore[type-arg]
+def _define(item: Item, table: dict[str, tuple[Item, Scope]], scope: Scope, problems: list[Diagnostic]) -> None:
     earlier = table.get(item.name)
     if earlier is not None and earlier[1] is scope:
         kind = "cell" if isinstance(item, Cell) else "def"

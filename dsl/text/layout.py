@@ -100,8 +100,8 @@ class _Reader:
     crossed: bool = False  # brackets of this line no longer pair; one message is enough
     reported: set[str] = field(default_factory=set)
 
-    def report(self, code: str, message: str, token: Token, **more: object) -> None:
-        self.problems.append(Diagnostic(code, message, span(token), **more))  # type: ignore[arg-type]
+    def report(self, code: str, message: str, token: Token, help: str = "", related: tuple[Label, ...] = ()) -> None:
+        self.problems.append(Diagnostic(code, message, span(token), help=help, related=related))
         self.broken = True
 
     def finish(self) -> None:

@@ -27,7 +27,7 @@ PATH = rf"{PART}(?:\.(?:{PART}|[0-9]+))*"
 STARTING = tuple(word for word in STATEMENT_WORDS if word not in ("cell", "def", "from"))
 
 
-class CellLexer(RegexLexer):  # type: ignore[misc]
+class CellLexer(RegexLexer):  # type: ignore[misc]  # Pygments ships no types
     """Words, names, functions, operators, numbers and comments of `.cell` text; loses no character of any text."""
 
     name = "Cell"
