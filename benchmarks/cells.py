@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dsl.bench import contenders
-from dsl.bench.contenders import Ours, Task
-from dsl.bench.race import Entry, Gradients, Lacking, Race, machine, table
+from dsl.bench.contenders import Ours, Task, TorchLSTM
+from dsl.bench.race import Entry, Lacking, Race, machine, table
 from dsl.spec import load, parse
 
 LAYERS = """
@@ -50,7 +50,7 @@ class Recurrent(Task):
     theirs: str = ""
 
 
-class TorchRecurrent:
+class TorchRecurrent(TorchLSTM):
     """The layer of torchrecurrent, a loop over the steps in PyTorch. It has two biases a gate, so gradients differ."""
 
     def __init__(self, task: Recurrent) -> None:
@@ -60,24 +60,9 @@ class TorchRecurrent:
         if not task.theirs:
             raise Lacking("torchrecurrent has no such cell")
         model = task.model()
-        self.torch = torch
-        self.layer = getattr(torchrecurrent, task.theirs)(model.system.arguments["D"], model.system.arguments["H"])
-        self.layer.to(getattr(torch, task.dtype))
-        self.x = torch.from_numpy(task.data(model)["x"])
-
-    def step(self) -> None:
-        self.layer.zero_grad(set_to_none=True)
-        out = self.layer(self.x)[0]
-        self.value = 0.5 * (out * out).mean()
-        self.value.backward()
-
-    def infer(self) -> None:
-        with self.torch.inference_mode():
-            self.layer(self.x)
-
-    def gradients(self) -> Gradients:
-        self.step()
-        return float(self.value.detach()), {}
+        sizes = model.system.arguments
+        self.torch, self.x = torch, torch.from_numpy(task.data(model)["x"])
+        self.module = getattr(torchrecurrent, task.theirs)(sizes["D"], sizes["H"]).to(getattr(torch, task.dtype))
 
 
 def names() -> list[str]:

@@ -116,7 +116,7 @@ def contender(name: str, cell: str, size: tuple[int, ...]) -> Any:
     """The work of a contender, with its data."""
     kind = CELLS[cell][name]
     if cell != "words":
-        return kind((cell, size))  # type: ignore[arg-type]
+        return kind((cell, size))
     B, T, D, H, K = size
     random = np.random.default_rng(0)
     return kind(random.standard_normal((T, B, D)).astype(np.float32), random.integers(0, K, (T, B)), H, K)
