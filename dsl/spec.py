@@ -227,7 +227,7 @@ def load(name: str, **arguments: Any) -> Spec:
     index = library_index()
     if name not in index:
         near = suggest(name, list(index))
-        hint = f"did you mean {near!r}?" if near else "the library has " + ", ".join(sorted(index))
+        hint = f"did you mean {near!r}?" if near else f"`tgseq cells` lists the {len(index)} there are"
         raise KeyError(f"no cell {name!r} in the library; {hint} (a file of your own: load('file.cell:{name}'))")
     return _choose(library_file(index[name]), name, arguments)
 

@@ -10,6 +10,7 @@ import typer
 import dsl
 import viz
 from dsl.commands.shared import CellName, Force, Mistake, Open, Output, Sizes, arguments, resolved, vacant
+from dsl.text.diagnostics import suggest
 
 if TYPE_CHECKING:
     from dsl.run.result import Run
@@ -58,7 +59,8 @@ def draw(
     """
     spec = resolved(cell, sizes)
     if view not in VIEWS:
-        raise Mistake(f"there is no view `{view}`: {', '.join(VIEWS)}")
+        near = suggest(view, list(VIEWS))
+        raise Mistake(f"there is no view `{view}`" + (f"; did you mean `{near}`?" if near else f": {', '.join(VIEWS)}"))
     path = output or Path("out") / f"{spec.name}.{view}.{'html' if view in PAGES else 'svg'}"
     (page_path if view in PAGES else vacant)(path, force)
     start = int(loss) if loss is not None and loss.lstrip("-").isdigit() else loss
