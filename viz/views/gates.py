@@ -60,12 +60,17 @@ def _gate(system: System, gate: str | None) -> str:
         if found is None:
             raise ValueError(f"{system.name} has no gate; name a stream: gates(model, text, 'h')")
         return found
-    name = system.aliases.get(gate, gate)
-    stream = system.streams.get(name)
+    return over_time(system, gate)
+
+
+def over_time(system: System, name: str) -> str:
+    """A stream on one time axis, under its own name. Errors: ValueError for any other, naming those there are."""
+    own = system.aliases.get(name, name)
+    stream = system.streams.get(own)
     if stream is None or stream.shared or len(stream.axes) != 1:
         streams = [n for n, s in system.streams.items() if len(s.axes) == 1 and s.kind == "equation"]
-        raise ValueError(f"{system.name} has no stream {gate} on one time axis; it has {', '.join(streams)}")
-    return name
+        raise ValueError(f"{system.name} has no stream {name} on one time axis; it has {', '.join(streams)}")
+    return own
 
 
 def _influence(trace: Trace, ids: Any, at: int) -> Any:

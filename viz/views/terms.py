@@ -135,7 +135,7 @@ def _box(
     out.append(text(x + WIDE / 2, y + 14, theme.label(said), 11.5, "middle", "muted"))
     if done:
         place = theme.ramp_position(size, *scale)
-        width = max(2.0, (WIDE - 24) * place)
+        width = max(2.0, (WIDE - 24) * min(1.0, size / scale[1]))  # lengths compare as the terms do, colours as orders
         out.append(rect(x + 12, y + 24, width, 7, f"cell {theme.ramp_class(place)}", 2))
         out.append(text(x + WIDE / 2, y + 43, theme.label(f"‖term‖ {theme.number(size)}"), 11.5))
         incoming = data["incoming"][members[0]]

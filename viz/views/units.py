@@ -12,6 +12,7 @@ from viz.drawing import Drawing
 from viz.graph import build
 from viz.scene import Scene
 from viz.svg import rect, text
+from viz.views.gates import over_time
 from viz.views.subject import system_of
 from viz.views.symbols import symbols_of, target_of, tooltip, visible
 
@@ -70,12 +71,7 @@ def _state(system: System, stream: str | None) -> str:
         if not states:
             raise ValueError(f"{system.name} has no state; name a stream: units(model, text, 'h')")
         return states[-1]
-    name = system.aliases.get(stream, stream)
-    found = system.streams.get(name)
-    if found is None or found.shared or len(found.axes) != 1:
-        streams = [n for n, s in system.streams.items() if len(s.axes) == 1 and s.kind == "equation"]
-        raise ValueError(f"{system.name} has no stream {stream} on one time axis; it has {', '.join(streams)}")
-    return name
+    return over_time(system, stream)
 
 
 def _lag(system: System, target: str) -> int:
