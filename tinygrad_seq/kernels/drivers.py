@@ -13,13 +13,13 @@ from __future__ import annotations
 from numba import types
 
 from tinygrad_seq.kernels.memory import load, store
-from tinygrad_seq.kernels.product import cut_of, tile_of
+from tinygrad_seq.kernels.product import cut_of, tile_of, transpose_of
 
 DTYPE = "float32"
 CUT = cut_of(DTYPE)
 PANEL, TAIL, ROWS, LANES, STRIP = CUT.panel, CUT.tail, CUT.rows, CUT.lanes, CUT.strip
 BLOCK = 12 * ROWS  # rows of A (and their K elements each) that stay in the second-level cache
-tile = tile_of(DTYPE)
+tile, transpose = tile_of(DTYPE), transpose_of(DTYPE)
 
 POINTER = types.CPointer(types.float32 if DTYPE == "float32" else types.float64)
 COUNTS = types.CPointer(types.int64)
@@ -66,7 +66,10 @@ def multiply(a, tm, sm, sk, b, bp, bk, c, ldc, m, n, k, beta):  # type: ignore[n
 
 
 def pack(w, sn, sk, n, k, out, n0, k0, total_n, total_k):  # type: ignore[no-untyped-def]
-    """B[k0 + l, n0 + i] = w[i * sn + l * sk] for i < n, l < k, in the panels of a (total_k, total_n) operand."""
+    """B[k0 + l, n0 + i] = w[i * sn + l * sk] for i < n, l < k, in the panels of a (total_k, total_n) operand.
+
+    One of the strides is 1: rows of w become columns of B, or rows.
+    """
     padded = (total_n + TAIL - 1) // TAIL * TAIL
     i = 0
     while i < n:
@@ -74,11 +77,18 @@ def pack(w, sn, sk, n, k, out, n0, k0, total_n, total_k):  # type: ignore[no-unt
         width = min(PANEL, padded - p * PANEL)
         count = min(width - first, n - i)
         place = p * total_k * PANEL + k0 * width + first
-        for low in range(0, k, 16):  # blocks of 16 rows: the strided side stays in the first-level cache
-            high = min(k, low + 16)
+        if sn == 1:
+            for q in range(k):
+                for j in range(count):
+                    store(out, place + q * width + j, load(w, i + j + q * sk))
+        else:
+            columns, rows = count // LANES * LANES, k // LANES * LANES
+            for j in range(0, columns, LANES):
+                for q in range(0, rows, LANES):
+                    transpose(w, (i + j) * sn + q, sn, out, place + q * width + j, width)
             for j in range(count):
-                for q in range(low, high):
-                    store(out, place + q * width + j, load(w, (i + j) * sn + q * sk))
+                for q in range(rows if j < columns else 0, k):
+                    store(out, place + q * width + j, load(w, (i + j) * sn + q))
         i += count
 
 
