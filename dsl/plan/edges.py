@@ -79,6 +79,7 @@ class Edges(Writer):
                 depth, own, _ = self._matrix_rows(depth, d.shape)
                 self.put(depth, f"for j in range({self.size(d.shape[-1])}):")
                 self.put(depth + 1, f"{here.store}(A, row{own} + j, {source.load}({source.array}, start{own} + j))")
+                self._clear_padding(depth, here, f"row{own}", d.shape[-1])
         else:
             value = {float("inf"): "infinity", float("-inf"): "-infinity"}.get(
                 d.boundary or 0.0, f"real({d.boundary or 0.0!r})"
@@ -104,6 +105,7 @@ class Edges(Writer):
             depth, own, dense = self._matrix_rows(3, d.shape)
             self.put(depth, f"for j in range({self.size(d.shape[-1])}):")
             self.put(depth + 1, f"{here.store}(A, row{own} + j, k_{ident}[start{dense} + j])")
+            self._clear_padding(depth, here, f"row{own}", d.shape[-1])
 
     # ------------------------------------------------------------ windows
 

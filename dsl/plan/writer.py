@@ -115,8 +115,19 @@ class Writer:
             return
         self.put(depth, f"row = {at.offset}")
         depth, here, _ = self._matrix_rows(depth, shape)
-        self.put(depth, f"for j in range({self.size(shape[-1])}):")
-        self.put(depth + 1, f"{at.store}({at.array}, row{here} + j, {value})")
+        if "infinity" not in value:  # infinity times a weight's padding is no number
+            self.put(depth, f"for j in range({self.padded(shape[-1])}):")
+            self.put(depth + 1, f"{at.store}({at.array}, row{here} + j, {value})")
+        else:
+            self.put(depth, f"for j in range({self.size(shape[-1])}):")
+            self.put(depth + 1, f"{at.store}({at.array}, row{here} + j, {value})")
+            self._clear_padding(depth, at, f"row{here}", shape[-1])
+
+    def _clear_padding(self, depth: int, at: Address, row: str, dim: Dim) -> None:
+        """Zeros behind a row's own numbers: products of several rows beside one another read them, and what lay there
+        may come from an earlier run."""
+        self.put(depth, f"for j in range({self.size(dim)}, {self.padded(dim)}):")
+        self.put(depth + 1, f"{at.store}({at.array}, {row} + j, real(0.0))")
 
     def _matrix_rows(self, depth: int, shape: tuple[Dim, ...]) -> tuple[int, str, str]:
         """Loops over the rows of a matrix: the depth inside, a row's offset in memory and in a dense array."""

@@ -106,6 +106,24 @@ def test_both_engines_agree(name: str) -> None:
         np.testing.assert_allclose(found["compiled"][key], value, rtol=1e-9, atol=1e-11, err_msg=key)
 
 
+@pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in CELLS])
+def test_what_an_earlier_run_left_in_memory_does_not_show(name: str) -> None:
+    """A run that overflows everywhere, between two equal ones."""
+    model = dsl.load(name).build(seed=1, dtype="float64", **sized(name))
+    ragged = lengths_of(model)
+    streams = data(model, ragged)
+    cases = (ragged, {axis: np.full(3, own.max()) for axis, own in ragged.items()})
+    first = [results(model, streams, lengths, "compiled") for lengths in cases]
+    good = {n: p.numpy().copy() for n, p in model.params.items() if p.requires_grad}
+    model.params.update({n: np.full_like(v, 1e308) for n, v in good.items()})
+    for lengths in cases:
+        results(model, streams, lengths, "compiled")
+    model.params.update(good)
+    for lengths, expected in zip(cases, first, strict=True):
+        found = results(model, streams, lengths, "compiled")
+        assert [k for k, v in expected.items() if found[k].tobytes() != v.tobytes()] == []
+
+
 def results(model: Any, streams: dict[str, np.ndarray], lengths: dict[str, Any], engine: str) -> dict[str, np.ndarray]:
     """What a run gives: outputs, losses, and gradients of a loss that depends on each of them unevenly."""
     import tinygrad_seq as tg
