@@ -49,8 +49,7 @@ def one_hot(i: Any, n: Any) -> Any:
 
 
 def reflect(r: Any, v: Any) -> Any:
-    square = (np.conj(r) @ r).real
-    return v if square == 0 else v - 2 * r * (np.conj(r) @ v) / square
+    return v - 2 * r * (np.conj(r) @ v) / (np.conj(r) @ r).real
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {

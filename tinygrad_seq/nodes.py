@@ -33,6 +33,7 @@ class Node:
 
     __slots__ = ("serial", "edges", "code", "at", "freed", "__weakref__")
     count = 1  # outputs
+    fresh = False  # whether nobody else holds the cotangents that it gives
 
     def __init__(self, edges: tuple[Edge | None, ...]) -> None:
         self.serial = next(serial)
@@ -167,7 +168,7 @@ class Step(Node):
 class Custom(Node):
     """A client's node: a pullback over arrays (or over tensors, if it is differentiable itself)."""
 
-    __slots__ = ("label", "pullback", "differentiable", "outputs", "count")
+    __slots__ = ("label", "pullback", "differentiable", "outputs", "count", "fresh")
 
     def __init__(
         self,
@@ -176,8 +177,10 @@ class Custom(Node):
         outputs: tuple[Meta, ...],
         pullback: Pullback,
         differentiable: bool,
+        fresh: bool = False,
     ) -> None:
         super().__init__(edges)
+        self.fresh = fresh
         self.label = label
         self.outputs, self.count = outputs, len(outputs)
         self.pullback: Pullback | None = pullback

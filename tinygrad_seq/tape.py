@@ -296,11 +296,13 @@ def _propagate(node: Node, incoming: list[Any], sums: Sums, record: bool, useful
     except Exception as error:
         error.add_note(f"in the backward pass, at {node.name} (made at {node.line})")
         raise
-    for watch in state().watches:
+    watches = state().watches
+    for watch in watches:
         watch.sent(node, outgoing)
+    fresh = node.fresh and not watches  # who watches keeps them
     for edge, value in zip(node.edges, outgoing, strict=True):
         if edge is not None and value is not None and (useful is None or edge[0] in useful):
-            sums.add(edge, value)
+            sums.add(edge, value, fresh)
 
 
 def _deposit(leaf: Leaf, value: Any, made_here: bool) -> None:
@@ -322,7 +324,13 @@ def _deposit(leaf: Leaf, value: Any, made_here: bool) -> None:
 
 
 def custom_node(
-    name: str, inputs: Sequence[Any], outputs: Sequence[Any], pullback: Pullback, *, differentiable: bool = False
+    name: str,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    pullback: Pullback,
+    *,
+    differentiable: bool = False,
+    fresh: bool = False,
 ) -> list[Any]:
     """Put a computation done elsewhere on the tape as ONE node; returns its outputs as tensors.
 
@@ -333,6 +341,8 @@ def custom_node(
               None for each input out; called once a backward pass, again after retain_graph=True, and let
               go of when the node is freed
     differentiable   the pullback computes on tensors when it is given tensors, so that its gradient has one
+    fresh     every array that the pullback gives is new and of its input's shape: nobody else holds it, so that it may
+              become a `grad` as it is
 
     Where nothing records, or no input requires a gradient, the outputs are plain tensors and the
     pullback is dropped.
@@ -342,7 +352,7 @@ def custom_node(
     current = state()
     tensors: list[Any]
     if current.recording and any(e is not None for e in edges):
-        node = Custom(name, edges, tuple((a.shape, a.dtype) for a in arrays), pullback, differentiable)
+        node = Custom(name, edges, tuple((a.shape, a.dtype) for a in arrays), pullback, differentiable, fresh)
         tensors = [
             _tensor_type.on_tape(a, (node, i)) if a.dtype.kind in "fc" else _tensor_type.wrap(a)
             for i, a in enumerate(arrays)

@@ -42,7 +42,7 @@ Loops    t0 to t1 a chunk of steps, b a sequence, j a feature; r1 … rows in me
 
 from tinygrad_seq.kernels.nests import nests
 
-run = nests(__file__, "{dtype}")  # run(X, O): `main` as machine code
+run = nests(__file__, "{dtype}")  # run(arrays, O): `main` as machine code
 
 
 '''

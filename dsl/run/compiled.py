@@ -7,22 +7,22 @@ leases its arenas, so several runs can be alive and each can be differentiated m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from dsl.plan.program import Plans, Program
 from dsl.run.arenas import Arena, Array
-from dsl.run.executable import Call, Executable, Share, precision
+from dsl.run.executable import INTEGER, Call, Executable, Frame, Share, precision
 from dsl.run.rows import derived_lengths
 from dsl.system.system import System
 from tinygrad_seq.kernels.threads import run_parts
 
+KEPT_CALLS = 64  # shapes of whole batches that are remembered
 NOTHING = np.zeros(1)  # in place of an array that generated code will not touch
-REALS, INTEGERS = {n: np.dtype(n) for n in ("float32", "float64")}, np.dtype(np.int64)
 
 
 @dataclass(slots=True)
@@ -41,19 +41,20 @@ class Saved:
     program: Executable
     inputs: Mapping[str, Array]
     call: Call
-    shares: tuple[Share, ...]
+    frame: Frame
     parts: list[Part]
     start: Mapping[str, Array] | None
     lessor: Arena = field(repr=False)
 
     def __del__(self) -> None:
-        _return(self.parts, self.lessor)
+        _return(self.parts, self.program, self.lessor)
 
 
-def _return(parts: Sequence[Part], lessor: Arena) -> None:
+def _return(parts: Sequence[Part], program: Executable, lessor: Arena) -> None:
+    reals, categories, _ = program.roles
     for part in parts:
-        lessor.give(part.reals, part.share.sizes)
-        lessor.give(part.categories, part.share.sizes)
+        lessor.give(part.reals, part.share.sizes, reals)
+        lessor.give(part.categories, part.share.sizes, categories)
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Compiled:
     arena: Arena = field(default_factory=Arena)
     _executables: dict[str, Executable] = field(default_factory=dict)
     _of: dict[int, Executable] = field(default_factory=dict)
+    _calls: dict[Any, Call] = field(default_factory=dict)
 
     @cached_property
     def plans(self) -> Plans:
@@ -94,19 +96,21 @@ class Compiled:
     ) -> tuple[dict[str, Array], Saved | None]:
         """Values of `want` (padding 0, categories -1) and, when recording, what `backward` needs."""
         program = self.executable(self.plans.forward(tuple(want), record))
-        known = derived_lengths(self.system.axes, lengths, batch)
-        run = _Run(self, program, dict(inputs), Call(batch, self._steps(inputs, known), known, clock=clock), start)
+        run = _Run(self, program, dict(inputs), self._call(inputs, lengths, batch, clock), start)
         values = run.execute()
         if not record:
-            _return(run.parts, self.arena)
+            _return(run.parts, program, self.arena)
             return {n: values[n] for n in want}, None
         held = {n: v for n, v in run.inputs.items() if n in self.system.streams}  # with shared values, computed once
         held.update({n: values[n] for n in self.plans.totals})
-        saved = Saved(program, held, run.call, run.shares, run.parts, start, self.arena)
+        saved = Saved(program, held, run.call, run.frame, run.parts, start, self.arena)
         return {n: values[n] for n in want}, saved
 
     def backward(self, saved: Saved, cotangents: Mapping[str, Array | None], wrt: tuple[str, ...]) -> dict[str, Array]:
-        """Gradients of `wrt`, summed over the sequences for parameters. Cotangents not given count as zero."""
+        """Gradients of `wrt`, summed over the sequences for parameters, in arrays that nobody else holds.
+
+        Cotangents not given count as zero.
+        """
         derived = self.plans.derived
         program = self.executable(self.plans.backward(saved.program.program, tuple(wrt)))
         inputs: dict[str, Array] = dict(saved.inputs)
@@ -122,11 +126,14 @@ class Compiled:
                 inputs[given] = np.asarray(value, dtype)
         run = _Run(self, program, inputs, saved.call, saved.start, saved)
         values = run.execute()
-        _return(run.parts, self.arena)
+        _return(run.parts, program, self.arena)
         out: dict[str, Array] = {}
+        taken = {id(a) for a in run.inputs.values()}
         for name in wrt:
             if name in derived.gradients:
-                out[name] = values[derived.gradients[name]]
+                found = values[derived.gradients[name]]
+                out[name] = np.array(found) if found.base is not None or id(found) in taken else found
+                taken.add(id(found))
             elif name in inputs:  # what nothing reads is not even packed: no gradient
                 out[name] = np.zeros_like(inputs[name], dtype=precision(np.iscomplexobj(inputs[name]), self.dtype))
         return out
@@ -135,16 +142,36 @@ class Compiled:
     def _dims(self) -> dict[str, int]:
         return {k: v for k, v in self.system.arguments.items() if isinstance(v, int)}
 
-    def _steps(self, inputs: Mapping[str, Array], known: Mapping[str, Array]) -> tuple[tuple[str, int], ...]:
-        """Steps of each axis: an array's extent where one is given, else the longest sequence."""
+    @cached_property
+    def _timed(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """The streams that a caller may give, and their axes."""
+        streams = self.system.streams.items()
+        return tuple((n, s.axes) for n, s in streams if not s.shared and n not in self.system.equations)
+
+    def _call(
+        self,
+        inputs: Mapping[str, Array],
+        lengths: Mapping[str, Array],
+        batch: int,
+        clock: Mapping[str, Array] | None,
+    ) -> Call:
+        """The call for this data; the same one for whole sequences of the same shape."""
+        extents = tuple((n, inputs[n].shape) for n, _ in self._timed if n in inputs)
+        key = batch, extents, tuple(map(id, lengths.values()))
+        found = self._calls.get(key)
+        if found is not None and clock is None and all(found.lengths[a] is v for a, v in lengths.items()):
+            return found
+        known = derived_lengths(self.system.axes, lengths, batch)
         steps = {a: int(v.max(initial=0)) for a, v in known.items()}
-        for name, value in inputs.items():
-            stream = self.system.streams.get(name)
-            if stream is None or stream.shared:
-                continue
-            for axis, n in zip(stream.axes, np.shape(value), strict=False):
-                steps[axis] = max(steps[axis], n)
-        return tuple(steps.items())
+        for name, axes in self._timed:  # an array's extent where one is given, else the longest sequence
+            if name in inputs:
+                steps |= {a: max(steps[a], n) for a, n in zip(axes, inputs[name].shape, strict=False)}
+        call = Call(batch, tuple(steps.items()), known, clock=clock)
+        if not call.ragged and clock is None:
+            if len(self._calls) >= KEPT_CALLS:
+                self._calls.clear()
+            self._calls[key] = call
+        return call
 
 
 class _Run:
@@ -162,40 +189,49 @@ class _Run:
         start: Mapping[str, Array] | None,
         saved: Saved | None = None,
     ) -> None:
-        self.compiled, self.program, self.arena, self.dtype = compiled, program, compiled.arena, program.dtype
+        self.compiled, self.program, self.arena = compiled, program, compiled.arena
         if parts := program.program.parts:
             inputs, start = split(inputs, parts), split(start, parts) if start else start
-        self.start = start
-        self.inputs = {**inputs, **program.evaluate(program.normal.before, inputs)}
-        self.sizer = program.sizer(self.inputs)
-        carried = frozenset((n, self._held(n)) for n in program.source.carried) if start else frozenset()
-        self.call = Call(call.batch, call.steps, call.lengths, carried, call.clock)
-        self.shares = program.shares(self.call, None if saved is None else (saved.program, saved.shares))
-        take, reals = self.arena.take, REALS[self.dtype]
-        laid = [(s, s.sizes) for s in self.shares]
-        self.parts = [Part(s, take(z.reals, reals, z), take(z.categories, INTEGERS, z)) for s, z in laid]
+        self.start, self.inputs = start, inputs
+        if before := program.normal.before:
+            inputs.update(program.evaluate(before, inputs))
+        program.sizer(inputs)
+        if start:
+            call = call.carrying(frozenset((n, self._held(n)) for n in program.source.carried))
+        self.call = call
+        self.frame = program.frame(call, None if saved is None else (saved.program, saved.frame))
+        self.parts = [self._part(share) for share in self.frame.shares]
         self.forward = self.parts if saved is None else saved.parts  # whose memory is read
+
+    def _part(self, share: Share) -> Part:
+        take, sizes, (reals, categories, _) = self.arena.take, share.sizes, self.program.roles
+        return Part(
+            share,
+            take(sizes.reals, self.program.real, sizes, reals),
+            take(sizes.categories, INTEGER, sizes, categories),
+        )
 
     # ------------------------------------------------------------ calls
 
     def execute(self) -> dict[str, Array]:
         """Run all parts and collect values."""
         program, source, normal = self.program, self.program.source, self.program.normal
-        results = {n: self._result(n) for n in source.results}
-        totals = {n: np.zeros(program.shape(n), self.dtype) for n in normal.totals}
+        results = self._results()
+        totals = {n: np.zeros(program.shape(n), program.real) for n in normal.totals}
         late: dict[str, Array] = {} if self.call.batch else dict(totals)
         if self.call.batch:
-            named = [self._input(n) for n in source.inputs] + [results[n] for n in source.results]
+            named = [np.ascontiguousarray(self.inputs[n], program.kinds[n]) for n in source.inputs]
+            named += results.values()
             named += [self._carried(n) for n in source.carried]
-            sizes = self.shares[0].sizes
-            room = self.arena.take(sizes.parameters, REALS[self.dtype], sizes.preparing)
+            sizes, role = self.frame.shares[0].sizes, program.roles[2]
+            room = self.arena.take(sizes.parameters, program.real, sizes.preparing, role)
             for stage in range(len(source.stages)):
                 known = {**self.inputs, **late} if late else self.inputs
                 shared = [self._shared(n, known) for n in source.shared]
                 self._stage(stage, room, [*named, *shared, *totals.values()])
                 late.update((n, totals[n]) for n in source.complete[stage])
                 late.update(program.evaluate(normal.after, {**self.inputs, **late}) if normal.after else {})
-            self.arena.give(room, sizes.preparing)
+            self.arena.give(room, sizes.preparing, role)
         elif normal.after:
             late.update(program.evaluate(normal.after, {**self.inputs, **late}))
         values = {n: results[d] for n, d in normal.names.items() if d in results}
@@ -208,34 +244,32 @@ class _Run:
 
     def _stage(self, stage: int, room: Array, outside: Sequence[Array]) -> None:
         """Shared values laid out, the loops of one stage over all parts, and the totals that are complete then."""
-        run, addresses = self.program.module.run, self.program.addresses
-        there = addresses.of([room, *outside], "outside")
-        places = []
-        for k, (p, f) in enumerate(zip(self.parts, self.forward, strict=True)):
+        run, calls = self.program.module.run, []
+        for p, f in zip(self.parts, self.forward, strict=True):
             own = (p.reals, p.categories, f.reals, f.categories, room, p.share.lengths, p.share.counts, p.share.rows)
-            places.append(np.array(addresses.of(own, k) + there[1:], np.int64))
-        sizes = [s.sizes for s in self.shares]
-        run(places[0], sizes[0].preparing)
-        run_parts([_bind(run, x, s.stages[stage]) for x, s in zip(places, sizes, strict=True)])
-        for x, s in zip(places, sizes, strict=True):
-            run(x, s.collecting[stage])
+            calls.append(((*own, *outside), p.share.sizes))
+        arrays, sizes = calls[0]
+        run(arrays, sizes.preparing)
+        run_parts([partial(run, arrays, sizes.stages[stage]) for arrays, sizes in calls])
+        for arrays, sizes in calls:
+            run(arrays, sizes.collecting[stage])
 
     # ------------------------------------------------------------ arrays for the loops
 
-    def _input(self, name: str) -> Array:
-        category = self.program.normal.definitions[name].dtype == "category"
-        return np.ascontiguousarray(self.inputs[name], np.int64 if category else self.dtype)
+    def _results(self) -> dict[str, Array]:
+        """Arrays for the results: padding is 0, categories that are none -1."""
+        kinds, found = self.program.kinds, {}
+        for name, shape in self.frame.results:
+            if self.frame.filled:
+                found[name] = np.empty(shape, kinds[name])
+            else:
+                found[name] = np.full(shape, -1 if kinds[name] is INTEGER else 0, kinds[name])
+        return found
 
     def _shared(self, name: str, known: Mapping[str, Array]) -> Array:
         """A shared value; zeros for one that only a later stage knows and needs."""
-        return np.ascontiguousarray(known[name] if name in known else np.zeros(self.program.shape(name)), self.dtype)
-
-    def _result(self, name: str) -> Array:
-        definition, steps = self.program.normal.definitions[name], dict(self.call.steps)
-        shape = (*(steps[a] for a in definition.axes), self.call.batch)
-        if definition.dtype == "category":
-            return np.full(shape, -1, np.int64)
-        return np.zeros((*shape, *(self.sizer.number(d) for d in definition.shape)), self.dtype)
+        value = known[name] if name in known else np.zeros(self.program.shape(name))
+        return np.ascontiguousarray(value, self.program.real)
 
     def _started(self, name: str) -> Array | None:
         for stream, value in (self.start or {}).items():
@@ -244,21 +278,15 @@ class _Run:
         return None
 
     def _carried(self, name: str) -> Array:
-        definition = self.program.normal.definitions[name]
-        dtype = np.int64 if definition.dtype == "category" else self.dtype
         value = self._started(name)
         if value is None:
             return NOTHING
-        return np.ascontiguousarray(value[len(value) - self._held(name) :], dtype)
+        return np.ascontiguousarray(value[len(value) - self._held(name) :], self.program.kinds[name])
 
     def _held(self, name: str) -> int:
         """Steps already run that loops can reach and the caller gives; before those is the boundary."""
         place, value = self.program.layout.places[name], self._started(name)
         return 0 if value is None else min(place.pads[place.axes[0]][0], len(value))
-
-
-def _bind(run: Callable[..., None], places: Array, table: Array) -> Callable[[], None]:
-    return lambda: run(places, table)
 
 
 def split(values: Mapping[str, Array], parts: Mapping[str, tuple[str, str]]) -> dict[str, Array]:

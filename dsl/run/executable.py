@@ -1,13 +1,13 @@
 """One planned program, ready to run: its machine code, its tables by shape of data, and shared values by NumPy.
 
-What depends on the shape of a batch alone (how it is cut into parts, their tables, lengths and active rows) is worked
-out once a shape: a call of a small cell takes tens of microseconds, most of it spent here and in `compiled`.
+What depends on the shape of a batch alone (how it is cut into parts, their tables, lengths and active rows, what its
+results look like) is worked out once a shape, a `Frame`: a call of a small cell takes tens of microseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from dsl.plan.program import Program
 from dsl.plan.sizes import Shape, Sizer, Sizes
-from dsl.run.arenas import Addresses, Array
-from dsl.run.rows import Ints
+from dsl.run.arenas import Array
+from dsl.run.rows import Ints, is_whole
 from dsl.system.dims import Dim
 from dsl.system.system import Read, Size
 from tinygrad_seq.kernels.cache import load_source
@@ -24,6 +24,7 @@ from tinygrad_seq.kernels.threads import parts as parts_of
 from tinygrad_seq.symbol import Symbol, postorder
 
 CHUNK_ROWS = 128
+INTEGER = np.dtype(np.int64)
 KEPT_TABLES = 64  # shapes of data whose tables are remembered
 
 
@@ -37,12 +38,23 @@ class Share:
     sizes: Sizes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What the calls of a program on data of one shape share: the parts of the batch, and the arrays to be filled."""
+
+    shares: tuple[Share, ...]
+    results: tuple[tuple[str, tuple[int, ...]], ...]  # a stream and the shape of its values
+    filled: bool  # every sequence has every step, so that nothing of a result is left as it was
+
+
+@dataclass(frozen=True, eq=False)
 class Call:
     """What a program's shares depend on: the batch, its steps and lengths, and what state is given.
 
     carried   streams with steps already run, and how many of those are given
     clock     axis -> the step (B,) where each sequence goes on
+
+    Whoever makes calls hands out the same one for data of the same shape: frames are remembered in it.
     """
 
     batch: int
@@ -50,10 +62,18 @@ class Call:
     lengths: Mapping[str, Ints]
     carried: frozenset[tuple[str, int]] = frozenset()
     clock: Mapping[str, Array] | None = None
+    frames: dict[tuple[object, object], Frame] = field(default_factory=dict)
+    _carrying: dict[frozenset[tuple[str, int]], Call] = field(default_factory=dict)
 
     @cached_property
     def ragged(self) -> bool:
-        return any(len(own := self.lengths[a]) and int(own.min()) != n for a, n in self.steps)
+        return not all(is_whole(self.lengths[a], n) for a, n in self.steps)
+
+    def carrying(self, carried: frozenset[tuple[str, int]]) -> Call:
+        """This call with a state given."""
+        if carried not in self._carrying:
+            self._carrying[carried] = replace(self, carried=carried, frames={}, _carrying={})
+        return self._carrying[carried]
 
 
 class Executable:
@@ -63,14 +83,17 @@ class Executable:
         self.program, self.system, self.dtype = program, program.system, program.dtype
         self.normal, self.layout, self.source = program.normal, program.layout, program.source
         self.work = 0  # multiply-adds of one step of one sequence, elementwise operations counted as four
-        self.addresses = Addresses()
+        self.real = np.dtype(self.dtype)
+        self.roles = object(), object(), object()  # of its real arrays, its categories and its shared values in arenas
+        self.kinds = {  # of the arrays that generated code reads and writes
+            n: INTEGER if d.dtype == "category" else self.real for n, d in self.normal.definitions.items()
+        }
         self.needs = {
             n: {x.leaf.name for x in postorder([r]) if isinstance(x.leaf, Read)}
             for n, r in {**self.normal.before, **self.normal.after}.items()
         }
         self._sizer: Sizer | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._shares: dict[Any, tuple[tuple[Share, ...], object]] = {}
 
     @cached_property
     def module(self) -> Any:
@@ -98,22 +121,24 @@ class Executable:
 
     # ------------------------------------------------------------ parts of a batch
 
-    def shares(self, call: Call, forward: tuple[Executable, tuple[Share, ...]] | None) -> tuple[Share, ...]:
-        """The parts of a batch; `forward`: the run whose memory a backward run reads, cut the same way.
-
-        Remembered for whole sequences from their beginning; others differ from batch to batch.
-        """
-        count = parts_of(call.batch, self.work * call.batch) if forward is None else len(forward[1])
-        if call.ragged or call.clock is not None:
-            return self._cut(call, count, forward)
-        key = (call.batch, call.steps, call.carried, count, None if forward is None else id(forward[1]))
-        found = self._shares.get(key)
+    def frame(self, call: Call, forward: tuple[Executable, Frame] | None) -> Frame:
+        """What is the same in all calls like this; `forward`: the run whose memory a backward run reads."""
+        count = parts_of(call.batch, self.work * call.batch) if forward is None else len(forward[1].shares)
+        key = self, count if forward is None else forward[1]
+        found = call.frames.get(key)
         if found is None:
-            if len(self._shares) >= KEPT_TABLES:
-                self._shares.clear()
-            # `forward` stays alive beside them, so that its id stays its own
-            found = self._shares[key] = self._cut(call, count, forward), forward
-        return found[0]
+            found = call.frames[key] = self._framed(call, count, forward)
+        return found
+
+    def _framed(self, call: Call, count: int, forward: tuple[Executable, Frame] | None) -> Frame:
+        assert self._sizer is not None
+        steps, results = dict(call.steps), []
+        for name in self.source.results:
+            definition = self.normal.definitions[name]
+            features = () if definition.dtype == "category" else map(self._sizer.number, definition.shape)
+            results.append((name, (*(steps[a] for a in definition.axes), call.batch, *features)))
+        before = None if forward is None else (forward[0], forward[1].shares)
+        return Frame(self._cut(call, count, before), tuple(results), not call.ragged and call.clock is None)
 
     def _cut(self, call: Call, count: int, forward: tuple[Executable, tuple[Share, ...]] | None) -> tuple[Share, ...]:
         rows = [s.rows for s in forward[1]] if forward is not None else _split(call, count)

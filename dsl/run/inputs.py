@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsl.run.rows import Ints
+from dsl.run.rows import Ints, whole
 from dsl.system.system import Stream, System
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.tensor import Tensor
@@ -192,7 +192,7 @@ def _lengths(
         elif axis in ragged:
             out.lengths[axis] = ragged[axis]
         elif axis in extents:
-            out.lengths[axis] = np.full(out.batch, extents[axis][0], np.int64)
+            out.lengths[axis] = whole(out.batch, extents[axis][0])
 
 
 def _given(axis: str, value: Any, out: Arranged, extent: tuple[int, str] | None) -> Ints:

@@ -216,12 +216,13 @@ class Model:
         self.params.arrays()
         self.needs.check_steps(names, data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
-        sources = [(n, t) for n, t in {**self.params, **data.arrays}.items() if isinstance(t, Tensor)]
+        tensors = {**self.params.tensors, **data.arrays}
+        sources = [(n, t) for n, t in tensors.items() if isinstance(t, Tensor)]
         record = tape_state().recording and any(t.requires_grad for _, t in sources)
         if record and self.segments is not None and self.segments.suits(data):
             return Run(self, data, self.segments.run(self, data, names, state, engine), engine, state)
         if engine == "tape":
-            inputs = {**data.arrays, **self.params}
+            inputs = {**data.arrays, **self.params.tensors}
             literal = Unrolling(self.program, inputs, data.lengths, data.batch, start, clock)
             literal.execute(names)
             found = {n: literal.result(n) for n in names}
@@ -235,8 +236,8 @@ class Model:
         if not record:
             return Run(self, data, {n: Tensor.wrap(a) for n, a in zip(names, outputs, strict=True)}, engine, state)
         pullback = self._pullback(compiled, saved, names, sources)
-        tensors = custom_node(self.system.name, [t for _, t in sources], outputs, pullback)
-        return Run(self, data, dict(zip(names, tensors, strict=True)), engine, state)
+        made = custom_node(self.system.name, [t for _, t in sources], outputs, pullback, fresh=True)
+        return Run(self, data, dict(zip(names, made, strict=True)), engine, state)
 
     def evaluate(
         self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str, outside: tuple[str, ...]

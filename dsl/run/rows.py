@@ -9,6 +9,7 @@ lies beyond a sequence's end is ever touched. Everything here calls primitives, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,19 @@ def _length(axis: Axis, known: Mapping[str, Ints], batch: int) -> Ints:
             number: Any = node.leaf.dim if isinstance(node.leaf, Size) else node.leaf
             values[node] = np.asarray(int(number), np.int64)
     return np.broadcast_to(np.asarray(values[axis.length], np.int64), (batch,))
+
+
+@lru_cache(maxsize=64)
+def whole(batch: int, steps: int) -> Ints:
+    """Lengths (B,) of sequences that all have these steps; one array for all who ask."""
+    lengths = np.full(batch, steps, np.int64)
+    lengths.setflags(write=False)
+    return lengths
+
+
+def is_whole(lengths: Ints, steps: int) -> bool:
+    """Whether all sequences have these steps."""
+    return lengths is whole(len(lengths), steps) or not len(lengths) or int(lengths.min()) == steps
 
 
 class Batch:

@@ -53,8 +53,7 @@ def both(body: str, table: list[int], name: str) -> tuple[list[np.ndarray[Any, A
         if run == "python":
             by_python(text, reals, integers, table)
         else:
-            places = [a.__array_interface__["data"][0] for a in (reals, integers)]
-            load_source(f"translate_{name}", FILE + text).run(np.array(places), np.array(table))
+            load_source(f"translate_{name}", FILE + text).run((reals, integers), np.array(table))
         results.append([reals, integers])
     return results[0], results[1]
 
@@ -119,7 +118,7 @@ def test_an_integer_divided_by_zero_is_zero() -> None:
     text = "def main(X, O):\n    I = integers(X[0])\n    I[0] = O[0] // O[1]\n    I[1] = O[0] % O[1]\n"
     out = np.full(2, 5)
     module = load_source("translate_zero", FILE + text)
-    module.run(np.array([out.__array_interface__["data"][0]]), np.array([9, 0]))
+    module.run([out], np.array([9, 0]))
     assert list(out) == [0, 0]
 
 
@@ -127,7 +126,7 @@ def test_an_integer_divided_by_zero_is_zero() -> None:
 def test_constants_are_exact(value: str) -> None:
     out = np.ones(1)
     text = f"def main(X, O):\n    A = reals(X[0])\n    A[0] = {value}\n"
-    load_source("translate_constant", FILE + text).run(np.array([out.__array_interface__["data"][0]]), np.zeros(1, int))
+    load_source("translate_constant", FILE + text).run((out,), np.zeros(1, int))
     expected = float(value.replace("infinity", "inf").replace("not_a_number", "nan"))
     assert out.tobytes() == np.array([expected]).tobytes() or math.isnan(expected)
 
@@ -136,7 +135,7 @@ def test_comparisons_with_nan() -> None:
     body = "".join(f"    A[{k}] = 1 if A[9] {how} A[8] else 0\n" for k, how in enumerate(("<", ">=", "==", "!=")))
     text = "def main(X, O):\n    A = reals(X[0])\n" + body
     out = np.full(10, np.nan)
-    load_source("translate_nan", FILE + text).run(np.array([out.__array_interface__["data"][0]]), np.zeros(1, int))
+    load_source("translate_nan", FILE + text).run((out,), np.zeros(1, int))
     assert list(out[:4]) == [0, 0, 0, 1]
 
 

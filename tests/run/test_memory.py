@@ -29,16 +29,27 @@ def equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 def test_an_array_comes_back_as_it_was_or_as_zeros() -> None:
-    arena, one, other = Arena(), object(), object()
-    first = arena.take(100, "float32", one)
+    arena, one, other, role, real = Arena(), object(), object(), object(), np.dtype("float32")
+    first = arena.take(100, real, one, role)
     first[:] = 7
-    arena.give(first, one)
-    assert (arena.take(100, "float32", one) == 7).all()
-    arena.give(first, one)
-    smaller = arena.take(60, "float32", other)
+    arena.give(first, one, role)
+    assert (arena.take(100, real, one, role) == 7).all()
+    arena.give(first, one, role)
+    smaller = arena.take(60, real, other, role)
     assert np.shares_memory(smaller, first) and not smaller.any()
-    arena.give(smaller, other)
-    assert np.shares_memory(arena.take(100, "float32", one), first)
+    arena.give(smaller, other, role)
+    assert np.shares_memory(arena.take(100, real, one, role), first)
+
+
+def test_arrays_do_not_change_their_role() -> None:
+    arena, layouts, roles = Arena(), (object(), object()), (object(), object())
+    for role, layout in zip(roles, layouts, strict=True):
+        arena.give(arena.take(100, np.dtype("float32"), layout, role), layout, role)
+    for role, layout in zip(roles, layouts, strict=True):
+        array = arena.take(100, np.dtype("float32"), layout, role)
+        array[:] = 7
+        arena.give(array, layout, role)
+    assert all((arena.take(100, np.dtype("float32"), x, r) == 7).all() for r, x in zip(roles, layouts, strict=True))
 
 
 def test_many_lengths_need_the_memory_of_the_longest() -> None:
@@ -112,7 +123,7 @@ def test_the_number_of_threads_changes_rounding_only(monkeypatch: pytest.MonkeyP
         model, x = big()
         found.append(gradients(model, x))
         (compiled,) = model._engines.values()
-        assert {len(s) for e in compiled._executables.values() for s, _ in e._shares.values()} == {int(count)}
+        assert {len(f.shares) for c in compiled._calls.values() for f in c.frames.values()} == {int(count)}
     for other in found[1:]:
         for n, v in found[0].items():
             assert np.abs(other[n] - v).max() <= 1e-5 * np.abs(v).max()
@@ -123,7 +134,7 @@ def test_a_small_batch_stays_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> N
     model = dsl.load("LSTM").build(D=5, H=9)
     gradients(model, np.zeros((20, 8, 5), "float32"))
     (compiled,) = model._engines.values()
-    assert {len(s) for e in compiled._executables.values() for s, _ in e._shares.values()} == {1}
+    assert {len(f.shares) for c in compiled._calls.values() for f in c.frames.values()} == {1}
 
 
 def test_several_python_threads_share_a_model(monkeypatch: pytest.MonkeyPatch) -> None:

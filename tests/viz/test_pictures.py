@@ -14,7 +14,6 @@ from dsl.system.system import System
 from tests.viz import helpers
 from viz import worker
 from viz.compose import compose
-from viz.example import example
 from viz.graph import build
 from viz.layout import PILL
 from viz.numbering import samples
@@ -181,38 +180,6 @@ def test_attention_is_a_bus_from_every_encoder_step() -> None:
     assert reads == {(s, t) for s in range(3) for t in range(2)}
 
 
-def test_the_decoder_stands_above_its_encoder_step_over_step() -> None:
-    """Also with as many attention wires to the chosen step as the encoder has steps, each as wide as its weight."""
-    scene = viz.unrolled("Translate", T=3).scene
-    panel = {p.label: p for p in scene.panels}
-    for k in range(3):
-        lower, upper = panel[f"s = {k}"], panel[f"t = {k}"]
-        assert upper.y + upper.height < lower.y
-        assert upper.x == lower.x or abs(upper.x + upper.width / 2 - lower.x - lower.width / 2) < lower.width / 2
-    start = next(p for p in scene.pieces if p.net == "boundary")
-    assert {(r.source_step, r.target_step) for r in start.reads} == {(2, -1)} and start.head
-    drawing = viz.attention(example(dsl.load("Translate"), 3), t=1)
-    fan = {r.source_step: p for p in drawing.scene.pieces if "-fan" in p.id for r in p.reads if r.target_step == 1}
-    assert {s: p.width for s, p in fan.items()} == {
-        s: round(0.8 + 8 * float(w), 2) for s, w in enumerate(drawing.data["weights"][1])
-    }
-
-
-def test_a_read_of_a_step_that_is_not_drawn_is_named() -> None:
-    scene = viz.unrolled("CTC").scene
-    outside = {"".join(s.text for s in m.title) for m in scene.marks if "boundary" in m.classes and m.node.key == "y"}
-    assert outside == {"y−1", "y−2"}
-    assert [p.label for p in scene.panels if p.label.startswith("v")] == [f"v = {k}" for k in (0, 1, 2, 7, 8)]
-
-
-def test_a_start_per_sequence_stands_left_and_is_wired() -> None:
-    scene = viz.unrolled("VectorInitial").scene
-    panel = {p.label: p for p in scene.panels}
-    assert panel["per sequence"].x + panel["per sequence"].width < panel["t = 0"].x
-    begun = [p for p in scene.pieces if p.net == "boundary"]
-    assert [r.wire.target for p in begun for r in p.reads] == ["rnn.h"]
-
-
 def test_folded_has_a_delay_for_each_lag() -> None:
     marks: list[Mark] = viz.folded(helpers.skip(4)).scene.marks
     delays = sorted("".join(s.text for s in m.title) for m in marks if m.node.kind == "delay")
@@ -269,20 +236,3 @@ def test_the_pinned_picture(name: str) -> None:
     if first != f"// pygraphviz {pygraphviz.__version__}":
         pytest.skip(f"{first}, not {pygraphviz.__version__}")
     assert viz.unrolled(SYSTEMS[name], T=3).dot == rest
-
-
-@pytest.mark.parametrize("cell", ["VectorInitial", "VectorBoth"])
-def test_a_vector_that_starts_a_state_stands_before_it_and_is_joined_with_it(cell: str) -> None:
-    scene = viz.unrolled(cell, T=2).scene
-    start = next(m for m in scene.marks if m.node.key == "start")
-    boundary = next(m for m in scene.marks if "boundary" in m.classes and m.node.key == "rnn.h")
-    line = next(p for p in scene.pieces if p.net == "boundary")
-    assert start.x < boundary.x and [(r.wire.source, r.target_step) for r in line.reads] == [("start", -1)]
-    assert line.points[0][0] >= start.x and line.points[-1] == (boundary.x - boundary.width / 2, boundary.y)
-    inside = [m for m in scene.marks if m.node.lane == "" and m.node.key != "start"]
-    assert not any(abs(x - m.x) < m.width / 2 and abs(y - m.y) < m.height / 2 for m in inside for x, y in line.points)
-
-
-def test_what_reads_the_end_of_a_sequence_stands_behind_it() -> None:
-    marks = viz.unrolled("Classifier", T=2).scene.marks
-    assert min(m.x for m in marks if m.node.lane == "") > max(m.x for m in marks if m.node.lane)

@@ -61,7 +61,7 @@ threads  run_parts(functions) calls all, side by side, and returns when the last
          parts(rows, work) -> how many parts a batch is worth; work: multiply-adds of one step over all rows
          thread_count()
 
-nests    nests(path, dtype) -> execute(X, O): the undecorated functions of a generated file, in the small part of Python
+nests    nests(path, dtype) -> run(arrays, O): the undecorated functions of a generated file, in the part of Python
          that `translate` describes, as one callable for kernels. Plans are written so: Numba's own front end takes
          milliseconds a line, and is left for kernels written by hand.
 

@@ -134,17 +134,28 @@ def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, n: Any) -> 
     return types.void(target, types.intp, source, types.intp, types.intp), generate
 
 
+DATA = object.__basicsize__  # where NumPy's C interface has an array's address of data: first, behind Python's own head
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def invoke(typing: Any, address: Any, X: Any, O: Any) -> Any:
-    """Call the machine code at an address with where two arrays of integers begin."""
-    if not all(isinstance(a, types.Array) and a.dtype == types.int64 and a.layout == "C" for a in (X, O)):
-        raise TypingError(f"addresses and sizes are C-contiguous int64, not {X}, {O}")
+def invoke(typing: Any, address: Any, objects: Any, O: Any) -> Any:
+    """Call the machine code at an address with X, where the data of some arrays begins, and where O begins.
+
+    objects  id() of each array: to ask Python for its data takes a microsecond an array, which a small cell feels
+    """
+    if not all(isinstance(a, types.Array) and a.dtype == types.int64 and a.layout == "C" for a in (objects, O)):
+        raise TypingError(f"objects and sizes are C-contiguous int64, not {objects}, {O}")
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        zero = ir.Constant(ir.IntType(64), 0)
-        places = [element(context, builder, k, a, zero) for k, a in zip(signature.args[1:], args[1:], strict=True)]
-        kind = ir.FunctionType(ir.VoidType(), [p.type for p in places])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), places)
+        word, count = ir.IntType(64), context.make_array(signature.args[1])(context, builder, args[1]).nitems
+        first, table = (element(context, builder, signature.args[k], args[k], word(0)) for k in (1, 2))
+        X = builder.alloca(word, size=count)
+        with cgutils.for_range(builder, count) as loop:
+            array = builder.add(builder.load(builder.gep(first, [loop.index])), word(DATA))
+            data = builder.load(builder.inttoptr(array, word.as_pointer()))
+            builder.store(data, builder.gep(X, [loop.index]))
+        kind = ir.FunctionType(ir.VoidType(), [X.type, table.type])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [X, table])
         return context.get_dummy_value()
 
-    return types.void(types.intp, X, O), generate
+    return types.void(types.intp, objects, O), generate

@@ -2,9 +2,9 @@
 
     from tinygrad_seq.kernels.nests import nests
 
-    run = nests(__file__, "float32")         # run(X, O) is the file's `main(X, O)`
+    run = nests(__file__, "float32")         # run(arrays, O): the file's `main(X, O)`, X the addresses of their data
 
-X addresses of arrays, O integers: both flat int64 arrays. `translate` turns the text into LLVM, `machine` that into
+O is a flat array of int64. `translate` turns the text into LLVM, `machine` that into
 an object, `cache` keeps it; Numba has no part in it but the call, without the interpreter's lock. May not know plans.
 """
 
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 
 from tinygrad_seq.kernels import cache as disk
@@ -31,8 +32,8 @@ from tinygrad_seq.kernels.memory import invoke
 
 
 @kernel
-def enter(address, X, O):
-    invoke(address, X, O)
+def enter(address, objects, O):
+    invoke(address, objects, O)
 '''
 
 
@@ -42,8 +43,11 @@ def setting(dtype: str) -> Setting:
     return Setting(dtype, cut.panel, cut.tail, cut.rows, lambda driver: symbol(driver, dtype))
 
 
-def nests(path: str, dtype: str) -> Callable[[Any, Any], None]:
-    """The functions of a generated file, compiled or loaded, as one: `run(X, O)` is its `main(X, O)`."""
+def nests(path: str, dtype: str) -> Callable[[Sequence[Any], Any], None]:
+    """The functions of a generated file, compiled or loaded, as one: `run(arrays, O)` is its `main(X, O)`.
+
+    arrays   C-contiguous; they must outlive the call, and nobody resizes them meanwhile
+    """
     source = "".join(linecache.getlines(path))
     name = f"tgseq_main_{hashlib.sha256(source.encode()).hexdigest()[:20]}"
     callbacks.offer(source)
@@ -54,12 +58,16 @@ def nests(path: str, dtype: str) -> Callable[[Any, Any], None]:
     with global_compiler_lock:
         require(dtype)
         address = machine.load(disk.object_code(Path(path).with_suffix(".main.bin"), compile_), name)
-    return partial(enter(), address)
+    return partial(_run, enter(), address)
+
+
+def _run(enter: Callable[[int, Any, Any], None], address: int, arrays: Sequence[Any], O: Any) -> None:
+    enter(address, np.fromiter(map(id, arrays), np.int64, len(arrays)), O)
 
 
 @cache
 def enter() -> Callable[[int, Any, Any], None]:
-    """`enter(address, X, O)`, compiled once on a machine."""
+    """`enter(address, objects, O)`, compiled once on a machine."""
     return disk.load_source("enter", ENTER).enter  # type: ignore[no-any-return]
 
 
