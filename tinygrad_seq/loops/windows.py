@@ -1,4 +1,5 @@
-"""Windows of an image, side by side, and their sum back in place: the loops of convolutions and pooling.
+"""Windows of an image, side by side, and their sum back in place: the loops of pooling and of convolutions that have no
+register tiles.
 
 An image is (C, H, W); its windows are (C, kh, kw, oh, ow): for each place of the window, all the elements
 that this place sees, so that the inner loop runs along rows. Places outside the image read `fill`.

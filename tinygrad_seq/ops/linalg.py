@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.ops import multiply
 from tinygrad_seq.ops.elementwise import conj
+from tinygrad_seq.ops.multiply import rows
 from tinygrad_seq.ops.shape import Cotangents, expand, sum_to, transpose
 from tinygrad_seq.primitive import Primitive
 
 
 def _matvec(w: Any, x: Any) -> Any:
     if w.ndim == 2:
-        return np.matmul(x, w.T)
+        return multiply.matmul(x, w.T)
     return np.matmul(w, x[..., None])[..., 0]
 
 
@@ -28,21 +30,16 @@ def _outer(u: Any, v: Any) -> Any:
     return u[..., :, None] * v[..., None, :]
 
 
-def _rows(x: Any) -> Any:
-    """All but the last axis as one (reshape's -1 does not do for empty arrays)."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
 def _outer_sum(u: Any, v: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) != 2 or u.shape[:-1] != v.shape[:-1]:
         return sum_to.impl(_outer(u, v), shape)
-    return np.matmul(_rows(u).T, _rows(v))
+    return multiply.matmul(rows(u).T, rows(v))
 
 
 def _matmul_sum(a: Any, b: Any, shape: tuple[int, ...]) -> Any:
     if len(shape) != 2 or a.shape[:-1] != b.shape[:-1]:
         return sum_to.impl(np.matmul(np.swapaxes(a, -1, -2), b), shape)
-    return np.matmul(_rows(a).T, _rows(b))
+    return multiply.matmul(rows(a).T, rows(b))
 
 
 class Product:
@@ -68,9 +65,9 @@ class Product:
 
     def array(self) -> Any:
         if len(self.left) == 1:
-            return np.matmul(_rows(self.left[0]).T, _rows(self.right[0]))
-        left, right = (np.concatenate([_rows(x) for x in side]) for side in (self.left, self.right))
-        return np.matmul(left.T, right)
+            return multiply.matmul(rows(self.left[0]).T, rows(self.right[0]))
+        left, right = (np.concatenate([rows(x) for x in side]) for side in (self.left, self.right))
+        return multiply.matmul(left.T, right)
 
 
 def delayed(op: Primitive) -> Any:
@@ -104,7 +101,7 @@ def _matmul_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
 
 matvec = Primitive("matvec", _matvec, shape=_matvec_shape, tex=r"{0}\,{1}", infix="@")
 dot = Primitive("dot", _dot, shape=_dot_shape, tex=r"{0}^\top {1}", infix="@")
-matmul = Primitive("matmul", np.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@")
+matmul = Primitive("matmul", multiply.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@")
 outer = Primitive("outer", _outer, shape=lambda u, v: (u[0], v[0]), tex=r"{0}\,{1}^\top")
 outer_sum = Primitive("outer_sum", _outer_sum, shape=lambda u, v, s: s, tex=r"\textstyle\sum {0}\,{1}^\top")
 

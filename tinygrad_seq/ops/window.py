@@ -1,21 +1,26 @@
 """Convolution and pooling windows. Images are (B, C, H, W), weights (O, C/groups, kh, kw), as PyTorch has them.
 
 A convolution is bilinear, and the adjoint in either argument is one of three primitives that name each other.
-Each works image by image: its windows as the columns of a matrix, then one product.
+Each works image by image: its windows as the columns of a matrix, then one product; for real numbers in
+`loops.convolution`, the images shared out among threads.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.loops import load
 from tinygrad_seq.ops.elementwise import conj
+from tinygrad_seq.ops.multiply import has_tiles, shares, side, spread
 from tinygrad_seq.ops.shape import Cotangents, shape_of
 from tinygrad_seq.primitive import Primitive
 
 Pair = tuple[int, int]
+COLUMNS = 1 << 18  # bytes of windows in columns that are worked on at a time
 
 
 def out_size(size: Any, kernel: int, stride: int, padding: int, dilation: int) -> Any:
@@ -124,11 +129,45 @@ def _checked(x: tuple[int, ...], w: tuple[int, ...], groups: int) -> None:
         )
 
 
+def _compiled(dtype: Any) -> bool:
+    return dtype.char in "fd" and has_tiles(dtype.name)
+
+
+def _rows(w: Any, y: Any) -> int:
+    """How many rows of the result to do at a time: their columns stay in the second-level cache."""
+    row = math.prod(w.shape[1:]) * y.shape[3] * y.itemsize
+    return max(1, min(y.shape[2], COLUMNS // max(1, row)))
+
+
+def _shares(w: Any, y: Any) -> list[tuple[int, int]]:
+    """The images in parts for threads."""
+    return shares(len(y), y.size * math.prod(w.shape[1:]))
+
+
+def _weight_compiled(x: Any, g: Any, shape: tuple[int, ...], groups: int, steps: tuple[int, ...]) -> Any:
+    w, found = np.broadcast_to(np.zeros((), x.dtype), shape), {}
+    options = groups, steps, _rows(w, g), side(x.dtype.name)
+
+    def loop(part: tuple[int, int]) -> None:
+        found[part] = load("convolution").of_weight(x, g, w, *options, part)
+
+    parts = _shares(w, g)
+    spread(loop, parts)
+    total = sum((found[part] for part in parts[1:]), start=found[parts[0]])
+    return np.ascontiguousarray(np.swapaxes(total[:, :, : shape[0] // groups], 1, 2)).reshape(shape)
+
+
 def _conv2d(x: Any, w: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1) -> Any:
     _checked(x.shape, w.shape, groups)
     dtype = np.result_type(x, w)
     x, kernel = np.ascontiguousarray(x, dtype), w.shape[2:]
     places = _places(x.shape[2], x.shape[3], kernel, stride, padding, dilation)
+    if _compiled(dtype):
+        y = np.empty((len(x), len(w), *places), dtype)
+        w = np.ascontiguousarray(w, dtype)
+        loop = functools.partial(load("convolution").forward, x, w, y, groups, stride + padding + dilation, _rows(w, y))
+        spread(loop, _shares(w, y))
+        return y
     weights = np.ascontiguousarray(w, dtype).reshape(groups, w.shape[0] // groups, -1)
     out = np.empty((len(x), groups, w.shape[0] // groups, places[0] * places[1]), dtype)
     for b in range(len(x)):
@@ -142,6 +181,13 @@ def _conv2d_input(
 ) -> Any:
     dtype, kernel = np.result_type(g, w), w.shape[2:]
     out = np.zeros(shape, dtype)
+    if _compiled(dtype):
+        g, w = np.ascontiguousarray(g, dtype), np.ascontiguousarray(w, dtype)
+        loop = functools.partial(
+            load("convolution").of_input, g, w, out, groups, stride + padding + dilation, _rows(w, g)
+        )
+        spread(loop, _shares(w, g))
+        return out
     weights = np.ascontiguousarray(w, dtype).reshape(groups, w.shape[0] // groups, -1)
     flipped = np.swapaxes(weights, 1, 2)
     scatter = load("windows").scatter
@@ -157,6 +203,8 @@ def _conv2d_weight(
 ) -> Any:
     dtype = np.result_type(x, g)
     x, kernel, places = np.ascontiguousarray(x, dtype), (shape[2], shape[3]), (g.shape[2], g.shape[3])
+    if _compiled(dtype):
+        return _weight_compiled(x, np.ascontiguousarray(g, dtype), shape, groups, stride + padding + dilation)
     rows = np.ascontiguousarray(g, dtype).reshape(len(g), groups, shape[0] // groups, g.shape[2] * g.shape[3])
     total = np.zeros((groups, shape[0] // groups, shape[1] * kernel[0] * kernel[1]), dtype)
     for b in range(len(x)):
