@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from tinygrad_seq.kernels.cache import kernel
+from tinygrad_seq.kernels.memory import slots
+
+(load_from, _), (load_into, store_into) = slots(2, "windows")
 
 
 @kernel
 def gather(x: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, fill: Any) -> None:
     channels, kh, kw, oh, ow = out.shape
-    height, width = x.shape[1], x.shape[2]
+    height, width, into = x.shape[1], x.shape[2], 0
     for c in range(channels):
         for i in range(kh):
             for j in range(kw):
@@ -24,23 +27,22 @@ def gather(x: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: in
                 high = max(min((width - left + sw - 1) // sw, ow), low)
                 for r in range(oh):
                     h = r * sh + i * dh - ph
-                    if h < 0 or h >= height:
-                        for q in range(ow):
-                            out[c, i, j, r, q] = fill
-                        continue
-                    for q in range(low):
-                        out[c, i, j, r, q] = fill
-                    for q in range(low, high):
-                        out[c, i, j, r, q] = x[c, h, q * sw + left]
-                    for q in range(high, ow):
-                        out[c, i, j, r, q] = fill
+                    first, last = (low, high) if 0 <= h < height else (0, 0)
+                    source = (c * height + h) * width + left
+                    for q in range(first):
+                        store_into(out, into + q, fill)
+                    for q in range(first, last):
+                        store_into(out, into + q, load_from(x, source + q * sw))
+                    for q in range(last, ow):
+                        store_into(out, into + q, fill)
+                    into += ow
 
 
 @kernel
 def scatter(g: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int) -> None:
     """out (C, H, W) += every window's element at the place it was read from; those outside are dropped."""
     channels, kh, kw, oh, ow = g.shape
-    height, width = out.shape[1], out.shape[2]
+    height, width, source = out.shape[1], out.shape[2], 0
     for c in range(channels):
         for i in range(kh):
             for j in range(kw):
@@ -50,5 +52,8 @@ def scatter(g: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: i
                 for r in range(oh):
                     h = r * sh + i * dh - ph
                     if 0 <= h < height:
+                        into = (c * height + h) * width + left
                         for q in range(low, high):
-                            out[c, h, q * sw + left] += g[c, i, j, r, q]
+                            place = into + q * sw
+                            store_into(out, place, load_into(out, place) + load_from(g, source + q))
+                    source += ow
