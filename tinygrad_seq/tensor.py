@@ -23,6 +23,7 @@ from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tenso
 Array = np.ndarray[Any, Any]
 _getframe, _step, _blank = sys._getframe, Step.make, object.__new__
 _GETITEM = REGISTRY["getitem"]
+_FLOAT, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 class Tensor(Arithmetic):
@@ -85,40 +86,40 @@ class Tensor(Arithmetic):
         """What calling a primitive with a tensor among its arguments means."""
         values: list[Any] = []
         edges: list[Edge | None] = []
-        kinds, needs = "", 1  # of the arrays: "ff"; a leading 1, then a bit for each argument
+        needs, common = 1, None  # a leading 1, then a bit for each argument; the one dtype of all arrays, else False
         for a in args:
             if isinstance(a, Tensor):
                 needs += needs
-                if a.edge is not None:
+                edge = a.edge
+                if edge is not None:
                     needs += 1
-                edges.append(a.edge)
+                edges.append(edge)
                 a = a.data
-                kinds += a.dtype.char
+                if a.dtype is not common:
+                    common = a.dtype if common is None else False
             else:
                 needs += needs
                 edges.append(None)
                 if type(a) is not float:
                     a = _constant(a)
-                    if type(a) is np.ndarray:
-                        kinds += a.dtype.char
+                    if type(a) is np.ndarray and a.dtype is not common:
+                        common = a.dtype if common is None else False
             values.append(a)
         out = op.impl(*values, **static)
         if type(out) is not np.ndarray:
             if isinstance(out, (tuple, int)):  # a shape or a size
                 return out
             out = np.asarray(out)
-        char = out.dtype.char
-        if char not in kinds and char in "dD" and op.name != "astype":
-            out = _narrow(out, values)
-            char = out.dtype.char
-        real = kinds + char in _REAL or not (char in "FD" or "F" in kinds or "D" in kinds)
-        if op.ordered and not real:
-            raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
+        if out.dtype is common and (common is _FLOAT or common is _DOUBLE):  # nearly always
+            real = smooth = True
+        else:
+            out, real = _settled(op, values, out)
+            smooth = out.dtype.kind in "fc"
         result: Tensor = _blank(cls)
         result.data = out
         result.edge = result.grad = result.name = None
         current = state()
-        if needs & needs - 1 and current.recording and char in "fdFDeg":  # more bits than the leading one
+        if smooth and needs & needs - 1 and current.recording:  # more bits than the leading one
             key: tuple[Any, ...] = (op, needs, real)
             if static and not op.opaque:
                 key += tuple(static.items())
@@ -409,9 +410,6 @@ class Tensor(Arithmetic):
         backward([self.edge], [start], None, record=create_graph, free=not (retain_graph or create_graph))
 
 
-_REAL = frozenset({"ff", "dd", "fff", "ddd"})  # the kinds of most calls
-
-
 def _constant(value: Any) -> Any:
     """An argument that is no tensor, as primitives take it: an array, or a number that widens nothing."""
     if isinstance(value, np.generic):
@@ -427,6 +425,17 @@ def _rules(key: tuple[Any, ...], values: list[Any], static: dict[str, Any]) -> D
     if op.opaque or all(is_plain(v) for v in static.values()):
         remember(key, found)
     return found
+
+
+def _settled(op: Primitive, values: list[Any], out: Array) -> tuple[Array, bool]:
+    """A result in the dtype that it should have, and whether no complex number had a part in it."""
+    kinds = {v.dtype.char for v in values if type(v) is np.ndarray}
+    if out.dtype.char not in kinds and out.dtype.char in "dD" and op.name != "astype":
+        out = _narrow(out, values)
+    real = not kinds & {"F", "D"} and out.dtype.char not in "FD"
+    if op.ordered and not real:
+        raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
+    return out, real
 
 
 def _narrow(out: Array, values: list[Any]) -> Array:

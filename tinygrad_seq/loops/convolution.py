@@ -21,7 +21,7 @@ from tinygrad_seq.kernels.squares import transpose_square
 
 
 @kernel
-def padded(n: int, array: Any) -> int:
+def padded(n: int, array: Any) -> Any:
     """n rounded up to whole narrow tiles."""
     unit = 64 // array.itemsize
     return (n + unit - 1) // unit * unit

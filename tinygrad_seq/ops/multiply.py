@@ -33,7 +33,14 @@ def matmul(a: Any, b: Any) -> Any:
 def _product(a: Any, b: Any) -> Any:
     """a b on our own tiles, for a (…, K) and b (K, N); None where they do not do."""
     dtype, (K, N) = a.dtype, b.shape
-    if dtype.char not in "fd" or b.dtype != dtype or a.ndim < 2 or a.shape[-1] != K or N < 2 or not has_tiles(dtype.name):
+    if (
+        dtype.char not in "fd"
+        or b.dtype != dtype
+        or a.ndim < 2
+        or a.shape[-1] != K
+        or N < 2
+        or not has_tiles(dtype.name)
+    ):
         return None
     M = a.size // K
     if a.flags.c_contiguous:

@@ -136,7 +136,8 @@ def _compiled(dtype: Any) -> bool:
 def _rows(w: Any, y: Any) -> int:
     """How many rows of the result to do at a time: their columns stay in the second-level cache."""
     row = math.prod(w.shape[1:]) * y.shape[3] * y.itemsize
-    return max(1, min(y.shape[2], COLUMNS // max(1, row)))
+    rows: int = max(1, min(y.shape[2], COLUMNS // max(1, row)))
+    return rows
 
 
 def _shares(w: Any, y: Any) -> list[tuple[int, int]]:
