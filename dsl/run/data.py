@@ -91,8 +91,8 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} is not UTF-8 text: byte {error.start} is 0x{byte:02x}") from None
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    if not text:
-        raise ValueError(f"{path} is empty: nothing to learn from")
+    if not text.strip():
+        raise ValueError(f"{path} is {'blank' if text else 'empty'}: nothing to learn from")
     return text
 
 

@@ -114,8 +114,8 @@ def read_columns(path: str | Path, wanted: str | None = None, *, least: int = 1)
     wanted   "open,close"; without it, all whose first row holds a number
     least    rows that are needed
 
-    Errors: ValueError for a file that cannot be read or is empty, a column that is not there, a cell that is no finite
-    number, and too few rows.
+    Errors: ValueError for a file that cannot be read or is empty, a header of numbers, a column that is not there or
+    there twice, a cell that is no finite number, and too few rows.
     """
     path = Path(path)
     rows = list(csv.reader(io.StringIO(read_text(path))))
@@ -124,17 +124,25 @@ def read_columns(path: str | Path, wanted: str | None = None, *, least: int = 1)
     if not rows:
         raise ValueError(f"{path} is empty: nothing to learn from")
     header, body = [cell.strip() for cell in rows[0]], rows[1:]
+    if all(_is_number(cell) for cell in header):
+        raise ValueError(f"{path} begins with numbers; its first line has to name the columns")
     if len(body) < least:
         raise ValueError(f"{path} has {len(body)} rows below its header; {least} are needed")
     if wanted is None:
         columns = [name for name, cell in zip(header, body[0] if body else [], strict=False) if _is_number(cell)]
         if not columns:
-            raise ValueError(f"{path} has no column of numbers; it has {', '.join(header)}")
+            hint = "; are its columns separated by commas?" if len(header) == 1 else ""
+            raise ValueError(f"{path} has no column of numbers; it has {', '.join(header)}{hint}")
     else:
         columns = [part.strip() for part in wanted.split(",")]
         for column in columns:
             if column not in header:
                 raise ValueError(f"{path} has no column {column!r}; it has {', '.join(header)}")
+    for column in columns:
+        if header.count(column) > 1:
+            raise ValueError(f"{path} has two columns {column!r}")
+        if columns.count(column) > 1:
+            raise ValueError(f"column {column!r} is asked for twice")
     values = _numbers(path, header, body, columns)
     if not np.isfinite(values).all():
         row, at = np.argwhere(~np.isfinite(values))[0]

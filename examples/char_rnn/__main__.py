@@ -38,6 +38,8 @@ def run(e: Experiment) -> None:
     if e.mode == "quick" and len(text) > 20_000:
         text = dsl.Text.of(text.decode(text.ids[:20_000]), text.symbols)
     size, count = e.size(32, 128, 128), len(text.symbols)
+    if count < 2:
+        raise ValueError(f"the text holds nothing but {text.symbols[0]!r}: nothing to learn from")
     model = dsl.load("CharRNN").build(K=count, H=size, L=2, Cell="LSTMTwoBias", seed=e.seed)
     e.note("text", f"{len(text):,} characters, {count} symbols")
     e.note("parameters", model.params.count)

@@ -14,6 +14,8 @@ SHORT = b"a b\nc d\n"
 CASES = [
     *[(name, b"", "is empty") for name in ("char_rnn", "names", "words", "translation", "forecasting")],
     *[(name, b"\xff\xfea", "is not UTF-8 text: byte 0 is 0xff") for name in ("char_rnn", "names", "words")],
+    *[(name, b"\n \n" * 200, "is blank") for name in ("char_rnn", "names", "words", "translation", "forecasting")],
+    ("char_rnn", b"a" * 900, "the text holds nothing but 'a'"),
     ("translation", b"caf\xe9\tcoffee\n", "is not UTF-8 text: byte 3 is 0xe9"),
     ("forecasting", b"a,b\n1,caf\xe9\n", "is not UTF-8 text: byte 9 is 0xe9"),
     ("char_rnn", SHORT, "8 characters are too few"),
@@ -29,6 +31,12 @@ CASES = [
     ("translation", "ü\tb\n".encode() + b"a\tb\n" * 400, "has a symbol 'ü' in a line held out that no other line has"),
     ("forecasting", b"a,b\n" + b"1,2\n" * 99 + b"1,x\n", "column b holds 'x', not a number"),
     ("forecasting", b"a,b\n" + b"1,2\n" * 99, "a column that never changes cannot be scaled"),
+    ("forecasting", b"1,2\n" * 99, "begins with numbers; its first line has to name the columns"),
+    ("forecasting", b"a;b\n" + b"1;2\n" * 99, "it has a;b; are its columns separated by commas?"),
+    ("forecasting", b"a,a\n" + b"1,2\n" * 99, "has two columns 'a'"),
+    ("forecasting", b"a,b\n" + b"1,2\n" * 99 + b"nan,2\n", "column a holds nan, not a finite number"),
+    ("forecasting", b"a,b\n" + b"1,2\n" * 99 + b"1\n", "column b holds nothing, not a number"),
+    ("forecasting --columns a,a", b"a,b\n" + b"1,2\n" * 99, "column 'a' is asked for twice"),
     ("forecasting --columns a,c", b"a,b\n" + b"1,2\n" * 99, "has no column 'c'; it has a, b"),
 ]
 
