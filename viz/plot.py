@@ -49,12 +49,15 @@ class Frame:
     def box(self) -> str:
         return rect(self.x, self.y, self.width, self.height, "panel", 3)
 
-    def axes(self, xlabel: str, ylabel: str, whole: bool = True, rows: bool = False) -> list[str]:
+    def axes(
+        self, xlabel: str, ylabel: str, whole: bool = True, rows: bool = False, columns: Sequence[float] = ()
+    ) -> list[str]:
         """Frame, ticks and labels; with `log`, ticks are powers of ten. `whole` keeps x ticks integers, `rows` those of
-        y."""
+        y; `columns` are the x ticks themselves."""
         out = [self.box()]
-        for v in ticks(*self.xs):
-            if whole and v != int(v):
+        given = [math.log2(v) if self.doubling else v for v in columns]
+        for v in given or ticks(*self.xs):
+            if whole and not given and v != int(v):
                 continue
             px = self.x + (v - self.xs[0]) / ((self.xs[1] - self.xs[0]) or 1.0) * self.width
             out.append(self._tick(px, self.y + self.height, 0, 4))

@@ -1,4 +1,4 @@
-"""What training left behind: loss and gradient norm over steps."""
+"""What training left behind: loss and gradient norm over updates."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def curves(history: Any, title: str = "Training") -> Drawing:
     if len(norm):
         log = bool((norm > 0).any())
         below = Frame(64, bottom + 56, 560, 120, across, span(norm, log), log)
-        out += below.axes("step", "gradient norm")
+        out += below.axes("update", "gradient norm")
         xs, ys = thinned(np.arange(1, len(norm) + 1), norm)
         out.append(below.line(xs, ys, "net state-a", 1.2))
         bottom = below.y + below.height
     else:
-        out.append(text(top.x + top.width / 2, bottom + 29, theme.label("step"), 11.5))
+        out.append(text(top.x + top.width / 2, bottom + 29, theme.label("update"), 11.5))
     scene.bounds = (0.0, 0.0, 730.0, bottom + 44)
     return Drawing(scene, data)
 
