@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsl.run import storage
 from dsl.run.carry import State
@@ -62,6 +63,16 @@ class Curves:
             "valid": self.valid,
             "measures": self.measures,
         }
+
+    def measured(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """After how many steps a measure was taken, and its values, as two arrays: what `viz.lines` draws.
+
+        Errors: ValueError for a name that was not measured, with those that were.
+        """
+        if name not in self.measures:
+            raise ValueError(f"{name!r} was not measured; there is {', '.join(map(repr, self.measures)) or 'nothing'}")
+        steps, values = zip(*self.measures[name], strict=True)
+        return np.array(steps, np.int64), np.array(values, np.float64)
 
     @property
     def best(self) -> tuple[int, float] | None:

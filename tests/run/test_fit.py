@@ -394,6 +394,10 @@ def test_measures_are_kept_and_end_a_training(tmp_path: Path) -> None:
     assert list(errors) == list(range(10, done.steps + 1, 10))
     assert done.measures == {"error": errors[done.steps]} and errors[done.steps] < 0.1 <= errors[done.steps - 10]
     assert json.loads((tmp_path / CURVES).read_text())["measures"]["error"][-1] == [done.steps, errors[done.steps]]
+    steps, values = done.curves.measured("error")
+    assert dict(zip(steps.tolist(), values.tolist(), strict=True)) == errors
+    with pytest.raises(ValueError, match="'mse' was not measured; there is 'error'"):
+        done.curves.measured("mse")
 
 
 def test_patience_ends_a_training_that_overfits_with_its_best_weights(tmp_path: Path) -> None:
