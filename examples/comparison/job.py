@@ -14,6 +14,7 @@ import numpy as np
 import dsl
 import tinygrad_seq as tg
 from examples import tasks
+from tinygrad_seq.initializers import initialize
 
 SOURCE = Path(__file__).resolve().parent / "comparison.cell"
 # task -> its sequences, the measure of a test, and what of it counts as solved
@@ -22,6 +23,34 @@ SOLVED = {
     "Order": "99% right",
     "Copying": "99% of the symbols recalled",
 }
+
+# cell -> the biases of the gates that decide what stays: 1 where an open gate keeps, -1 where it replaces
+KEEPING = {
+    "LSTM": {"b_f": 1, "b_i": -1},
+    "GRU": {"b_z": 1},
+    "GRUResetAfter": {"b_z": 1},
+    "MGU": {"b_f": -1},
+    "TwoMinGRU": {"b_z": -1},
+    "TwoIndRNN": {},
+}
+
+
+def remember(model: Any, cell: str, steps: int, seed: int) -> None:
+    """Have a cell remember for up to `steps` steps as it starts.
+
+    Gates: biases of log u or -log u, u uniform on [1, steps - 1], one for both gates of a unit (Tallec and Ollivier
+    2018, section 3). IndRNN: each unit's own weight, in the last layer, in [2^(-1/steps), 1], so that half or more of a
+    value is left at the end (after Li et al. 2018, section 3: a range that follows from how long is to be remembered).
+    """
+    random, layers = np.random.default_rng([seed, 2]), {}
+    for name, value in list(model.params.items()):
+        layer, _, own = name.rpartition(".")
+        if own in KEEPING[cell]:
+            if layer not in layers:
+                layers[layer] = initialize("chrono", value.shape, random, np.float64, steps)
+            model.params[name] = KEEPING[cell][own] * layers[layer]
+        elif name == "rnn.rnn.1.u":
+            model.params[name] = random.uniform(0.5 ** (1 / steps), 1, value.shape)
 
 
 def batch(task: str, random: np.random.Generator, steps: int, count: int) -> dict[str, Any]:
@@ -42,11 +71,38 @@ def error(task: str, model: Any, test: dict[str, Any]) -> float:
     return float(np.mean(z[last].argmax(-1) != test["y"][last]))
 
 
-def train(task: str, cell: str, steps: int, units: int, rate: float, updates: int, seed: int) -> dict[str, Any]:
-    """solved: updates until it was, measured every 100, or null; error: the least that was measured; parameters;
+def reach(cell: str, steps: int, seed: int, remembers: bool = False, units: int = 32) -> float:
+    """How much of the gradient gets to where `Order` needs it, before training: its norm by the inputs around the
+    second of the two symbols, beside that by the last input; the mean over twenty sequences, in float64."""
+    model = dsl.load(f"{SOURCE}:Order")(Cell=cell).build(H=units, seed=seed, dtype="float64")
+    if remembers:
+        remember(model, cell, steps, seed)
+    given = batch("Order", np.random.default_rng([seed, 3]), steps, 20)
+    x = tg.tensor(given["x"], requires_grad=True)
+    model(x=x, y=given["y"]).nll.backward()
+    norm = np.linalg.norm(x.grad.numpy(), axis=-1).mean(1)
+    return float(f"{norm[steps // 2 : 3 * steps // 5].mean() / norm[-1]:.3g}")
+
+
+def train(
+    task: str,
+    cell: str,
+    steps: int,
+    units: int,
+    rate: float,
+    updates: int,
+    seed: int,
+    remembers: bool = False,
+    clip: float | None = 1.0,
+) -> dict[str, Any]:
+    """Train a cell as the library starts it, or so that it `remembers` from the start.
+
+    solved: updates until it was, measured every 100, or null; error: the least that was measured; parameters;
     seconds: of processor time for everything; diverged: the update whose loss was not finite."""
     begun = time.process_time()
     model = dsl.load(f"{SOURCE}:{task}")(Cell=cell).build(H=units, seed=seed)
+    if remembers:
+        remember(model, cell, steps, seed)
     test = batch(task, np.random.default_rng([seed, 10**6]), steps, 200)
     seen: list[float] = []
 
@@ -59,7 +115,7 @@ def train(task: str, cell: str, steps: int, units: int, rate: float, updates: in
         done = model.fit(
             source=lambda random: batch(task, random, steps, 20),
             optimizer=tg.optim.Adam(model.params.trained, lr=rate),
-            clip=1.0,
+            clip=clip,
             steps=updates,
             valid_every=100,
             evaluate=measure,

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from examples.comparison.job import SOLVED
+from examples.comparison.job import KEEPING, SOLVED
 
 Record = Mapping[str, Any]
+LONG = ", long start"
 # the cell's name in comparison.cell or in the library -> its name on the page
 CELLS = {
     "Elman": "tanh",
@@ -26,6 +27,13 @@ CELLS = {
     "Clockwork": "clockwork",
     "Unitary": "unitary (URNN)",
 }
+# the rows of the page by their keys: each cell, and below it the same with another start
+ROWS = {
+    k: n
+    for cell, name in CELLS.items()
+    for k, n in ((cell, name), (cell + LONG, name + LONG))
+    if k in CELLS or cell in KEEPING
+}
 HEAD = """\
 # Cells compared
 
@@ -38,23 +46,46 @@ solved the one before with the same seed. {seconds:,.0f} s of processor time in 
 
 No setting was tuned for any cell, and {few}: the table compares cells under one rule, not what each can do at its best.
 
+**long start**: the same cell with other values to start from, everything else alike. The biases of the gates that
+decide what is kept are ± log u, u uniform on [1, T − 1], the chrono start of Tallec and Ollivier (2018); the IndRNN's
+own weights in the second layer lie between 2^(−1/T) and 1. The library's start: biases of 0, and of 1 at the LSTM's
+forget gate.
+
 An entry is the number of updates until the task was solved, the median over the seeds that solved it, and how many of
 those tried did. **—** and a number: not solved, and the least error that was measured. Blank: not tried. The last
 column is processor time at the longest length tried, in seconds for a thousand updates.
 
 In the plots, points of cells that took equally long lie on one another, and a single point has no line to be told by:
-the table has its number. A cell that solved nothing is not drawn.
+the table has its number. A cell that solved nothing is not drawn, nor is what would be single points for the most part.
 """
+REACH = """\
+Why gated cells fail at T = {steps} as the library starts them. Measured before any training: the norm of the loss's
+gradient by the inputs around the second of the two symbols, beside that by the last input. A gate of bias 0 lets go of
+half of the state a step; the long start keeps a share that training can see. Where much reaches and the task is
+not solved, something else stands in the way."""
+PROBES = """\
+The GRU, reset before, at T = {steps} with one thing changed at a time; the least share wrong where it was not solved.
+Neither the rate nor clipping nor the number of updates is what it lacks."""
 ERRORS = {"Adding": "mean squared error; always answering 1 has 0.167", "Order": "share wrong; a guess has 0.75"}
 ERRORS["Copying"] = "share of the ten symbols that is wrong; a guess has 0.875"
 
 
+def row(job: Mapping[str, Any]) -> str:
+    """The key of the row that a job belongs to."""
+    return str(job["cell"]) + (LONG if job.get("remembers") else "")
+
+
+def results(jobs: Mapping[str, Sequence[Mapping[str, Any]]], records: Sequence[Record]) -> dict[str, list[Any]]:
+    """The results of jobs by the names they are grouped under; of those that have one."""
+    return {name: [r["result"] for job in group for r in records if r["job"] == job] for name, group in jobs.items()}
+
+
 def ladder(records: Sequence[Record], task: str) -> dict[tuple[str, int], dict[str, Any]]:
-    """(cell, steps) -> solved and tried seeds, the median of updates to solve, least error, parameters, seconds."""
+    """(row, steps) -> solved and tried seeds, the median of updates to solve, least error, parameters, seconds."""
     found: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         if record["job"]["task"] == task:
-            found.setdefault((record["job"]["cell"], record["job"]["steps"]), []).append(record)
+            found.setdefault((row(record["job"]), record["job"]["steps"]), []).append(record)
     out = {}
     for key, group in found.items():
         results = [record["result"] for record in group]
@@ -77,7 +108,9 @@ def page(
     settings: Mapping[str, Any],
     rungs: Sequence[int],
     records: Sequence[Record],
-    pictures: Mapping[str, str],
+    pictures: Sequence[str],
+    reach: Mapping[str, float],
+    probes: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> str:
     seeds = sorted({record["job"]["seed"] for record in records})
     head = HEAD.format(
@@ -99,21 +132,35 @@ def page(
         parts.append(f"\n## {task}\n\nSolved: {meaning}. Error: {ERRORS[task]}.\n\n")
         parts.append("| cell | parameters | " + " | ".join(f"T = {steps}" for steps in rungs) + " | s |\n")
         parts.append("|---|--:|" + "--:|" * (len(rungs) + 1) + "\n")
-        parts += [_row(cell, name, rungs, climbed) for cell, name in CELLS.items() if (cell, rungs[0]) in climbed]
-        if task in pictures:
-            parts.append(f"\n![{task}: updates until each cell had solved each length]({pictures[task]}.svg)\n")
+        parts += [_row(key, name, rungs, climbed) for key, name in ROWS.items() if (key, rungs[0]) in climbed]
+        for name in (f"{task.lower()}.svg", f"{task.lower()}_long.svg"):
+            if name in pictures:
+                parts.append(f"\n![{task}: updates until each cell had solved each length]({name})\n")
+        if task == "Order":
+            parts += _why(rungs[1], reach, probes)
     return "".join(parts)
 
 
-def _row(cell: str, name: str, rungs: Sequence[int], climbed: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
-    tried = [steps for steps in rungs if (cell, steps) in climbed]
-    entries = [_entry(climbed.get((cell, steps))) for steps in rungs]
-    last = climbed[cell, tried[-1]]
+def _row(key: str, name: str, rungs: Sequence[int], climbed: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
+    tried = [steps for steps in rungs if (key, steps) in climbed]
+    entries = [_entry(climbed.get((key, steps))) for steps in rungs]
+    last = climbed[key, tried[-1]]
     return (
-        f"| {name} | {climbed[cell, rungs[0]]['parameters']:,} | "
+        f"| {name} | {climbed[key, rungs[0]]['parameters']:,} | "
         + " | ".join(entries)
         + f" | {last['thousand']:.1f} |\n"
     )
+
+
+def _why(steps: int, reach: Mapping[str, float], probes: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    parts = [f"\n{textwrap.fill(REACH.format(steps=steps), 120)}\n\n| cell | reaches |\n|---|--:|\n"]
+    parts += [f"| {ROWS[key]} | {reach[key]:.1e} |\n" for key in ROWS if key in reach]
+    if probes:
+        parts.append(f"\n{textwrap.fill(PROBES.format(steps=steps), 120)}\n\n| changed | updates |\n|---|--:|\n")
+    for name, group in ((n, g) for n, g in probes.items() if g):
+        entries = [f"{r['solved']:,}" if r["solved"] is not None else f"**—** {r['error']:.3g}" for r in group]
+        parts.append(f"| {name} | {', '.join(entries)} |\n")
+    return parts
 
 
 def _entry(found: Mapping[str, Any] | None) -> str:
