@@ -69,11 +69,8 @@ def run(e: Experiment) -> None:
         e.figure("symbols right after 3 epochs", by_epoch[2], 0.653, "the published net", "more")
         e.figure("sums right", done.measures["sums"], 0.99, "the published net by epoch 30", "more")
         e.note("epochs", done.steps // epoch)
-    curves: dict[str, Any] = {}
-    for name, pairs in done.curves.measures.items():
-        steps, values = zip(*pairs, strict=True)
-        curves[name] = np.array(steps), np.array(values)
-    e.draw(viz.lines(curves, y="share right, unseen", title="Learning to add", marks=True), "accuracy")
+    curves = {name: done.curves.measured(name) for name in done.curves.measures}
+    e.draw(viz.lines(curves, x="update", y="share right, unseen", title="Learning to add", marks=True), "accuracy")
 
 
 if __name__ == "__main__":

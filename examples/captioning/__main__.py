@@ -78,7 +78,7 @@ def learn(e: Experiment, cell: str, test: dict[str, Any]) -> tuple[Any, Front, A
         seed=e.seed,
         progress=e.progress,
     )
-    return model, front, tuple(np.array(side) for side in zip(*done.curves.measures["true"], strict=True))
+    return model, front, done.curves.measured("true")
 
 
 def run(e: Experiment) -> None:
@@ -94,7 +94,7 @@ def run(e: Experiment) -> None:
         if e.mode != "quick":
             mistaken = right(np.roll(np.array(found, object), 1).tolist(), test["captions"])
             e.figure(f"captions that are true, {name}", curves[name][1][-1], mistaken, "captions of others", "more")
-    e.draw(viz.lines(curves, y="captions that are true, held out", title="Captions", marks=True), "curves")
+    e.draw(viz.lines(curves, x="update", y="captions that are true, held out", title="Captions", marks=True), "curves")
     panels: dict[str, viz.Heat] = {}
     for n in range(2):
         panels[f"{n + 1}: {' '.join(found[n])}"] = viz.Heat(test["image"][n, 0])

@@ -78,8 +78,7 @@ def run(e: Experiment) -> None:
                 progress=e.progress,
             )
             reached[pool] = done.measures["accuracy"]
-            at, values = zip(*done.curves.measures["accuracy"], strict=True)
-            curves[f"{task}, {pool}"] = np.array(at), np.array(values)
+            curves[f"{task}, {pool}"] = done.curves.measured("accuracy")
             if pool == "attention" and task != "digits":
                 run_ = model(x=test.x[:, :3], lengths={"t": test.lengths[:3]}, y=test.y[:3])
                 weights = run_.value("w").data
@@ -92,7 +91,7 @@ def run(e: Experiment) -> None:
         if task == "DNA":
             for pool in ("max", "attention"):
                 e.figure(f"accuracy, {task}, {pool}", reached[pool], reached["last"], "the last state", "more")
-    e.draw(viz.lines(curves, y="accuracy, held out", title="One class a sequence"), "accuracy")
+    e.draw(viz.lines(curves, x="update", y="accuracy, held out", title="One class a sequence"), "accuracy")
     e.draw(viz.heat(shown, title="Weights of the steps, pooled by attention", across=3, side=11), "attention")
 
 

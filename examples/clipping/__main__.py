@@ -91,6 +91,7 @@ def run(e: Experiment) -> None:
     e.draw(
         viz.lines(
             {n: np.array(d.curves.gradient_norm) for n, d in found.items() if d is not None},
+            x="update",
             y="gradient norm",
             log=True,
         ),

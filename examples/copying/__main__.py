@@ -52,8 +52,7 @@ def run(e: Experiment) -> None:
             progress=e.progress,
         )
         reached[name] = done.measures
-        at, values = zip(*done.curves.measures["loss"], strict=True)
-        curves[name] = np.array(at), np.array(values)
+        curves[name] = done.curves.measured("loss")
         e.note(f"parameters, {name}", model.params.count)
         e.note(f"updates and share recalled, {name}", [done.steps, round(done.measures["recalled"], 4)])
     e.figure(
@@ -65,11 +64,14 @@ def run(e: Experiment) -> None:
     if e.mode != "quick":
         e.figure("loss, LSTM", reached["LSTM"]["loss"], 0.8 * line, "near the line, as published", "more")
         e.figure("loss, tanh", reached["tanh"]["loss"], 0.8 * line, "near the line, as published", "more")
-    end = max(at[-1] for at, _ in curves.values())
-    guess = {"no memory": (np.array([0, end]), [line, line])}
     e.draw(
         viz.lines(
-            curves | guess, x="update", y="loss, nats a step", log=True, title=f"Copying ten symbols over {steps} steps"
+            curves,
+            x="update",
+            y="loss, nats a step",
+            log=True,
+            title=f"Copying ten symbols over {steps} steps",
+            levels={"no memory": line},
         ),
         "loss",
     )

@@ -71,16 +71,20 @@ def run(e: Experiment) -> None:
             seed=e.seed,
             progress=e.progress,
         )
-        at, values = zip(*done.curves.measures["right"], strict=True)
-        curves[name] = np.array(at), np.array(values)
-        last = float(np.mean(values[-3:]))  # the end of the curve, not the best of it
+        curves[name] = done.curves.measured("right")
+        last = float(np.mean(curves[name][1][-3:]))  # the end of the curve, not the best of it
         e.figure(f"right, {name}", last, commonest, "the commonest digit", "more")
         if e.mode != "quick":
             e.figure(f"right, {name}", last, 0.9, "nine of ten", "more")
-    end = max(at[-1] for at, _ in curves.values())
-    line = {"logistic regression": (np.array([0, end]), [at_once, at_once])}
     e.draw(
-        viz.lines(curves | line, x="update", y="share right, unseen", title="Digits, a pixel at a time", marks=True),
+        viz.lines(
+            curves,
+            x="update",
+            y="share right, unseen",
+            title="Digits, a pixel at a time",
+            marks=True,
+            levels={"logistic regression": at_once},
+        ),
         "right",
     )
 

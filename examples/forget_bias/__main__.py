@@ -55,8 +55,7 @@ def run(e: Experiment) -> None:
             progress=e.progress,
         )
         updates[name] = done.steps if done.reached else limit
-        at, values = zip(*done.curves.measures["mse"], strict=True)
-        curves[name] = np.array(at), np.array(values)
+        curves[name] = done.curves.measured("mse")
         e.note(f"updates until the error is below {solved}, {name}", done.steps if done.reached else f"not in {limit}")
     if e.mode == "quick":
         e.figure("error of the last, beside always answering 1", curves["chrono"][1][-1], 1 / 6, "always answering 1")

@@ -74,7 +74,10 @@ def run(e: Experiment) -> None:
     model.symbols = text.symbols
     e.note("it writes", model.generate(200, temperature=0.8, seed=e.seed))
     curve: Any = (np.arange(1, steps + 1), np.array(losses))
-    e.draw(viz.lines({"smoothed loss": curve}, y="nats a character", title="min-char-rnn"), "loss")
+    e.draw(
+        viz.lines({"smoothed loss": curve}, x="update", y="loss, smoothed, nats a character", title="min-char-rnn"),
+        "loss",
+    )
 
 
 if __name__ == "__main__":

@@ -81,10 +81,10 @@ def run(e: Experiment) -> None:
     loss = model(y=test).steps["nll"].data.mean(axis=1)
     curves = {"LSTM": loss, "entropy": exact}
     e.draw(viz.lines(curves, x="chord", y="nats, mean over the held-out songs", title="Chords"), "by_place")
-    at, values = (np.array(side) for side in zip(*done.curves.measures["held out"], strict=True))
-    flat = {"bigram": tables[2], "trigram": tables[3], "entropy": float(exact.mean())}
-    course = {"LSTM": (at, values)} | {name: (at, np.full(len(at), v)) for name, v in flat.items()}
-    e.draw(viz.lines(course, y="nats a chord, held out", title="Chords: towards the entropy"), "curves")
+    levels = {"bigram": tables[2], "trigram": tables[3], "entropy": float(exact.mean())}
+    course = {"LSTM": done.curves.measured("held out")}
+    title = "Chords: towards the entropy"
+    e.draw(viz.lines(course, x="update", y="nats a chord, held out", title=title, levels=levels), "curves")
 
 
 if __name__ == "__main__":

@@ -78,10 +78,8 @@ def run(e: Experiment) -> None:
     e.note("it writes", [name for name in dict.fromkeys(found) if name not in known][:12])
     e.note("of what it writes, not among the names it read", round(float(np.mean([n not in known for n in found])), 3))
 
-    steps, values = zip(*done.curves.measures["held out"], strict=True)
-    flat = {f"{n}-gram": (np.array(steps), np.full(len(steps), v)) for n, v in tables.items()}
-    curves = {"LSTM": (np.array(steps), np.array(values)), **flat}
-    e.draw(viz.lines(curves, y="nats a symbol, held out", title="Names"), "curves")
+    course, levels = {"LSTM": done.curves.measured("held out")}, {f"{n}-gram": v for n, v in tables.items()}
+    e.draw(viz.lines(course, x="update", y="nats a symbol, held out", title="Names", levels=levels), "curves")
 
 
 if __name__ == "__main__":

@@ -87,16 +87,18 @@ def run(e: Experiment) -> None:
         e.figure(f"character error rate, {name}, beam of 4", error_rate(found, test["texts"]), nearest, "the same")
         e.note(f"whole texts right, {name}", exact(found, test["texts"]))
         e.note(f"parameters, {name}", model.params.count)
-        curves[name] = tuple(np.array(side) for side in zip(*done.curves.measures["character error rate"], strict=True))
+        curves[name] = done.curves.measured("character error rate")
 
     curves: dict[str, Any] = {}
     labeller = e.cell("Transcribe").build(D=BANDS, K=END, H=hidden, seed=e.seed)
     learn("CTC", labeller, fed, transcribed, e.size(400, 1200, 5000))
     speller = e.cell("ListenSpell").build(D=BANDS, K=END + 1, H=hidden, A=hidden, seed=e.seed)
     learn("listen, attend, spell", speller, ended, spelled, e.size(400, 1200, 5000))
-    at = curves["CTC"][0]
-    curves["nearest average spectrum"] = (at, np.full(len(at), nearest))
-    e.draw(viz.lines(curves, y="character error rate", title="Frames to text", marks=True), "curves")
+    levels = {"nearest average spectrum": nearest}
+    e.draw(
+        viz.lines(curves, x="update", y="character error rate", title="Frames to text", marks=True, levels=levels),
+        "curves",
+    )
 
     s, u = int(test["lengths"]["s"][0]), int(test["lengths"]["u"][0])
     text = test["texts"][0]

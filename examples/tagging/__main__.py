@@ -93,12 +93,13 @@ def run(e: Experiment) -> None:
             progress=e.progress,
         )
         reached[name] = done.measures["accuracy"]
-        steps, values = zip(*done.curves.measures["accuracy"], strict=True)
-        curves[name] = np.array(steps), np.array(values)
+        curves[name] = done.curves.measured("accuracy")
         against = counted[e.size(0, 4, 4)]
         e.figure(f"accuracy, {name}", reached[name], against, f"counting {e.size(0, 4, 4)} characters", "more")
     e.figure("accuracy, both ways", reached["both ways"], reached["left to right"], "left to right", "more")
-    e.draw(viz.lines(curves, y="accuracy held out", title="Token classes of Python", marks=True), "accuracy")
+    e.draw(
+        viz.lines(curves, x="update", y="accuracy, held out", title="Token classes of Python", marks=True), "accuracy"
+    )
 
 
 if __name__ == "__main__":

@@ -72,10 +72,19 @@ def savings(e: Experiment, chunks: list[int]) -> None:
     e.figure("cosine of the shortest chunk's gradient", cosine[0], cosine[-1] - 1e-6, "the whole's")
     x = np.array(chunks)
     e.draw(
-        viz.lines({"cosine": (x, cosine)}, x="chunk", title="Direction of the truncated gradient", marks=True),
+        viz.lines(
+            {"cosine": (x, cosine)},
+            x="steps a chunk",
+            y="cosine to the full gradient",
+            title="Direction of the truncated gradient",
+            marks=True,
+        ),
         "direction",
     )
-    e.draw(viz.lines({"MiB": (x, memory)}, x="chunk", title="Memory for the way back", marks=True), "memory")
+    e.draw(
+        viz.lines({"memory": (x, memory)}, x="steps a chunk", y="MiB", title="Memory for the way back", marks=True),
+        "memory",
+    )
 
 
 def run(e: Experiment) -> None:
@@ -105,11 +114,11 @@ def run(e: Experiment) -> None:
     short = [loss for chunk, loss in zip(chunks, losses, strict=True) if chunk <= lag]
     e.figure(f"loss of a chunk of {chunks[-1]}, lag {lag}", losses[-1], 0.1 * log2, "a tenth of a guess")
     e.figure("least loss of chunks that no dependency fits into", min(short), 0.5 * log2, "half a guess", "more")
-    picture = {
-        "after training": (np.array(chunks), losses),
-        "a guess": (np.array([chunks[0], chunks[-1]]), [log2, log2]),
-    }
-    e.draw(viz.lines(picture, x="chunk", y="loss, nats a bit", title=f"A bit {lag} steps back", marks=True), "learned")
+    picture, levels = {"after training": (np.array(chunks), losses)}, {"a guess": log2}
+    title = f"A bit {lag} steps back"
+    e.draw(
+        viz.lines(picture, x="steps a chunk", y="loss, nats a bit", title=title, marks=True, levels=levels), "learned"
+    )
 
 
 if __name__ == "__main__":

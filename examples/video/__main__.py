@@ -61,7 +61,7 @@ def run(e: Experiment) -> None:
             progress=e.progress,
         )
         reached[name] = done.measures["accuracy"]
-        curves[name] = tuple(np.array(side) for side in zip(*done.curves.measures["accuracy"], strict=True))
+        curves[name] = done.curves.measured("accuracy")
     e.figure("frames labelled right, with a state", reached["with a state"], commonest, "the commonest label", "more")
     e.figure(
         "frames labelled right, with a state", reached["with a state"], reached["frame by frame"], "without", "more"
@@ -69,7 +69,10 @@ def run(e: Experiment) -> None:
     found = guesses(model, front, test)
     each = {k: round(float((found == test["y"])[test["y"] == n].mean()), 3) for n, k in enumerate(CLASSES)}
     e.note("frames labelled right, with a state, by label", each)
-    e.draw(viz.lines(curves, y="frames labelled right, held out", title="A ball in a box", marks=True), "curves")
+    e.draw(
+        viz.lines(curves, x="update", y="frames labelled right, held out", title="A ball in a box", marks=True),
+        "curves",
+    )
     shown = min(frames, 12)
     panels = {}
     for t in range(shown):

@@ -77,9 +77,15 @@ def run(e: Experiment) -> None:
     first = found["LSTM"][lags.index(WINDOW)]
     e.figure("LSTM, one step beyond the window", first, e.size(0.5, 0.05, 0.05) * LOG2, "a share of a coin's")
     curves = {name: (np.array(lags), values) for name, values in found.items()}
-    coin = {"a coin": (np.array([lags[0], lags[-1]]), [LOG2, LOG2])}
     e.draw(
-        viz.lines(curves | coin, x="lag", y="nats a bit", title=f"A window of {WINDOW} against an LSTM", marks=True),
+        viz.lines(
+            curves,
+            x="lag, steps",
+            y="nats a bit",
+            title=f"A window of {WINDOW} against an LSTM",
+            marks=True,
+            levels={"a coin": LOG2},
+        ),
         "lags",
     )
 
