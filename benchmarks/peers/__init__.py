@@ -17,6 +17,7 @@ LOOPS = (("TGSEQ_PRODUCT", "loops"),)  # without the product kernel: what a mach
 
 PEERS = {
     "tinygrad-seq": ("numba", Entry("tinygrad-seq", "benchmarks.peers.ours:Ours")),
+    "loss outside": ("numba", Entry("loss outside", "benchmarks.peers.ours:LossOutside")),
     "plain loops": ("numba", Entry("plain loops", "benchmarks.peers.ours:Ours", LOOPS)),
     "torch.nn": ("torch", Entry("torch.nn", "benchmarks.peers.pytorch:TorchModule")),
     "torch loop": ("torch", Entry("torch loop", "benchmarks.peers.pytorch:TorchLoop")),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import dsl
+import tinygrad_seq as tg
 from benchmarks.peers.problem import Arrays, Task, problem
 
 CUSTOM = """
@@ -20,39 +20,49 @@ cell Custom(D, H, k=4):
   h[t] = o[t]*tanh(c[t])
   output h
 """
+TASK = """
+cell Regression(D, H):
+  input x[t]: D
+  input y[t]: H
+  use rnn = {cell}(x=x, H=H)
+  loss half = mean[t](mean((rnn[t] - y[t])**2))/2
+  output rnn
+"""
+NAMES = {"lstm": "LSTM", "gru": "GRUResetAfter", "rnn": "Elman", "custom": "Custom"}
 
 
 class Ours:
-    """The cell as equations, through the public call: validation, tape and loss included."""
+    """The cell and its loss as equations, through the public call: validation included."""
 
     remat = False
 
     def __init__(self, task: Task, dtype: str = "float32") -> None:
         cell, (params, x, target) = task[0], problem(task)
-        import dsl
-        import tinygrad_seq as tg
-
-        self.tg, self.x, self.target = tg, x.astype(dtype), target.astype(dtype)
-        names = {"lstm": "LSTM", "gru": "GRUResetAfter", "rnn": "Elman"}
-        spec = dsl.parse(CUSTOM) if cell == "custom" else dsl.load(names[cell])
+        self.x, self.target = x.astype(dtype), target.astype(dtype)
+        spec = dsl.parse((CUSTOM if cell == "custom" else "") + TASK.format(cell=NAMES[cell]), "Regression")
         self.model = spec.build(D=x.shape[2], H=target.shape[2], seed=0, dtype=dtype, remat=self.remat)
         for name, value in params.items():
-            self.model.params[name] = value.astype(dtype)
-
-    def loss(self) -> Any:
-        difference = self.model(self.x).h - self.target
-        return 0.5 * self.tg.mean(difference * difference)
+            self.model.params[f"rnn.{name}"] = value.astype(dtype)
 
     def step(self) -> None:
-        for parameter in self.model.params.values():
-            parameter.grad = None
-        self.value = self.loss()
-        self.value.backward()
+        self.value, self.grads = self.model.value_and_grad(x=self.x, y=self.target)
 
     def infer(self) -> None:
-        with self.tg.no_grad():
+        with tg.no_grad():
             self.model(self.x)
 
     def gradients(self) -> tuple[float, Arrays]:
         self.step()
-        return float(self.value.numpy()), {k: v.grad.numpy() for k, v in self.model.params.items()}
+        return float(self.value), {k.removeprefix("rnn."): v for k, v in self.grads.items()}
+
+
+class LossOutside(Ours):
+    """The loss written in Python behind the run: on the tape, as in PyTorch."""
+
+    def step(self) -> None:
+        for parameter in self.model.params.values():
+            parameter.grad = None
+        difference = self.model(self.x)["rnn"] - self.target
+        self.value = 0.5 * tg.mean(difference * difference)
+        self.value.backward()
+        self.grads = {k: v.grad.numpy() for k, v in self.model.params.items() if v.grad is not None}
