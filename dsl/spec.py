@@ -117,10 +117,10 @@ class Spec:
         return describe(self(**arguments).system)
 
     def generation(self, *, greedy: bool = False, **arguments: Any) -> str:
-        """The cell as `generate` runs it, to be read: what `~` draws is an equation on noise (`y.uniform[t]`).
+        """The cell as `generate` runs it, in the language: what `~` draws is an equation on noise (`y.uniform[t]`).
 
-        `sharpness` is one over the temperature; the first `primed` steps are given. Errors: ValueError when nothing is
-        drawn.
+        `sharpness` is one over the temperature; the first `primed` steps are given, `y.given`. Noise is drawn by a
+        run with `train=True`, and its mean otherwise. Errors: ValueError when nothing is drawn.
         """
         from dsl.run.program import needed, restrict
         from dsl.system.sampled import sampled

@@ -56,8 +56,8 @@ def generate(
     beam         search for the likeliest sequence among that many hypotheses, instead of sampling (one categorical
                  stream)
     length_penalty   of a beam: hypotheses are ranked by log-probability / length**length_penalty (0.6 to 1 is usual)
-    until        stop a sequence behind this text (or integer, or list of integers) of the first drawn stream; a dict
-                 names another, as in `until={"stop": 1}`
+    until        end a sequence behind this text (or integer, or list of integers) of the first drawn stream; a dict
+                 names another, as in `until={"stop": 1}`. All T steps are computed, then cut off behind it
     seed         of the samples: equal seeds, equal results, on either engine and whatever else is in the batch
     batch        how many sequences at once
     streams      data of the cell's inputs, as in a call; an input on the drawn stream's own axis has P + T steps

@@ -65,8 +65,7 @@ class Builder:
             else:
                 slot = self.inference.slots[name]
                 value = self.lowering.lower(statements[name].value)
-                k = self.lowering.category(value)
-                value = value if k is None or slot.category else self.lowering.vector(value)
+                value = self._category(name, value) if slot.category else self.lowering.vector(value)
                 equations[name] = among_steps(self.lowering.number(value), e.axes)
                 if name not in streams:
                     streams[name] = Stream(
@@ -103,6 +102,19 @@ class Builder:
             fixed,
         )
         return system.put({n: v for n in fixed if isinstance(v := arguments[n], int)}) if fixed else system
+
+    def _category(self, name: str, value: Symbol) -> Symbol:
+        """What gives a declared category: another one, not any vector."""
+        found = self.lowering.as_category(value)
+        if found is None:
+            e = self.flat.defined[name]
+            self._problem(
+                "E308",
+                f"`{name.rpartition('.')[2]}` is one category out of several, and this is a vector of numbers",
+                e.span,
+                "draw it, `~ categorical(logits = ...)`, or read another category; else declare it without `one_hot`",
+            )
+        return value if found is None else found
 
     def _aliases(self) -> dict[str, str]:
         """What a user may write besides flat names: `rnn`, `rnn.c` of a stack's top copy."""

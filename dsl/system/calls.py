@@ -22,7 +22,7 @@ from tinygrad_seq.primitive import REGISTRY, Primitive
 
 REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax")
 VECTORS = {"fft": "x", "ifft": "x", "reflect": "r,x", "reflect_adjoint": "g,r,x", "permute": "P,x", "unpermute": "P,x",
-           "cumsum": "x"}  # fmt: skip
+           "cumsum": "x", "categorical_icdf": "p,u"}  # fmt: skip
 STRUCTURE = (
     *("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where"),
     *VECTORS,

@@ -51,6 +51,9 @@ class Checks:
                     span,
                     f"bind it: `sum[{free[0]}](...)`, or define `{_tail(name)}[{','.join([*stream.axes, free[0]])}]`",
                 )
+            if stream.dtype == kinds.of(value).dtype == "category" and kinds.of(value).shape:
+                message = f"`{_tail(name)}` is one category, and the condition has one truth a unit"
+                self._problem("E308", message, self._term_span(name, lambda t: True), "reduce it: `max(x[t]) > 0`")
             if stream.total and kinds.of(value).shared:
                 self._problem(
                     "E418", "a total sums over the sequences, but this is shared already", stream.span, "drop `total`"
@@ -146,7 +149,8 @@ class Checks:
                 continue
             if stream.kind == "param" and name not in read:
                 self._warn("W902", f"param `{name}` is never used", stream.span, "drop it, or use it")
-            if stream.state and stream.kind == "equation" and not read.get(name, False):
+            plain = stream.dtype != "category" or stream.boundary is not None  # an equation does not say `one_hot`
+            if stream.state and stream.kind == "equation" and not read.get(name, False) and plain:
                 self._warn(
                     "W901",
                     f"state `{name}` is never read at another step",

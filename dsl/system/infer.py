@@ -193,6 +193,14 @@ class Inference:
         slot = self.slots.get(term.payload.name)
         return slot.shape if slot is not None else None
 
+    def _shape_categorical_icdf(self, term: Term) -> Shape | None:
+        odds, chance = term.args
+        self._features(odds, term)
+        if chance.shape not in (None, ()):
+            message = f"`categorical_icdf` takes one number between 0 and 1, this is {self._show(chance)}"
+            raise self._problem("E302", message, chance.span, (), "as in `categorical_icdf(softmax(l[t]), u[t])`")
+        return odds.shape
+
     def _shape_transpose(self, term: Term) -> Shape | None:
         inner = term.args[0]
         if inner.shape is None:

@@ -54,6 +54,16 @@ class Lowering:
         k = self.category(symbol)
         return symbol if k is None else apply("one_hot", symbol, lift(Size(k)))
 
+    def as_category(self, symbol: Symbol) -> Symbol | None:
+        """The category whose vector a symbol is, None for any other vector."""
+        if symbol.is_op("one_hot"):
+            return symbol.args[0]
+        if symbol.is_op("where"):
+            condition, *branches = symbol.args
+            found = [c for c in map(self.as_category, branches) if c is not None]
+            return apply("where", condition, *found) if len(found) == len(branches) else None
+        return symbol if self.category(symbol) is not None else None
+
     @staticmethod
     def number(symbol: Symbol) -> Symbol:
         """In arithmetic a condition is 1 where it holds and 0 elsewhere."""
@@ -84,6 +94,9 @@ class Lowering:
         if term.op == "part":
             start, size = (self.dim(d) for d in term.payload)
             return apply("part", *values, start=start, size=size)
+        if term.op == "categorical_icdf":
+            assert term.shape is not None
+            return apply("one_hot", apply(term.op, *values), lift(Size(self.dim(term.shape[0]))))
         if term.op == "polygamma":
             return apply("polygamma", *values, n=term.payload)
         if term.axis is not None:

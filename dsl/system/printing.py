@@ -205,7 +205,8 @@ def _keyword(stream: Stream) -> str | None:
     """The declaration that a stream needs, None when its equation says all."""
     if stream.kind in ("input", "param", "const", "noise"):
         return stream.kind
-    return "state" if stream.boundary is not None or stream.kind == "draw" else None
+    category = stream.dtype == "category"  # which no equation alone says
+    return "state" if stream.boundary is not None or stream.kind == "draw" or category else None
 
 
 def _declarations(streams: Iterable[Stream]) -> list[list[Stream]]:
