@@ -182,5 +182,6 @@ def _runs_over(axis: str, term: Term) -> bool:
 
 
 def _is_zero(term: Symbol) -> bool:
-    """`zeros(H)`, beside which a number is a vector."""
+    """`zeros(H)`, beside which a number is a vector; or minus that."""
+    term = term.args[0] if term.is_op("neg") else term
     return term.is_op("fill") and term.args[0] is lift(0)
