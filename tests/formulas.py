@@ -49,7 +49,8 @@ def one_hot(i: Any, n: Any) -> Any:
 
 
 def reflect(r: Any, v: Any) -> Any:
-    return v - 2 * r * (np.conj(r) @ v) / (np.conj(r) @ r).real
+    square = (np.conj(r) @ r).real
+    return v if square == 0 else v - 2 * r * (np.conj(r) @ v) / square
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {

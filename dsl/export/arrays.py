@@ -273,6 +273,10 @@ class Arrays:
         given = tuple(self.broadcast(p, (*lead, p.sizes[-1])) for p in parts)
         return self.make("concat", given, (-1,), (*lead, sum(int(p.sizes[-1]) for p in parts)), kind)
 
+    def flat(self, x: Array) -> Array:
+        """The first two dims as one, place (i, j) at i n + j for n places of the second."""
+        return self.make("flat", (x,), (), ("all", *x.sizes[2:]), x.kind)
+
     def count(self, x: Array, place: int) -> Array:
         """0, 1, ... along one dim of x."""
         return self.make("count", (x,), (place,), (x.sizes[place],), "int")

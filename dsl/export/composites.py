@@ -33,12 +33,19 @@ def look(o: Arrays, value: Array, index: Array, length: Array, edge: Array) -> A
 
 
 @composite
-def look_at(o: Arrays, value: Array, index: Array, length: Array, second: Array, other: Array, edge: Array) -> Array:
-    """A stream (steps, steps, B, ...) at one step of each axis, `edge` (1, steps, B, ...) where there is none."""
+def step_of_both(o: Arrays, value: Array, index: Array, length: Array, second: Array, other: Array) -> Array:
+    """A step of each of the first two axes of a stream as one step of both together; -1 where there is none."""
     inside = o("logical_and", o("greater_equal", index, 0), o("less", index, length))
     inside = o("logical_and", inside, o("logical_and", o("greater_equal", second, 0), o("less", second, other)))
-    found, beside = o("where", inside, index, o.length(value, 0)), o("where", inside, second, 0)
-    return o.gather(o.concat([value, edge], "longer"), found, beside, o.count(value, 2))
+    return o("where", inside, o("add", o("mul", index, o.length(value, 1)), second), -1)
+
+
+@composite
+def look_at(o: Arrays, value: Array, index: Array, length: Array, second: Array, other: Array, edge: Array) -> Array:
+    """A stream (steps, steps, B, ...) at one step of each axis, `edge` (1, B, ...) where there is none."""
+    step, whole = o.call("step_of_both", value, index, length, second, other), o.flat(value)
+    found = o("where", o("greater_equal", step, 0), step, o.length(whole, 0))
+    return o.gather(o.concat([whole, edge], "longer"), found, o.count(value, 2))
 
 
 @composite
@@ -273,10 +280,27 @@ def modrelu(o: Arrays, x: Array, b: Array) -> Array:
 
 @composite
 def reflect(o: Arrays, r: Array, x: Array) -> Array:
-    """Householder's reflection x - 2 r (rᴴx)/(rᴴr)."""
+    """Householder's reflection x - 2 r (rᴴx)/(rᴴr), x for r = 0."""
     along = o.reduce("sum", o("mul", o("conj", r), x), -1, keep=True)
+    return o("sub", x, o("mul", o("mul", o.call("twice_over_square", r), r), along))
+
+
+@composite
+def reflect_adjoint(o: Arrays, g: Array, r: Array, x: Array) -> Array:
+    """The slope with respect to r of the reflection of x, for the slope g with respect to its result."""
+    twice = o.call("twice_over_square", r)
+    back = o("conj", o.reduce("sum", o("mul", o("conj", r), x), -1, keep=True))
+    out = o.reduce("sum", o("mul", o("conj", g), r), -1, keep=True)
+    both = o("mul", o("mul", o("re", o("mul", out, o("conj", back))), twice), r)
+    return o("mul", twice, o("sub", o("sub", both, o("mul", back, g)), o("mul", out, x)))
+
+
+@composite
+def twice_over_square(o: Arrays, r: Array) -> Array:
+    """2/(rᴴr), 0 for r = 0, kept as a dim of 1."""
     size = o.reduce("sum", o("re", o("mul", o("conj", r), r)), -1, keep=True)
-    return o("sub", x, o("mul", o("mul", 2.0, r), o("div", along, size)))
+    nothing = o("equal", size, 0.0)
+    return o("where", nothing, 0.0, o("div", 2.0, o("where", nothing, 1.0, size)))
 
 
 @composite

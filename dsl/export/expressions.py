@@ -99,7 +99,7 @@ STRUCTURE: dict[str, Callable[[Operation], Array]] = {
     "stop_gradient": lambda op: op.o.make("stop_gradient", (op.args[0],), (), op.args[0].sizes, op.args[0].kind),
     **{name: _reduction(name) for name in REDUCTIONS},
     **{name: _along(name) for name in ("softmax", "log_softmax", "fft", "ifft", "cumsum")},
-    **{name: _called(name) for name in ("reflect", "permute", "unpermute", "categorical_icdf")},
+    **{name: _called(name) for name in ("reflect", "reflect_adjoint", "permute", "unpermute", "categorical_icdf")},
 }
 
 

@@ -121,6 +121,7 @@ class JaxSource(PythonSource):
         "full": lambda s, n, a: f"jnp.full({s.shape(n.sizes)}, {a[0]}, {KINDS[n.kind]})",
         "broadcast": "jnp.broadcast_to({0}, {sizes})",
         "order": lambda s, n, a: f"{s.wrapped(a[0])}.transpose({', '.join(map(str, n.static))})",
+        "flat": "{0}.reshape(({0}.shape[0] * {0}.shape[1], *{0}.shape[2:]))",
         "concat": lambda s, n, a: f"jnp.concatenate([{', '.join(a)}]{f', {n.static[0]}' if n.static[0] else ''})",
         "gather_last": "jnp.take_along_axis({0}, {1}[..., None], -1)[..., 0]",
         "argsort": "jnp.argsort({0})",

@@ -59,6 +59,14 @@ def _range(g: Graph, count: str) -> str:
     return g.emit("Range", g.constant(0, "int"), count, g.constant(1, "int"))
 
 
+def _flat(g: Graph, node: Array, args: Sequence[str]) -> str:
+    """Of an array that may have no places at all."""
+    ends = g.constant([2], "int"), g.constant([node.args[0].rank], "int")
+    first = g.emit("Mul", *(g.emit("Unsqueeze", g.length(args[0], i), g.constant([0], "int")) for i in (0, 1)))
+    rest = g.emit("Slice", g.emit("Shape", args[0]), *ends, g.constant([0], "int"))
+    return g.emit("Reshape", args[0], g.emit("Concat", first, rest, axis=0), allowzero=1)
+
+
 def _gather(g: Graph, node: Array, args: Sequence[str]) -> str:
     """Indices of several dims as one of GatherND."""
     x, *index = args
@@ -134,6 +142,7 @@ NODES: dict[str, str | Write] = {
     "slice": _slice,
     "part": _part,
     "concat": lambda g, n, a: g.emit("Concat", *a, axis=n.static[0]),
+    "flat": _flat,
     "gather": _gather,
     "gather_last": _gather_last,
     "take_last": lambda g, n, a: g.emit("Gather", *a, axis=-1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dsl.export.arrays import Array, Loop
-from dsl.export.lacking import lacking
 from dsl.export.streams import Place, Span, Streams
 from dsl.plan.schedule import offset_value
 from dsl.system.system import Extent, Index, Position, Read, Stream
@@ -122,7 +121,7 @@ class Reads(Streams):
         self, stream: Stream, value: Array, axes: tuple[str, ...], index: dict[str, Index], place: Place
     ) -> Array:
         """A value (axes..., B, features) at an index of each axis."""
-        o, open_ = self.o, {s.axis: s for s in place.open}
+        open_ = {s.axis: s for s in place.open}
         shifts: dict[str, int] = {}
         for a in axes:
             if index[a].is_shift and index[a].axis == a and open_[a].is_plain:
@@ -132,10 +131,17 @@ class Reads(Streams):
                 value = self.shifted(stream, value, axes, a, -d) if d else value
             return self.aligned(value, axes, place.open)
         where = [(self.index(index[a], place), self.lengths[a]) for a in axes]
-        edge = o.broadcast(self.edge(stream), (1, *value.sizes[1:]), value.kind)
-        if len(axes) > 2:
-            raise lacking(self.system, f"a read of {stream.name}, which has three axes, at other steps")
-        return o.call("look" if len(axes) == 1 else "look_at", value, *(x for pair in where for x in pair), edge)
+        return self.found(value, where, self.edge(stream))
+
+    def found(self, value: Array, where: list[tuple[Array, Array]], edge: Array) -> Array:
+        """A value (axes..., B, features) at a step of each axis, given with its lengths; `edge` where it has none."""
+        o = self.o
+        edge = o.broadcast(edge, (1, *value.sizes[len(where) :]), value.kind)
+        while len(where) > 2:
+            step = o.call("step_of_both", value, *where[0], *where[1])
+            value = o.flat(value)
+            where = [(step, o.length(value, 0)), *where[2:]]
+        return o.call("look" if len(where) == 1 else "look_at", value, *(x for pair in where for x in pair), edge)
 
     def shifted(self, stream: Stream, value: Array, axes: tuple[str, ...], axis: str, back: int) -> Array:
         """A stream some steps back: what was before the first step, then all but its last."""
@@ -171,7 +177,4 @@ class Reads(Streams):
         place = Place(tuple(Span(a, f"steps_{a}") for a in stream.axes))
         where = [(self.aligned(self.positions(s), (s.axis,), place.open), self.lengths[s.axis]) for s in place.open]
         blank = o.number(-1 if stream.dtype == "category" else 0.0)
-        edge = o.broadcast(blank, (1, *raw.sizes[1:]), raw.kind)
-        if len(where) > 2:
-            raise lacking(self.system, f"{stream.name}, an input of three axes")
-        return o.call("look" if len(where) == 1 else "look_at", raw, *(x for pair in where for x in pair), edge)
+        return self.found(raw, where, blank)

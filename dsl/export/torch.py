@@ -188,6 +188,7 @@ class TorchSource(PythonSource):
         "full": _full,
         "broadcast": lambda s, n, a: f"{s.wrapped(a[0])}.expand{s.shape(n.sizes).replace(',)', ')')}",
         "order": lambda s, n, a: f"{s.wrapped(a[0])}.permute({', '.join(map(str, n.static))})",
+        "flat": "{0}.flatten(0, 1)",
         "concat": lambda s, n, a: f"torch.cat([{', '.join(a)}]{f', dim={n.static[0]}' if n.static[0] else ''})",
         "gather_last": "{0}.gather(-1, {1}[..., None])[..., 0]",
         "argsort": "{0}.argsort()",

@@ -197,15 +197,13 @@ class _Pass:
         return times(re, a) - times(im, b), times(im, a) + times(re, b)
 
     def reflect(self, node: Symbol, r: Pair, x: Pair) -> Pair:
-        factor = quotient(scaled(self.dot(r, x), lift(2)), self.dot(r, r)[0])
-        return minus(x, product(r, factor))
+        return minus(x, product(r, scaled(self.dot(r, x), twice_over(self.dot(r, r)[0]))))
 
     def reflect_adjoint(self, node: Symbol, g: Pair, r: Pair, x: Pair) -> Pair:
         """See `tinygrad_seq.ops.spectral.reflect_adjoint_rule`."""
-        n, s, a = self.dot(r, r)[0], self.dot(r, x), self.dot(g, r)
-        along = op("div", op("mul", lift(2), product(a, s)[0]), n)
-        inner = minus(plus(product(conj(s), g), product(a, x)), scaled(r, along))
-        return scaled(inner, op("div", lift(-2), n))
+        w, s, a = twice_over(self.dot(r, r)[0]), self.dot(r, x), self.dot(g, r)
+        inner = minus(scaled(r, op("mul", product(a, s)[0], w)), plus(product(conj(s), g), product(a, x)))
+        return scaled(inner, w)
 
 
 # ---------------------------------------------------------------- arithmetic of pairs
@@ -248,6 +246,12 @@ def squared(z: Pair) -> Symbol:
 
 def radius(z: Pair) -> Symbol:
     return op("abs", z[0]) if z[1] is ZERO else op("sqrt", squared(z))
+
+
+def twice_over(n: Symbol) -> Symbol:
+    """2/n, 0 at 0."""
+    nothing = op("equal", n, ZERO)
+    return op("where", nothing, ZERO, op("div", lift(2), op("where", nothing, ONE, n)))
 
 
 def direction(z: Pair) -> Pair:

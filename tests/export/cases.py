@@ -264,8 +264,9 @@ cell Kinks(D):                        # where there is no slope, the one that ou
   c[t] = logaddexp(where(x[t] > 0, x[t], -inf), x[t]) + logaddexp(x[t], w)
   d[t] = exp(logaddexp(where(x[t] > 5, x[t], -inf), -inf))
   m[t] = max(x[t]) + min(x[t]) + log(1 + sum(relu(x[t])))
+  r[t] = reflect(relu(x[t]), x[t] + 1)
   n = max[t](x[t]) + min[t](x[t])
-  output a, b, c, d, m, n
+  output a, b, c, d, m, n, r
 """
 NOISE = """
 cell Zoneout(D, H):                   # noise a step and a sequence
@@ -299,6 +300,22 @@ cell Sums(D):                         # sums of the units so far, and a length a
   z[u] = cumsum(h[u+1] + a)/len(u)
   output h, z
 """
+BOX = """
+cell Box(D):                          # three axes, read at other steps of each
+  input x[s,t,u]: D = 0.5
+  state z[s,t,u]: D = p
+  param p, w: D ~ normal
+  z[s,t,u] = tanh(w*z[s-1,t,u] + x[s,t,u] + x[s+1,t-1,u+1])
+  y[s,t,u] = z[s+1,t-1,len(u)-1-u]*z[s-1,t-1,u-1] + z[s,t,u+1]
+  n[t,u] = z[len(s)-1,t,u-2]
+  output y, n
+"""
+EMPTY = {
+    "some": {"s": [3, 0, 2], "t": [2, 3, 1], "u": [0, 2, 4]},
+    "the last axis": {"s": [3, 1, 2], "t": [2, 3, 1], "u": [0, 0, 0]},
+    "the first axis": {"s": [0, 0, 0], "t": [2, 3, 1], "u": [2, 1, 2]},
+    "two axes": {"s": [1, 2, 0], "t": [0, 0, 0], "u": [0, 0, 0]},
+}
 TEXTS = {
     "halves": (HALVES, {"D": 2}),
     "kinds": (KINDS, {"D": 2, "H": 3}),
@@ -314,7 +331,13 @@ TEXTS = {
     "noise": (NOISE, {"D": 2, "H": 3}),
     "complex": (COMPLEX, {"D": 2, "N": 4}),
     "sums": (SUMS, {"D": 4}),
+    "box": (BOX, {"D": 2}),
 }
+
+
+def empty_axes(which: str) -> Case:
+    """Three axes, of which some have no steps."""
+    return case(parse(BOX).build(dtype="float64", D=2), lengths=EMPTY[which])
 
 
 def kinks() -> Case:

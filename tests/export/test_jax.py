@@ -14,7 +14,19 @@ import pytest
 
 from dsl.export.jax import source, to_jax
 from dsl.spec import cells, load
-from tests.export.cases import NOISE, TEXTS, Case, example, kinks, library, model_state, weights, written
+from tests.export.cases import (
+    EMPTY,
+    NOISE,
+    TEXTS,
+    Case,
+    empty_axes,
+    example,
+    kinks,
+    library,
+    model_state,
+    weights,
+    written,
+)
 from tests.run.cells import LETTERS, SEQUENCE
 
 jax = pytest.importorskip("jax")
@@ -84,6 +96,11 @@ def test_every_construct(name: str) -> None:
 @pytest.mark.parametrize("name", ["carried", "noise"])
 def test_behind_an_earlier_call(name: str) -> None:
     held(example(name, carried=True, train=name == "noise"))
+
+
+@pytest.mark.parametrize("which", EMPTY)
+def test_axes_without_steps_among_three(which: str) -> None:
+    held(empty_axes(which))
 
 
 @pytest.mark.parametrize("lengths", [(3, 0, 1), (1, 0, 1), (0, 0, 0)])

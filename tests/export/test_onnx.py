@@ -13,7 +13,7 @@ from dsl.export.onnx import to_onnx
 from dsl.run.model import Model
 from dsl.spec import cells
 from dsl.text.diagnostics import CellError
-from tests.export.cases import TEXTS, Case, example, library, model_state
+from tests.export.cases import EMPTY, TEXTS, Case, empty_axes, example, library, model_state
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -71,6 +71,11 @@ def test_every_construct(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["carried", "noise"])
 def test_behind_an_earlier_call(name: str, tmp_path: Path) -> None:
     held(example(name, carried=True), tmp_path / "cell.onnx")
+
+
+@pytest.mark.parametrize("which", EMPTY)
+def test_axes_without_steps_among_three(which: str, tmp_path: Path) -> None:
+    held(empty_axes(which), tmp_path / "cell.onnx")
 
 
 @pytest.mark.parametrize("lengths", [(3, 0, 1), (1, 0, 1), (0, 0, 0)])

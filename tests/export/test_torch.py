@@ -13,8 +13,20 @@ import pytest
 
 from dsl.export.torch import attribute, load_torch, source, to_torch
 from dsl.spec import cells, load, parse
-from dsl.text.diagnostics import CellError
-from tests.export.cases import NOISE, TEXTS, Case, case, example, kinks, library, model_state, weights, written
+from tests.export.cases import (
+    EMPTY,
+    NOISE,
+    TEXTS,
+    Case,
+    case,
+    empty_axes,
+    example,
+    kinks,
+    library,
+    model_state,
+    weights,
+    written,
+)
 from tests.run.cells import LETTERS, SEQUENCE
 
 torch = pytest.importorskip("torch")
@@ -102,6 +114,11 @@ def test_chunks_with_a_state_are_one_run() -> None:
     begun = {n: v.detach().requires_grad_(v.is_floating_point()) for n, v in state.items()}
     module(y, state=begun)["nll"].backward()
     assert all(v.grad is None for v in begun.values())
+
+
+@pytest.mark.parametrize("which", EMPTY)
+def test_axes_without_steps_among_three(which: str) -> None:
+    held(empty_axes(which))
 
 
 @pytest.mark.parametrize("lengths", [(3, 0, 1), (1, 0, 1), (0, 0, 0)])
@@ -213,20 +230,6 @@ def test_a_module_without_noise_or_state_takes_none() -> None:
         to_torch(written(SEQUENCE, D=2, H=2))(x, noise={})
     with pytest.raises(TypeError, match="state"):
         to_torch(load("BiRNN").build(D=2, H=2, dtype="float64"))(x, state={})
-
-
-def test_what_no_export_has() -> None:
-    three = """
-cell Three(D):
-  input x[r]: D
-  input y[s]: D
-  input z[t]: D
-  a[r,s,t] = x[r]*y[s]*z[t]
-  b[r,s,t] = a[r,s,len(t)-1-t]
-  output b
-"""
-    with pytest.raises(CellError, match="which has three axes, at other steps: exports have no counterpart"):
-        to_torch(written(three, D=2))
 
 
 def test_slopes_where_there_is_none() -> None:

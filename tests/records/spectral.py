@@ -60,12 +60,16 @@ _REFLECTIONS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
 def _reflections(rng: np.random.Generator) -> list[Sample]:
     samples = [Sample((off_zero(rng, r), anywhere(rng, x))) for r, x in _REFLECTIONS]
     tied = off_zero(rng, (3,))
-    return [*samples, Sample((tied, tied)), Sample((off_zero(rng, (6,))[::2], anywhere(rng, (3, 4)).T))]
+    samples += [Sample((tied, tied)), Sample((off_zero(rng, (6,))[::2], anywhere(rng, (3, 4)).T))]
+    some = off_zero(rng, (4, 3)) * np.array([[1.0], [0.0], [1.0], [0.0]])
+    return [*samples, Sample((np.zeros(3), anywhere(rng, (3,))), kink=True), Sample((some, tied), kink=True)]
 
 
 def _torch_reflect(t: Any, r: Any, x: Any) -> Any:
     r, x = (v.to(t.promote_types(r.dtype, x.dtype)) for v in (r, x))
-    return x - 2 * r * (r.conj() * x).sum(-1, keepdim=True) / (r.conj() * r).sum(-1, keepdim=True)
+    square = (r.conj() * r).sum(-1, keepdim=True)
+    square = t.where(square == 0, t.ones_like(square), square)
+    return x - 2 * r * (r.conj() * x).sum(-1, keepdim=True) / square
 
 
 record("reflect", _reflections, torch=_torch_reflect, complex="b")
@@ -73,7 +77,9 @@ record("reflect", _reflections, torch=_torch_reflect, complex="b")
 
 def _adjoints(rng: np.random.Generator) -> list[Sample]:
     made = _reflections(rng)
-    return [Sample((anywhere(rng, np.broadcast_shapes(*(a.shape for a in s.args))), *s.args)) for s in made]
+    return [
+        Sample((anywhere(rng, np.broadcast_shapes(*(a.shape for a in s.args))), *s.args), kink=s.kink) for s in made
+    ]
 
 
 record("reflect_adjoint", _adjoints, complex="b")

@@ -269,6 +269,17 @@ def test_kinks_are_as_published() -> None:
     np.testing.assert_allclose(thirds, [[1 / 3] * 3, [0.5, 0, 0.5]])
 
 
+def test_a_reflection_by_the_zero_vector_is_the_identity() -> None:
+    x, g = np.array([1.0 + 2j, -3.0, 0.5j]), np.array([0.5, 1j, -2.0 + 1j])
+    y, pull = tg.vjp(tg.reflect, np.zeros(3, complex), x)
+    np.testing.assert_array_equal(y, x)
+    by_r, by_x = pull(g)
+    np.testing.assert_array_equal(by_r, 0)
+    np.testing.assert_array_equal(by_x, g)
+    second = tg.hessian(lambda r: tg.sum(tg.reflect(r, x.real) ** 2))(np.zeros(3))
+    np.testing.assert_array_equal(second, 0)
+
+
 def test_powers_of_zero() -> None:
     assert slope(lambda x: x**0, 0.0) == 0 and slope(lambda x: tg.power(x, np.zeros(())), 0.0) == 0
     assert slope(lambda x: x**1, 0.0) == 1 and slope(lambda x: x**2, 0.0) == 0

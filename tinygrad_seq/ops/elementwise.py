@@ -22,6 +22,7 @@ KINKS = {
     "copysign": "0 at 0",
     "angle": "0 at 0",
     "modrelu": "value and gradient 0 at 0 and up to the threshold |x| = -b",
+    "reflect": "the identity, with gradient 0 with respect to r, at r = 0",
     "sign": "0 everywhere on reals; 0 at the complex 0",
     "relu": "0 at 0",
     "leaky_relu": "the slope at 0",

@@ -123,13 +123,15 @@ def _inner(u: Any, v: Any) -> Any:
 
 
 def _reflect(r: Any, x: Any) -> Any:
-    return x - 2 * r * _inner(r, x) / _inner(r, r).real
+    n = _inner(r, r).real
+    return x - 2 * r * _inner(r, x) / np.where(n == 0, np.ones_like(n), n)
 
 
 def _reflect_adjoint(g: Any, r: Any, x: Any) -> Any:
     n = _inner(r, r).real
-    s, a = _inner(r, x), _inner(g, r)
-    return -2 / n * (np.conjugate(s) * g + a * x - 2 * (a * s).real / n * r)
+    s, a, one = _inner(r, x), _inner(g, r), np.ones_like(n)
+    w = np.where(n == 0, 0 * one, 2 / np.where(n == 0, one, n))
+    return w * ((a * s).real * w * r - np.conjugate(s) * g - a * x)
 
 
 reflect = Primitive("reflect", _reflect, shape=lambda r, x: x, tex=r"\operatorname{{reflect}}({0}, {1})")
@@ -148,21 +150,22 @@ def _product(u: Any, v: Any) -> Any:
 
 @reflect.rule
 def reflect_rule(g: Any, y: Any, r: Any, x: Any) -> Cotangents:
-    """x - 2 r (rᴴx)/|r|²: the reflection is its own inverse and its own adjoint."""
+    """x - 2 r (rᴴx)/|r|², x for r = 0: the reflection is its own inverse and its own adjoint."""
     return (reflect_adjoint(g, r, x), reflect(r, g))
 
 
 @reflect_adjoint.rule
 def reflect_adjoint_rule(h: Any, y: Any, g: Any, r: Any, x: Any) -> Cotangents:
-    """`reflect_adjoint(g, r, x)` is r's cotangent, -2/n (conj(s) g + a x - 2 re(a s)/n r) with n = |r|²,
+    """`reflect_adjoint(g, r, x)` is r's cotangent, w (re(a s) w r - conj(s) g - a x) with w = 2/|r|², 0 for r = 0,
     s = rᴴx, a = gᴴr; symmetric in g and x, for which the derivative of the reflection along h is Hermitian."""
     n, s, a = re(_product(r, r)), _product(r, x), _product(g, r)
     p, c, b = re(_product(r, h)), _product(g, h), _product(h, x)
+    w = where(equal(n, 0), 0, 2 / where(equal(n, 0), 1, n))
 
     def along(v: Any) -> Any:
         t = _product(r, v)
-        return -2 / n * (h * t + r * _product(h, v) - r * t * (2 * p / n))
+        return w * (r * t * (w * p) - h * t - r * _product(h, v))
 
-    turn = c * x + conj(b) * g - 2 * p / n * (conj(s) * g + a * x) - 2 * re(a * s) / n * h
-    scale = re(c * s + a * b) / n - 4 * re(a * s) * p / (n * n)
-    return (along(x), -2 / n * (turn - 2 * scale * r), along(g))
+    turn = w * p * (conj(s) * g + a * x) + w * re(a * s) * h - c * x - conj(b) * g
+    scale = w * re(c * s + a * b) - 2 * w * w * re(a * s) * p
+    return (along(x), w * (turn + scale * r), along(g))
