@@ -15,6 +15,7 @@ from dsl.system.indices import inside
 from dsl.system.kinds import Kind, Kinds, kind_of, named_axis
 from dsl.system.messages import Collected, Irreversible, add_all, captures, follows, inverse, move, size_value, terms_of
 from dsl.system.messages import outside as misses
+from dsl.system.needed import Needed, Steep, without_lengths
 from dsl.system.printing import index_tree
 from dsl.system.record import Part, Record, Rule, Start
 from dsl.system.rules import cotangents, movers, stays_outside
@@ -68,6 +69,10 @@ class Derivation:
         self.values = {k: v for k, v in system.arguments.items() if isinstance(v, int)}
         self.active = self._active()
         self._name_bars()
+        if self.finite.doubtful:
+            self.steep = Steep(system, self.finite)
+            needed = Needed(system, self.outside, self.kinds)
+            self.zero_unless = {bar: needed(name) for name, bar in self.bars.items()}
         self.named = self._named_values()
         self.logits = {v: name for name, draw in system.draws.items() for _, v in draw.parameters if v.op is not None}
         self.only_z = self._only_z()
@@ -78,7 +83,10 @@ class Derivation:
         """Fill `equations` with every bar, message and intermediate."""
         for name in self.system.equations:
             if name in self.bars:
-                self._differentiate(name, self.system.equations[name], self.at_home(self.bars[name]))
+                start = self.at_home(self.bars[name])
+                if self.finite.doubtful:
+                    start = under(self.steep(name, self.zero_unless[self.bars[name]]), start)
+                self._differentiate(name, self.system.equations[name], start)
         self._boundaries()
         self._collect()
 
@@ -300,7 +308,8 @@ class Derivation:
         read = leaf.leaf
         assert isinstance(read, Read)
         message = self.messages.setdefault((read.name, read.index), Message(read.name, read.index))
-        terms = [self.bare(term) for term in terms_of(g)]
+        steps = [i.axis for i in read.index if i.axis is not None]
+        terms = [self.bare(without_lengths(term, steps)) for term in terms_of(g)]
         message.parts += terms
         message.origins += [Part(self.current, leaf, term) for term in terms]
 

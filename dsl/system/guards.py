@@ -74,10 +74,13 @@ class Finite:
     """Which expressions are finite numbers wherever the inputs are.
 
     Not: those with an infinite constant, with an operation that has a singularity (`log`, a division by what varies),
-    or with a read of a stream that such an equation or boundary defines.
+    or with a read of a stream that such an equation or boundary defines. `harmless` are not minded.
     """
 
-    def __init__(self, streams: Mapping[str, Stream], equations: Mapping[str, Symbol]) -> None:
+    def __init__(
+        self, streams: Mapping[str, Stream], equations: Mapping[str, Symbol], harmless: Iterable[str] = ()
+    ) -> None:
+        self.harmless = {*HARMLESS, *harmless}
         self.doubtful: set[str] = set()
         sources: dict[str, list[Symbol]] = {n: [e] for n, e in equations.items()}
         for name, stream in streams.items():
@@ -106,7 +109,7 @@ class Finite:
             elif node.is_op("where"):
                 known[node] = known[node.args[1]] and known[node.args[2]]
             else:
-                known[node] = all(known[a] for a in node.args) and not _singular(node)
+                known[node] = all(known[a] for a in node.args) and not self._singular(node)
         return known[root]
 
     def _leaf(self, node: Symbol) -> bool:
@@ -114,14 +117,13 @@ class Finite:
             return node.leaf.name not in self.doubtful
         return not isinstance(node.leaf, float) or math.isfinite(node.leaf)
 
-
-def _singular(node: Symbol) -> bool:
-    assert node.op is not None
-    if node.is_op("div"):
-        divisor = node.args[1]
-        length = isinstance(divisor.leaf, Extent) and divisor.leaf.inside
-        return not (length or isinstance(divisor.leaf, Size) or (divisor.is_number and divisor.leaf != 0))
-    if node.is_op("power"):
-        exponent = node.args[1].leaf
-        return not (isinstance(exponent, int) and exponent >= 0)
-    return node.op.singular and node.op.name not in HARMLESS
+    def _singular(self, node: Symbol) -> bool:
+        assert node.op is not None
+        if node.is_op("div"):
+            divisor = node.args[1]
+            length = isinstance(divisor.leaf, Extent) and divisor.leaf.inside
+            return not (length or isinstance(divisor.leaf, Size) or (divisor.is_number and divisor.leaf != 0))
+        if node.is_op("power"):
+            exponent = node.args[1].leaf
+            return not (isinstance(exponent, int) and exponent >= 0)
+        return node.op.singular and node.op.name not in self.harmless

@@ -233,13 +233,27 @@ cell Untaken():
 """
 
 
-def test_a_branch_that_is_not_taken_sends_no_nan_back() -> None:
-    """The condition stays around a cotangent that has a name, and around sums of two ways into one operation."""
-    system = resolve(parse(UNTAKEN))[0]
+NAMED = """
+cell Untaken():
+  input x[t]: scalar
+  param w: scalar
+  l[t] = log(x[t])
+  q[t] = l[t]**2
+  h[t] = where(x[t] > 0, w*l[t] + q[t], w*x[t])
+  output h
+"""
+
+
+@pytest.mark.parametrize("text", [UNTAKEN, NAMED], ids=["in place", "named"])
+def test_a_branch_that_is_not_taken_sends_no_nan_back(text: str) -> None:
+    """The condition stays around a cotangent that has a name, around sums of two ways into one operation, and around
+    what is derived from a stream that is read under it alone."""
+    system = resolve(parse(text))[0]
     derived = reread(adjoint(system))
     x, w = np.array([0.0, 2.0, -1.0])[:, None], np.array(3.0)
     with np.errstate(all="ignore"):
-        found = unroll(derived, {"x": x, "w": w, "dh": np.ones((3, 1))}, {"t": 3}, 1, ["x_bar", "w_bar"])
+        given = {"x": x, "w": w, "dh": np.ones((3, 1)), "l": np.log(x), "q": np.log(x) ** 2}
+        found = unroll(derived, given, {"t": 3}, 1, ["x_bar", "w_bar"])
     np.testing.assert_allclose(found["x_bar"][:, 0], [3.0, (3 + 2 * np.log(2)) / 2, 3.0])
     assert found["w_bar"] == pytest.approx(np.log(2) - 1)
 
