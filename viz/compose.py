@@ -1,7 +1,7 @@
 """A whole picture from a system: which steps of which lane are shown, and where the lanes stand.
 
 Independent axes stand side by side (encoder, decoder), a derived axis above the one it is counted from with
-each step over those it reads, what has no time axis to the right.
+each step over those it reads; what has no time axis to the right, or to the left when it reads nothing that has one.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def compose(
     for lane in lanes:
         picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
     bases = [a for a in lanes if above(system, a) is None]
+    if "" in bases and not any(graph.nodes[w.target].lane == "" != graph.nodes[w.source].lane for w in graph.wires):
+        bases.insert(0, bases.pop(bases.index("")))  # it only gives: what it gives starts there
     beside = [_place(picture, a, keep, first) for a in bases]
     tallest = max(t.panel_height for t in beside)
     right = 0.0

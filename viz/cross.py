@@ -66,6 +66,12 @@ def source_steps(wire: Wire, step: int, tiles: Tiles, lengths: Mapping[str, int]
     return [at] if 0 <= at < tiles.length else []
 
 
+def _followed(tiles: Tiles, key: str) -> bool:
+    """Whether another box stands to the right of this one, in the way of a line that leaves there."""
+    box = tiles.step.boxes[key]
+    return any(b.x > box.x and abs(b.y - box.y) < 4 for b in tiles.step.boxes.values())
+
+
 class Crossing:
     """Draws every wire between the lanes of a scene, after the lanes."""
 
@@ -177,13 +183,12 @@ class Crossing:
             side = self._side(source, column, key)
             _, y = source.at(column, (0, box.y))
             edge, _ = source.at(column, (box.x + box.width / 2, 0))
-            right = any(b.x > box.x and abs(b.y - box.y) < 4 for b in source.step.boxes.values())
             if self.graph.nodes[key].kind == "chip":
                 edge = source.at(column, (box.x, 0))[0]
                 points = [(edge, source.at(column, (0, box.bottom))[1])]
                 points += line(points[0], (edge, deep))
                 side = edge
-            elif right:
+            elif _followed(source, key):
                 x, top = source.at(column, (box.x, box.top))
                 points = polyline([(x, top), (x, top - 10), (side, top - 10), (side, deep)])
             else:
@@ -215,7 +220,7 @@ class Crossing:
     # -- boundaries
 
     def _boundaries(self, lane: str, tiles: Tiles) -> None:
-        """A state that starts from another lane's last value gets a wire from there."""
+        """A state that starts from another lane's last value, or from one without steps, gets a wire from there."""
         for state in [k for k in tiles.step.boxes if k in self.graph.nodes and self.graph.nodes[k].kind == "state"]:
             boundary = self.graph.system.streams[state].boundary
             mark = next(
@@ -232,7 +237,7 @@ class Crossing:
             if boundary is None or mark is None:
                 continue
             for leaf in leaves(boundary):
-                if isinstance(leaf.leaf, SystemRead) and leaf.leaf.index and leaf.leaf.name in self.graph.home:
+                if isinstance(leaf.leaf, SystemRead) and leaf.leaf.name in self.graph.home:
                     self._start(leaf.leaf, mark, f"{lane}-start-{state}")
 
     def _start(self, read: SystemRead, mark: Mark, name: str) -> None:
@@ -240,7 +245,7 @@ class Crossing:
         if self.graph.nodes[key].lane not in self.tiles:
             return
         source = self.tiles[self.graph.nodes[key].lane]
-        at = int(read.index[0].at(0, self.lengths))
+        at = int(read.index[0].at(0, self.lengths)) if read.index else 0
         column = next((c for c, s in enumerate(source.steps) if s == at), None)
         if column is None:
             return
@@ -251,8 +256,12 @@ class Crossing:
         else:
             n = self.starts[mark.node.lane] = self.starts.get(mark.node.lane, -1) + 1
             middle = round(mark.x - mark.width / 2 - 14 - 9 * n, 1)
-            points = polyline([edge, (middle, edge[1]), (middle, mark.y), (mark.x - mark.width / 2, mark.y)])
-        wire = Wire(key, mark.node.key, 0, "index", 0, read)
+            leave = [edge]
+            if _followed(source, key):
+                x, top = source.at(column, (box.x, box.top))
+                leave = [(x, top), (x, top - 6)]  # over the box, below its panel's title
+            points = polyline([*leave, (middle, leave[-1][1]), (middle, mark.y), (mark.x - mark.width / 2, mark.y)])
+        wire = Wire(key, mark.node.key, 0, "index" if read.index else "once", 0, read)
         self.scene.pieces.append(
             Piece(
                 name,

@@ -11,6 +11,7 @@ import pytest
 
 import dsl
 import tinygrad_seq as tg
+from dsl.spec import Spec
 from examples import tasks
 from tests.systems.test_rows import build, randomise
 
@@ -103,9 +104,20 @@ cell Order(H):
     assert done.measures["right"] > 0.95
 
 
-# topology -> library cell, sizes, what it is given and what it gives: axes of streams
-TOPOLOGIES = {
+DIGEST = """
+cell Digest(D, H):
+  input x[t]: D
+  state h[t]: H = 0
+  param V, W ~ glorot
+  param b = 0
+  h[t] = tanh(V@x[t] + W@h[t-1] + b)
+  digest = last(h)
+  output digest
+"""
+# topology -> library cell or its text, sizes, what it is given and what it gives: axes of streams
+TOPOLOGIES: dict[str, tuple[str, dict[str, int], dict[str, str], dict[str, str]]] = {
     "many to many": ("Elman", {"D": 2, "H": 3}, {"x": "t"}, {"h": "t"}),
+    "a digest without outputs": (DIGEST, {"D": 2, "H": 3}, {"x": "t"}, {"digest": ""}),
     "many to one": ("Classifier", {"D": 2, "K": 3, "H": 3}, {"x": "t"}, {"y": ""}),
     "one to many, initial state": ("VectorInitial", {"D": 2, "K": 3, "H": 3}, {"v": ""}, {"y": "t"}),
     "one to many, every step": ("VectorEveryStep", {"D": 2, "K": 3, "H": 3}, {"v": ""}, {"y": "t"}),
@@ -116,15 +128,20 @@ TOPOLOGIES = {
 }
 
 
+def spec_of(topology: str) -> Spec:
+    name = TOPOLOGIES[topology][0]
+    return dsl.parse(name) if "cell" in name else dsl.load(name)
+
+
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_row_29_one_spec_for_each_topology(topology):
-    """What each reads of the past is told by its recurrent streams; its picture has a box for every equation."""
-    name, sizes, given, made = TOPOLOGIES[topology]
-    system = dsl.load(name).build(dtype="float64", **sizes).system
+    """What each reads of the past is told by its recurrent streams. Its graph: `test_dot_of_every_topology`."""
+    _, sizes, given, made = TOPOLOGIES[topology]
+    system = spec_of(topology).build(dtype="float64", **sizes).system
     assert {n: "".join(s.axes) for n, s in system.streams.items() if s.kind == "input"} == given
     for stream, axes in made.items():
         assert "".join(system.streams[stream].axes) == axes
-    text = str(dsl.load(name))
+    text = str(spec_of(topology))
     if topology == "output to hidden":
         assert "h[t-1]" not in text and "R@y[t-1]" in text
     if "every step" in topology or "both" in topology:

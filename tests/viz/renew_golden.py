@@ -5,7 +5,8 @@ from __future__ import annotations
 import pygraphviz
 
 import viz
-from tests.viz.test_golden import VIEWS, version
+from tests.systems.test_rows_memory import TOPOLOGIES, spec_of
+from tests.viz.test_golden import VIEWS, file_of, version
 from tests.viz.test_pictures import GOLDEN, SYSTEMS
 from viz.compose import compose
 
@@ -21,6 +22,9 @@ def main() -> None:
     for view, draw in VIEWS.items():
         text = f"{version()}\n{draw().dot}"
         (GOLDEN / f"view.{view}.dot").write_text(text, encoding="utf-8", newline="\n")
+    for topology in TOPOLOGIES:
+        text = f"{version()}\n{viz.unrolled(spec_of(topology), T=3).dot}"
+        (GOLDEN / f"{file_of(topology)}.dot").write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

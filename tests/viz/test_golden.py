@@ -11,6 +11,7 @@ import pytest
 import dsl
 import tinygrad_seq as tg
 import viz
+from tests.systems.test_rows_memory import TOPOLOGIES, spec_of
 from tests.viz import helpers
 from tests.viz.test_gradients import run_of
 from viz.example import example
@@ -40,9 +41,23 @@ def version() -> str:
     return f"// pygraphviz {pygraphviz.__version__}"
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_dot_of_every_view(view: str) -> None:
-    first, _, rest = (GOLDEN / f"view.{view}.dot").read_text(encoding="utf-8").partition("\n")
+def compare(name: str, dot: str) -> None:
+    first, _, rest = (GOLDEN / f"{name}.dot").read_text(encoding="utf-8").partition("\n")
     if first != version():
         pytest.skip(f"{first}, not {version()}")
-    assert VIEWS[view]().dot == rest
+    assert dot == rest
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_dot_of_every_view(view: str) -> None:
+    compare(f"view.{view}", VIEWS[view]().dot)
+
+
+def file_of(topology: str) -> str:
+    return f"topology.{topology.replace(',', '').replace(' ', '_')}"
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_dot_of_every_topology(topology: str) -> None:
+    """Row 29 of the lectures: the graph that each spec unrolls to."""
+    compare(file_of(topology), viz.unrolled(spec_of(topology), T=3).dot)

@@ -236,3 +236,20 @@ def test_the_pinned_picture(name: str) -> None:
     if first != f"// pygraphviz {pygraphviz.__version__}":
         pytest.skip(f"{first}, not {pygraphviz.__version__}")
     assert viz.unrolled(SYSTEMS[name], T=3).dot == rest
+
+
+@pytest.mark.parametrize("cell", ["VectorInitial", "VectorBoth"])
+def test_a_vector_that_starts_a_state_stands_before_it_and_is_joined_with_it(cell: str) -> None:
+    scene = viz.unrolled(cell, T=2).scene
+    start = next(m for m in scene.marks if m.node.key == "start")
+    boundary = next(m for m in scene.marks if "boundary" in m.classes and m.node.key == "rnn.h")
+    line = next(p for p in scene.pieces if p.net == "boundary")
+    assert start.x < boundary.x and [(r.wire.source, r.target_step) for r in line.reads] == [("start", -1)]
+    assert line.points[0][0] >= start.x and line.points[-1] == (boundary.x - boundary.width / 2, boundary.y)
+    inside = [m for m in scene.marks if m.node.lane == "" and m.node.key != "start"]
+    assert not any(abs(x - m.x) < m.width / 2 and abs(y - m.y) < m.height / 2 for m in inside for x, y in line.points)
+
+
+def test_what_reads_the_end_of_a_sequence_stands_behind_it() -> None:
+    marks = viz.unrolled("Classifier", T=2).scene.marks
+    assert min(m.x for m in marks if m.node.lane == "") > max(m.x for m in marks if m.node.lane)
