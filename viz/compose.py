@@ -1,7 +1,8 @@
 """A whole picture from a system: which steps of which lane are shown, and where the lanes stand.
 
-Independent axes stand side by side (encoder, decoder), a derived axis above the one it is counted from with
-each step over those it reads; what has no time axis to the right, or to the left when it reads nothing that has one.
+Lanes stand on shelves: a lane above those that it reads (the decoder above its encoder, a derived axis above the one
+it is counted from with each step over those it reads), lanes that do not know one another side by side, what has no
+time axis beside the lane that it feeds or reads.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from dsl.system.system import System
 from viz import svg
-from viz.cross import Crossing, above, length_of, source_steps
+from viz.cross import BUS, MARGIN, Crossing, Way, above, length_of, source_steps, ways
 from viz.graph import Graph, build
 from viz.layout import Step
 from viz.route import lay_out
@@ -19,9 +20,10 @@ from viz.scene import Scene
 from viz.tiling import Tiles, shown_steps
 
 DEFAULT_STEPS = 4
-BETWEEN = 56.0  # between lanes above one another
-BESIDE = 84.0  # and side by side
+BETWEEN = 56.0  # between a lane and one that is counted from it
+BESIDE = 84.0  # between lanes side by side
 WAYS = 64.0  # for what runs down between lanes side by side
+FAN = 84.0  # between a lane and one that reads all of it: wires to one step stay apart
 
 
 @dataclass
@@ -42,25 +44,41 @@ def longest_lag(graph: Graph, lane: str) -> int:
 
 
 def compose(
-    system: System, lengths: Mapping[str, int] | None = None, keep: Sequence[int] = (), first: int = 0, title: str = ""
+    system: System,
+    lengths: Mapping[str, int] | None = None,
+    keep: Sequence[int] = (),
+    first: int = 0,
+    title: str = "",
+    limit: int = 8,
+    one: tuple[int, frozenset[str]] | None = None,
 ) -> Picture:
-    """Lay out and tile every lane. `lengths` gives steps for the axes; `keep` steps are shown whatever is elided."""
+    """Lay out and tile every lane. `lengths` gives steps for the axes; `keep` steps are shown whatever is elided, as
+    happens beyond `limit`; wires from a whole axis to step and nodes `one` are drawn one by one."""
     graph = build(system)
     scene = Scene(system.name, title or f"{system.name} unrolled in time")
     picture = Picture(graph, {}, {}, scene, _lengths(graph, lengths or {}))
     lanes = [a for a in graph.lanes if not a or picture.lengths[a]]
     for lane in lanes:
         picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
-    bases = [a for a in lanes if above(system, a) is None]
-    if "" in bases and not any(graph.nodes[w.target].lane == "" != graph.nodes[w.source].lane for w in graph.wires):
-        bases.insert(0, bases.pop(bases.index("")))  # it only gives: what it gives starts there
-    beside = [_place(picture, a, keep, first) for a in bases]
-    tallest = max(t.panel_height for t in beside)
-    right = 0.0
-    for n, tiles in enumerate(beside):
-        tiles.move(right + max(BESIDE, tiles.lead + WAYS) if n else 0.0, tallest - tiles.panel_height)
-        right = _stack(picture, tiles, lanes, keep, first)
-    Crossing(scene, graph, picture.tiles, picture.lengths).run()
+    shelves = _shelves(graph, picture.steps)
+    shelf = {lane: n for n, lanes in enumerate(shelves) for lane in lanes}
+    crossing = ways(graph, picture.steps, shelf)
+    shown = {a: shown_steps(n := picture.lengths.get(a, 1), [*keep, *_named(graph, a, n, limit)], limit) for a in lanes}
+    for lane in (a for lanes in shelves for a in lanes):
+        picture.tiles[lane] = _place(picture, lane, shown[lane], first)
+    _side_by_side(picture, shelves, shown, first)
+    top = 0.0
+    for n, lanes in enumerate(shelves):
+        tiles = [picture.tiles[a] for a in lanes]
+        room = _room(graph, [w for w in crossing if n in (w.out, w.into)], lanes)
+        hang = max(t.bottom - t.y - t.panel_height for t in tiles)  # data and long lags below the panels
+        foot = top - room - hang if n else max(t.panel_height for t in tiles)
+        for t in tiles:
+            t.move(0.0, round(foot - t.panel_height, 1))
+        top = min(t.y for t in tiles)
+    for tile in picture.tiles.values():
+        tile.run()
+    Crossing(scene, graph, picture.tiles, picture.lengths, shelf, one).run()
     svg.fit(scene)
     return picture
 
@@ -77,33 +95,124 @@ def _lengths(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
     return out
 
 
-def _stack(picture: Picture, base: Tiles, lanes: Sequence[str], keep: Sequence[int], first: int) -> float:
-    """Draw a lane and, above it, those that are counted from it; returns how far they reach to the right."""
-    stack = [base.lane]
-    picture.tiles[base.lane] = tiles = base
-    tiles.run()
-    right = tiles.right
+def _named(graph: Graph, lane: str, length: int, limit: int) -> list[int]:
+    """Steps of a lane that an equation reads by number (`end[len(v)-2]`): drawn beside the first ones."""
+    found = set()
+    for w in graph.wires:
+        index = w.read.index[0] if w.read and w.read.index else None
+        if index is not None and index.axis is None and graph.nodes[w.source].lane == lane:
+            found.add(int(index.at(0, {index.length: length} if index.length else {})))
+    inside = sorted(k for k in found if 0 <= k < length)
+    return [*range(min(3, limit - 1)), *inside] if set(inside) - {0, length - 1} else []
+
+
+def _shelves(graph: Graph, steps: Mapping[str, Step]) -> list[list[str]]:
+    """Lanes by the shelf they stand on, the lowest first."""
+    system = graph.system
+    bases = [a for a in steps if a and above(system, a) is None]
+    root: dict[str, str] = {}
+    for lane in steps:
+        base = lane
+        while (under := above(system, base) if base else None) is not None:
+            base = under
+        root[lane] = base
+    reads = {(root[w.reader], root[w.source]) for w in ways(graph, steps, {}) if root[w.reader] != root[w.source]}
+    shelves: list[list[str]] = []
+    left = list(bases)
+    while left:
+        free = [a for a in left if not any((a, b) in reads for b in left if b != a)] or left[:1]
+        stacks = [[a, *(d for d in steps if d != a and root[d] == a)] for a in free]
+        shelves += [[s[n] for s in stacks if n < len(s)] for n in range(max(map(len, stacks)))]
+        left = [a for a in left if a not in free]
+    if "" in steps:
+        _timeless(graph, steps, shelves)
+    return shelves
+
+
+def _timeless(graph: Graph, steps: Mapping[str, Step], shelves: list[list[str]]) -> None:
+    """What has no time axis stands left of what it feeds, or right of what it reads."""
+    at = {lane: n for n, lanes in enumerate(shelves) for lane in lanes}
+    known = ways(graph, steps, {})
+    reads = {w.source for w in known if not w.reader and w.source}
+    feeds = {w.reader for w in known if not w.source and w.reader}
+    if not shelves:
+        shelves.append([""])
+    elif feeds - reads:
+        shelves[min(at[a] for a in feeds - reads)].insert(0, "")
+    else:
+        shelves[max((at[a] for a in reads | feeds), default=0)].append("")
+
+
+def _side_by_side(
+    picture: Picture, shelves: list[list[str]], shown: Mapping[str, list[int | None]], first: int
+) -> None:
+    """Where the lanes of each shelf begin: the first with a time axis at 0, those of one width column by column; a
+    derived lane over the steps that it reads."""
+    system = picture.graph.system
+    timed = [[a for a in lanes if a and above(system, a) is None] for lanes in shelves]
+    _columns(picture, [lanes[0] for lanes in timed if len(lanes) == 1], shown, first)
+    for lanes in shelves:
+        fixed = []
+        for lane in lanes:
+            base = above(system, lane) if lane else None
+            if base is not None and base in picture.tiles:
+                under = picture.tiles[base]
+                x = _over(picture, picture.tiles[lane], under)
+                picture.tiles[lane] = _place(picture, lane, shown[lane], first, under.x[0], x)
+                fixed.append(picture.tiles[lane])
+        _line_up([t for t in (picture.tiles[a] for a in lanes) if t not in fixed], fixed)
+
+
+def _line_up(lanes: Sequence[Tiles], fixed: Sequence[Tiles]) -> None:
+    """One beside the other, the first with a time axis at 0; or right of those that stand already."""
+    right = max((t.right for t in fixed), default=None)
+    for tiles in lanes:
+        if right is not None:
+            tiles.move(right + max(BESIDE, tiles.lead + WAYS) - tiles.x[0], 0.0)
+        right = tiles.right
+    origin = 0.0 if fixed else next((t.x[0] for t in lanes if t.lane), 0.0)
+    for tiles in lanes:
+        tiles.move(-origin, 0.0)
+
+
+def _columns(picture: Picture, lanes: Sequence[str], shown: Mapping[str, list[int | None]], first: int) -> None:
+    """Lanes above one another that show as many steps, with the same left out, stand step over step."""
+    by_shape: dict[tuple[bool, ...], list[str]] = {}
     for lane in lanes:
-        if lane not in stack and above(picture.graph.system, lane) in stack:
-            stack.append(lane)
-            y = tiles.y
-            picture.tiles[lane] = tiles = _place(picture, lane, keep, first, base.x[0])
-            tiles.move(0.0, y - BETWEEN - (tiles.bottom - tiles.y))
-            tiles.run()
-            right = max(right, tiles.right)
-    return right
+        by_shape.setdefault(tuple(s is None for s in shown[lane]), []).append(lane)
+    for shape, group in by_shape.items():
+        all_tiles = [picture.tiles[a] for a in group]
+        half = [[0.0 if s is None else t.panel_width / 2 for s in t.steps] for t in all_tiles]
+        widest = [
+            max(t.x[k] + h[k] - t.x[0] - h[0] for t, h in zip(all_tiles, half, strict=True)) for k in range(len(shape))
+        ]
+        if len(group) > 1:
+            lead = max(h[0] for h in half)
+            for lane, h in zip(group, half, strict=True):
+                x = [round(lead + w - own, 1) for w, own in zip(widest, h, strict=True)]
+                picture.tiles[lane] = _place(picture, lane, shown[lane], first, columns=x)
 
 
-def _place(picture: Picture, lane: str, keep: Sequence[int], first: int, x: float = 0.0) -> Tiles:
-    step = picture.steps[lane]
+def _place(
+    picture: Picture,
+    lane: str,
+    steps: Sequence[int | None],
+    first: int,
+    x: float = 0.0,
+    columns: Sequence[float] | None = None,
+) -> Tiles:
     length = picture.lengths[lane] if lane else 1
-    steps = shown_steps(length, keep)
-    tiles = Tiles(picture.scene, step, steps, length, (x, 0.0), first)
-    base = above(picture.graph.system, lane) if lane else None
-    if base is None or base not in picture.tiles:
-        return tiles
-    columns = _over(picture, tiles, picture.tiles[base])
-    return tiles if columns is None else Tiles(picture.scene, step, steps, length, (x, 0.0), first, columns)
+    tiles = Tiles(picture.scene, picture.steps[lane], steps, length, (x, 0.0), first, columns)
+    tiles.settle()
+    return tiles
+
+
+def _room(graph: Graph, crossing: Sequence[Way], lanes: Sequence[str]) -> float:
+    """The height of the channel below a shelf."""
+    room = 2 * MARGIN + BUS * (len(crossing) - 1) + 8
+    if any(lane and above(graph.system, lane) is not None for lane in lanes):
+        room = max(room, BETWEEN)
+    return max(room, FAN) if any(w.every for w in crossing) else room
 
 
 def _over(picture: Picture, tiles: Tiles, base: Tiles) -> list[float] | None:

@@ -1,13 +1,14 @@
 """Wires between lanes: from one time axis to another, and to what has none.
 
-A lane at half the rate stands above its base and reads single steps from below. Anything else runs along
-a bus under the lanes: every source step joins it, every reading step takes from it; so its cost is the
-sum of the steps, not their product, however many reads it carries.
+Lanes stand on shelves, readers above what they read; channel k lies below shelf k. A lane at half the rate reads
+single steps of its base from below. Anything else runs along a bus in a channel: every source step joins it, every
+reading step takes from it; so its cost is the sum of the steps, not their product, however many reads it carries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,72 @@ import numpy as np
 from dsl.system.system import Extent, Index, System
 from dsl.system.system import Read as SystemRead
 from tinygrad_seq.symbol import Symbol, leaves
+from viz import theme
 from viz.graph import Graph, Wire
-from viz.route import line, polyline, swing
+from viz.layout import BOX, Net, Step
+from viz.route import BEND, line, polyline, swing
 from viz.scene import Mark, Piece, Point, Read, Scene
 from viz.tiling import BELOW, PAD, Tiles
 
 BUS = 13.0
+MARGIN = 16.0  # between a shelf and the first bus below it
+SIDE = 12.0  # between risers beside all shelves
+
+
+@dataclass(frozen=True)
+class Way:
+    """A bus, or the wire that starts a state: it leaves its source into channel `out` and is taken from `into`."""
+
+    reader: str
+    key: str  # a port, or the state that is started
+    source: str
+    out: int
+    into: int
+    every: bool = False  # all steps of the source are read
+    start: SystemRead | None = None
+
+
+def ways(graph: Graph, steps: Mapping[str, Step], shelf: Mapping[str, int]) -> list[Way]:
+    """All that runs between lanes, but for what climbs from a lane to the one counted from it."""
+    found = []
+    for reader, step in steps.items():
+        for key, net in step.nets.items():
+            source = graph.nodes[net.source].lane
+            if _crosses(graph, net, reader) and source in steps and not _climbs(graph.system, reader, source):
+                every = any(w.relation == "all" for w in net.wires)
+                found.append(Way(reader, key, source, *_channels(graph, shelf, source, reader), every))
+        for state, read in _starts(graph, step):
+            source = graph.nodes[graph.home[read.name]].lane
+            if source in steps:
+                found.append(Way(reader, state, source, *_channels(graph, shelf, source, reader), start=read))
+    return found
+
+
+def _crosses(graph: Graph, net: Net, lane: str) -> bool:
+    return net.kind == "port" and (net.wires[0].relation != "step" or graph.nodes[net.source].lane != lane)
+
+
+def _climbs(system: System, reader: str, source: str) -> bool:
+    return bool(reader) and above(system, reader) == source
+
+
+def _channels(graph: Graph, shelf: Mapping[str, int], source: str, reader: str) -> tuple[int, int]:
+    """Up from what stands below its reader with nothing of its own between, else down."""
+    here, there = shelf.get(source, 0), shelf.get(reader, 0)
+    covered = any(_climbs(graph.system, lane, source) for lane in shelf)
+    return (here + 1 if there > here and not covered else here), there
+
+
+def _starts(graph: Graph, step: Step) -> Iterable[tuple[str, SystemRead]]:
+    """States that begin with another lane's value, and what they read."""
+    for key in step.boxes:
+        boundary = (
+            graph.system.streams[key].boundary if key in graph.nodes and graph.nodes[key].kind == "state" else None
+        )
+        for leaf in leaves(boundary) if boundary is not None else ():
+            read = leaf.leaf
+            if isinstance(read, SystemRead) and read.name in graph.home:
+                yield key, read
 
 
 def above(system: System, lane: str) -> str | None:
@@ -57,13 +118,18 @@ def source_steps(wire: Wire, step: int, tiles: Tiles, lengths: Mapping[str, int]
     """Which steps of the source's lane a reader at `step` sees."""
     if wire.relation == "all" or not tiles.lane:
         return list(range(tiles.length)) if tiles.lane else [0]
-    index: Index | None = next((i for i in wire.read.index), None) if wire.read else None
-    if index is None:
+    if wire.read is None or not wire.read.index:
         return [0]
-    position = step if index.axis == reader else 0
-    bound = Index(index.axis, index.scale, index.offset, index.divisor, index.length, index.extent)
-    at = int(bound.at(position, lengths))
+    at = _position(wire, step, lengths, reader)
     return [at] if 0 <= at < tiles.length else []
+
+
+def _position(wire: Wire, step: int, lengths: Mapping[str, int], reader: str) -> int:
+    """Which step an index reads, be it there or not."""
+    assert wire.read is not None
+    index = wire.read.index[0]
+    bound = Index(index.axis, index.scale, index.offset, index.divisor, index.length, index.extent)
+    return int(bound.at(step if index.axis == reader else 0, lengths))
 
 
 def _followed(tiles: Tiles, key: str) -> bool:
@@ -72,38 +138,54 @@ def _followed(tiles: Tiles, key: str) -> bool:
     return any(b.x > box.x and abs(b.y - box.y) < 4 for b in tiles.step.boxes.values())
 
 
-class Crossing:
-    """Draws every wire between the lanes of a scene, after the lanes."""
+def _inward(x: float, low: float, high: float) -> float:
+    """Where a wire that joins a line from low to high at x begins to bend: at its ends only."""
+    reach = min(BEND, (high - low) / 2)
+    return round(x + reach if x == low else x - reach if x == high else x, 1)
 
-    def __init__(self, scene: Scene, graph: Graph, tiles: Mapping[str, Tiles], lengths: Mapping[str, int]) -> None:
+
+class Crossing:
+    """Draws every wire between the lanes of a scene, after the lanes. `shelf` is where each lane stands."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        graph: Graph,
+        tiles: Mapping[str, Tiles],
+        lengths: Mapping[str, int],
+        shelf: Mapping[str, int] | None = None,
+        one: tuple[int, frozenset[str]] | None = None,
+    ) -> None:
         self.scene, self.graph, self.tiles, self.lengths = scene, graph, tiles, lengths
-        self.floor = max(t.bottom for t in tiles.values())
-        self.used = 0
+        self.shelf = shelf or dict.fromkeys(tiles, 0)
+        self.one = one  # a step and its nodes whose wires from every source step are drawn one by one
+        self.used: dict[int, int] = {}
         self.legs: dict[str, int] = {}
-        self.starts: dict[str, int] = {}
+        self.aside = max(m.x + m.width / 2 for m in scene.marks) if scene.marks else 0.0
+        self.aside = max([self.aside, *(t.right for t in tiles.values())]) + 2 * SIDE
+        self.begun: dict[str, int] = {}
+        self.feet: dict[tuple[str, str], list[tuple[Point, int, tuple[Read, ...]]]] = {}
 
     def run(self) -> None:
         for lane, tiles in self.tiles.items():
             for key, net in tiles.step.nets.items():
-                if net.kind == "port" and net.wires[0].relation != "step" or (
-                    net.kind == "port" and self.graph.nodes[net.source].lane != lane
-                ):  # fmt: skip
-                    self._net(lane, tiles, key, net.wires)
-        for lane, tiles in self.tiles.items():
-            self._boundaries(lane, tiles)
+                if _crosses(self.graph, net, lane) and self.graph.nodes[net.source].lane in self.tiles:
+                    self._read(lane, tiles, key, net.wires)
+        for way in ways(self.graph, {a: t.step for a, t in self.tiles.items()}, self.shelf):
+            if way.start is not None:
+                self._begin(way, way.start)
+            elif self.feet[way.reader, way.key]:
+                self._bus(way)
 
     def steps_of(self, wire: Wire, step: int, tiles: Tiles, reader: str) -> list[int]:
         return source_steps(wire, step, tiles, self.lengths, reader)
 
-    def _net(self, lane: str, tiles: Tiles, key: str, wires: Sequence[Wire]) -> None:
+    def _read(self, lane: str, tiles: Tiles, key: str, wires: Sequence[Wire]) -> None:
+        """What every shown step of a lane reads by one port: `feet`, or wires up from the lane below."""
         node = self.graph.nodes[wires[0].source]
-        if node.lane not in self.tiles:
-            return
         source = self.tiles[node.lane]
         columns = {s: c for c, s in enumerate(source.steps) if s is not None}
-        feet: list[tuple[Point, tuple[Read, ...]]] = []
-        seen: set[int] = set()
-        stacked = above(self.graph.system, lane) == node.lane and bool(lane)
+        feet = self.feet.setdefault((lane, key), [])
         for column, s in enumerate(tiles.steps):
             if s is None:
                 continue
@@ -116,42 +198,31 @@ class Crossing:
                     own = {r.wire for r in p.reads}
                     p.reads = tuple(r for r in reads if r.wire in own)
             shown = sorted({k for _, k in steps if k in columns})
-            if stacked:
-                for k in shown:
-                    self._climb(
-                        source,
-                        columns[k],
-                        node.key,
-                        foot,
-                        tuple(r for r in reads if r.source_step == k),
-                        f"{lane}{s}-up-{key}-{k}",
-                    )
+            if not shown and wires[0].relation == "index":
+                self._outside(tiles, column, s, key, wires[0], source)
+            elif not _climbs(self.graph.system, lane, node.lane):
+                feet.append((foot, s, reads))
             else:
-                seen.update(shown)
-                feet.append((foot, reads))
-        if feet:
-            self._bus(source, [columns[k] for k in sorted(seen)], node.key, feet, key, f"{lane}-bus-{key}")
+                for k in shown:
+                    read = tuple(r for r in reads if r.source_step == k)
+                    self._climb(source, columns[k], node.key, foot, read, f"{lane}{s}-up-{key}-{k}")
+
+    def _outside(self, tiles: Tiles, column: int, s: int, key: str, wire: Wire, source: Tiles) -> None:
+        """A read of a step that is not drawn, or not there, shows which one it is."""
+        at = _position(wire, s, self.lengths, tiles.lane)
+        box, node = tiles.step.boxes[key], self.graph.nodes[wire.source]
+        x, y = tiles.at(column, (box.x, box.y))
+        classes = [source.role(node.key) if node.kind == "state" else node.role, node.kind]
+        if not 0 <= at < source.length:
+            classes.append("boundary")
+        title, hint = theme.name(node.stream or "", source.label(at)), f"{node.stream}[{at + source.first}]"
+        mark = f"{tiles.lane}{s}:{key}"
+        self.scene.marks.append(Mark(mark, node, at, x, y, box.width, BOX, title, classes, [], hint))
 
     def _climb(self, source: Tiles, column: int, key: str, foot: Point, reads: tuple[Read, ...], name: str) -> None:
         """From a step below up to a reading step above."""
-        box = source.step.boxes[key]
-        x, y = source.at(column, (box.x, box.top))
-        clear = not any(
-            abs(b.x - box.x) < (b.width + 12) / 2 and b.y < box.y for k, b in source.step.boxes.items() if k != key
-        )
-        top = source.y - 10
-        if clear:
-            points = [(x, y), *line((x, y), (x, top)), *swing((x, top), foot)]
-        else:
-            side = self._side(source, column, key)
-            points = polyline(
-                [
-                    (source.at(column, (box.x + box.width / 2, 0))[0], source.at(column, (0, box.y))[1]),
-                    (side, source.at(column, (0, box.y))[1]),
-                    (side, top),
-                ]
-            )
-            points += swing((side, top), foot)
+        points = polyline(self._leg(source, column, key, source.y - 10, True))
+        points += swing(points[-1], foot)
         self.scene.pieces.append(
             Piece(name, "cross", points, reads, False, ["net", *self._colour(key)], order=0.5, tail=True)
         )
@@ -164,110 +235,116 @@ class Crossing:
         n = self.legs.setdefault(key, len(self.legs))
         return source.at(column, (source.step.width + PAD + 8 + 5 * (n % 4), 0))[0]
 
-    def _bus(
-        self,
-        source: Tiles,
-        columns: Sequence[int],
-        key: str,
-        feet: list[tuple[Point, tuple[Read, ...]]],
-        net: str,
-        name: str,
-    ) -> None:
-        deep = self.floor + 16 + BUS * self.used
-        self.used += 1
-        box = source.step.boxes[key]
+    def _leg(self, source: Tiles, column: int, key: str, y: float, up: bool, start: str = "") -> list[Point]:
+        """Corners from a node to a height outside its step: straight where nothing is in the way, else beside it."""
+        box, boxes = source.step.boxes[key], source.step.boxes.items()
+        x, middle = source.at(column, (box.x, box.y))
+        top, bottom = middle - box.height / 2, middle + box.height / 2
+        edge, side = x + box.width / 2, self._side(source, column, start + key)
+        over = [b for k, b in boxes if k != key and abs(b.x - box.x) < (b.width + 12) / 2 and b.y < box.y]
+        if up and not over:
+            return [(x, top), (x, y)]
+        if not up and self.graph.nodes[key].kind == "chip":
+            return [(x, bottom), (x, y)]
+        if _followed(source, key):
+            return [(x, top), (x, top - 10), (side, top - 10), (side, y)]
+        if self.graph.nodes[key].kind == "state":  # clear of the line to the next step
+            middle += -BELOW if up else BELOW
+        return [(edge, middle), (side, middle), (side, y)]
+
+    def _floor(self, shelf: int) -> float:
+        return max((t.bottom for a, t in self.tiles.items() if self.shelf[a] == shelf), default=0.0)
+
+    def _line(self, channel: int) -> float:
+        """The height of the next free line in a channel."""
+        n = self.used[channel] = self.used.get(channel, -1) + 1
+        return round(self._floor(channel) + MARGIN + BUS * n, 1)
+
+    def _turn(self) -> float:
+        """The x of a riser beside all shelves."""
+        self.aside += SIDE
+        return round(self.aside, 1)
+
+    def _bus(self, way: Way) -> None:
+        feet, source = self.feet[way.reader, way.key], self.tiles[way.source]
+        key, name = self.tiles[way.reader].step.nets[way.key].source, f"{way.reader}-bus-{way.key}"
         classes = ["net", "bus", *self._colour(key)]
-        everything = tuple(r for _, reads in feet for r in reads)
-        starts = []
-        for column in columns:
-            side = self._side(source, column, key)
-            _, y = source.at(column, (0, box.y))
-            edge, _ = source.at(column, (box.x + box.width / 2, 0))
-            if self.graph.nodes[key].kind == "chip":
-                edge = source.at(column, (box.x, 0))[0]
-                points = [(edge, source.at(column, (0, box.bottom))[1])]
-                points += line(points[0], (edge, deep))
-                side = edge
-            elif _followed(source, key):
-                x, top = source.at(column, (box.x, box.top))
-                points = polyline([(x, top), (x, top - 10), (side, top - 10), (side, deep)])
-            else:
-                y += BELOW if self.graph.nodes[key].kind == "state" else 0.0  # clear of the line to the next step
-                points = polyline([(edge, y), (side, y), (side, deep)])
-            starts.append(side)
-            reads = tuple(r for r in everything if r.source_step == source.steps[column] or not source.lane)
-            self.scene.pieces.append(
-                Piece(f"{name}-from{column}", net, points, reads, False, classes, order=-1.0, tail=True)
-            )
-        ends = [foot[0] for foot, _ in feet]
+        out = self._line(way.out)
+        into = out if way.into == way.out else self._line(way.into)
+        everything = tuple(r for _, _, reads in feet for r in reads)
+
+        def add(tag: str, points: list[Point], reads: tuple[Read, ...], tail: bool = False) -> None:
+            self.scene.pieces.append(Piece(name + tag, way.key, points, reads, False, classes, order=-1.0, tail=tail))
+
+        seen = {r.source_step for r in everything}
+        columns = [c for c, s in enumerate(source.steps) if s is not None and (s in seen or not source.lane)]
+        up = way.out > self.shelf[way.source]
+        legs = [self._leg(source, c, key, out, up) for c in columns]
+        alone = [
+            f for f in feet if self.one and f[1] == self.one[0] and any(r.wire.target in self.one[1] for r in f[2])
+        ]
+        feet = [f for f in feet if f not in alone]
+        starts, ends = [leg[-1][0] for leg in legs], [foot[0] for foot, _, _ in feet]
         low, high = min([*starts, *ends]), max([*starts, *ends])
-        self.scene.pieces.append(
-            Piece(name, net, [(low, deep), *line((low, deep), (high, deep))], everything, False, classes, order=-1.0)
-        )
-        for n, (foot, reads) in enumerate(feet):
-            self.scene.pieces.append(
-                Piece(
-                    f"{name}-to{n}",
-                    net,
-                    [(foot[0], deep), *line((foot[0], deep), foot)],
-                    reads,
-                    False,
-                    classes,
-                    order=-1.0,
-                )
-            )
+        side = self._turn() if into != out else None
+        for column, leg in zip(columns, legs, strict=True):
+            reads = tuple(r for r in everything if r.source_step == source.steps[column] or not source.lane)
+            x = leg[-1][0]
+            bent = [*leg, (_inward(x, min(starts), side or high), out)] if feet else leg
+            add(f"-from{column}", polyline(bent), reads, True)
+            for foot, _, own in alone:
+                mine = tuple(r for r in own if r in reads)
+                start = (x, source.y - 10 if up else out)
+                end = (foot[0], self._floor(way.into) + 6)
+                points = [start, *swing(start, end), *line(end, foot)]
+                self.scene.pieces.append(Piece(f"{name}-fan{column}", way.key, points, mine, False, classes, order=0.6))
+        if side is not None:
+            first, last = _inward(min(starts), min(starts), side), _inward(min(ends), min(ends), side)
+            add("", polyline([(first, out), (side, out), (side, into), (last, into)]), everything)
+        elif feet and high > low:
+            first, last = _inward(low, low, high), _inward(high, low, high)
+            add("", [(first, out), *line((first, out), (last, out))], everything)
+        for n, (foot, _, reads) in enumerate(feet):
+            bend = (_inward(foot[0], min(ends) if side else low, side or high), into)
+            add(f"-to{n}", polyline([bend, (foot[0], into), foot]), reads)
 
     # -- boundaries
 
-    def _boundaries(self, lane: str, tiles: Tiles) -> None:
-        """A state that starts from another lane's last value, or from one without steps, gets a wire from there."""
-        for state in [k for k in tiles.step.boxes if k in self.graph.nodes and self.graph.nodes[k].kind == "state"]:
-            boundary = self.graph.system.streams[state].boundary
-            mark = next(
-                (
-                    m
-                    for m in self.scene.marks
-                    if m.node.key == state
-                    and "boundary" in m.classes
-                    and m.step in (-1, tiles.length)
-                    and m.node.lane == lane
-                ),
-                None,
-            )
-            if boundary is None or mark is None:
-                continue
-            for leaf in leaves(boundary):
-                if isinstance(leaf.leaf, SystemRead) and leaf.leaf.name in self.graph.home:
-                    self._start(leaf.leaf, mark, f"{lane}-start-{state}")
-
-    def _start(self, read: SystemRead, mark: Mark, name: str) -> None:
-        key = self.graph.home[read.name]
-        if self.graph.nodes[key].lane not in self.tiles:
-            return
-        source = self.tiles[self.graph.nodes[key].lane]
-        at = int(read.index[0].at(0, self.lengths)) if read.index else 0
+    def _begin(self, way: Way, read: SystemRead) -> None:
+        """A state that starts from another lane's value gets a wire from there."""
+        tiles, source = self.tiles[way.reader], self.tiles[way.source]
+        outside = [m for m in self.scene.marks if m.node.lane == way.reader and "boundary" in m.classes]
+        outside = [m for m in outside if m.node.kind == "state" and m.step in (-1, tiles.length)]
+        mark = next((m for m in outside if m.node.key == way.key), None)
+        at = int(read.index[0].at(0, self.lengths)) if read.index else source.steps[0]
         column = next((c for c, s in enumerate(source.steps) if s == at), None)
-        if column is None:
+        if mark is None or column is None:
             return
+        key = self.graph.home[read.name]
         box = source.step.boxes[key]
         edge = source.at(column, (box.x + box.width / 2, box.y))
-        if abs(edge[1] - mark.y) < 1 and edge[0] < mark.x:
-            points = [edge, *line(edge, (mark.x - mark.width / 2, mark.y))]
+        end = (mark.x - mark.width / 2, mark.y)
+        n = self.begun[way.reader] = self.begun.get(way.reader, -1) + 1
+        middle = round(min(m.x - m.width / 2 for m in outside if m.step == mark.step) - 14 - 9 * n, 1)
+        if way.out == way.into == self.shelf[way.source] and edge[0] < end[0]:  # beside one another
+            x, top = source.at(column, (box.x, box.top))
+            corners = [(x, top), (x, top - 6 - 3 * n)] if _followed(source, key) else [edge]
+            points = polyline([*corners, (middle, corners[-1][1]), (middle, end[1]), end])
         else:
-            n = self.starts[mark.node.lane] = self.starts.get(mark.node.lane, -1) + 1
-            middle = round(mark.x - mark.width / 2 - 14 - 9 * n, 1)
-            leave = [edge]
-            if _followed(source, key):
-                x, top = source.at(column, (box.x, box.top))
-                leave = [(x, top), (x, top - 6)]  # over the box, below its panel's title
-            points = polyline([*leave, (middle, leave[-1][1]), (middle, mark.y), (mark.x - mark.width / 2, mark.y)])
+            out = self._line(way.out)
+            corners = self._leg(source, column, key, out, way.out > self.shelf[way.source], "start of ")
+            if way.into != way.out:
+                side, into = self._turn(), self._line(way.into)
+                corners += [(side, out), (side, into)]
+            points = polyline([*corners, (middle, corners[-1][1]), (middle, end[1]), end])
         wire = Wire(key, mark.node.key, 0, "index" if read.index else "once", 0, read)
+        step = None if at is None else at
         self.scene.pieces.append(
             Piece(
-                name,
+                f"{way.reader}-start-{way.key}",
                 "boundary",
                 points,
-                (Read(wire, at, mark.step),),
+                (Read(wire, step, mark.step),),
                 True,
                 ["net", *self._colour(key)],
                 order=0.5,

@@ -20,7 +20,7 @@ from viz.theme import Label
 
 GLYPHS = {
     "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "matmul": "@", "matvec": "@",
-    "dot": "·", "lookup": "@", "sum": "Σ", "cross_entropy": "CE", "concat": "concat", "part": "part",
+    "dot": "dot", "lookup": "@", "sum": "Σ", "cross_entropy": "CE", "concat": "concat", "part": "part",
     "leaky_relu": "lrelu", "log_softmax": "log softmax", "one_hot": "one-hot", "less": "<", "less_equal": "≤",
     "greater": ">", "greater_equal": "≥", "equal": "=", "not_equal": "≠", "floordiv": "//", "mod": "%", "power": "pow",
 }  # fmt: skip

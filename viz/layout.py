@@ -216,9 +216,7 @@ def _nets(step: Step) -> None:
         if net.kind == "port":
             first = net.wires[0]
             node = step.graph.nodes[first.source]
-            text = (
-                theme.label_width(theme.name(node.stream or node.key, "−00"), TITLE) if first.relation == "step" else 0
-            )
+            text = theme.label_width(theme.name(node.stream or node.key, "−00"), TITLE) if _may_miss(first) else 0
             step.boxes[net.key] = Box(0, 0, max(DUMMY, text + 14), BOX if text else DUMMY)
         start = rows_.row[net.key]
         ends = [rows_.row[w.target] for w in net.wires]
@@ -226,6 +224,12 @@ def _nets(step: Step) -> None:
             net.trunk[r] = 0.0
         for r in range(min(ends) + 1, start):
             net.trunk[r] = 0.0
+
+
+def _may_miss(wire: Wire) -> bool:
+    """A read that can name a step that is not drawn, which then stands where the wire enters."""
+    strided = wire.relation == "index" and wire.read is not None and wire.read.index[0].axis is not None
+    return wire.relation == "step" or strided
 
 
 def _dummy(net: Net, row: int) -> str:

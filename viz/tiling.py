@@ -27,7 +27,7 @@ def shown_steps(length: int, keep: Sequence[int] = (), limit: int = 8) -> list[i
     """Which steps are drawn, None for `…`: all up to `limit`, else 0, 1, 2, the kept ones and the last."""
     if length <= limit:
         return list(range(length))
-    wanted = sorted({*(keep or (0, 1, 2)), length - 1, 0} & set(range(length)))
+    wanted = sorted({*(keep or range(min(3, limit - 1))), length - 1, 0} & set(range(length)))
     out: list[int | None] = []
     for k in wanted:
         if out and out[-1] is not None and k > out[-1] + 1:
@@ -81,7 +81,9 @@ class Tiles:
             x = self.x[-1] + self.panel_width
         self.right = x
         self.y = origin[1]
-        self.bottom = self.y + HEADER + PAD + step.height
+        self.depth = HEADER + PAD + step.height  # of the panel with its data, without the long lags
+        self.bottom = self.y + self.depth
+        self.arcs: list[tuple[str, int, int]] = []  # port, step, line below the steps
 
     def move(self, dx: float, dy: float) -> None:
         self.x = [round(x + dx, 1) for x in self.x]
@@ -359,33 +361,41 @@ class Tiles:
 
     # -- lags below the steps
 
-    def _arcs(self) -> None:
-        spans: list[tuple[float, float, str, int, int]] = []
+    def settle(self) -> None:
+        """Give every long lag a line of its own below the steps; `bottom` moves below them."""
         column_of = {s: c for c, s in enumerate(self.steps) if s is not None}
         holes = [c for c, s in enumerate(self.steps) if s is None]
+        spans: list[tuple[float, float, str, int]] = []
         for key, wires in self.far.items():
             lag = wires[0].lag
-            seen: set[int] = set()
-            for s in [*column_of, *(c - lag for c in column_of)]:
-                if s in seen or not (0 <= s < self.length and 0 <= s + lag < self.length):
+            for s in dict.fromkeys([*column_of, *(c - lag for c in column_of)]):
+                if not (0 <= s < self.length and 0 <= s + lag < self.length):
                     continue
-                seen.add(s)
                 source, target = column_of.get(s + lag), column_of.get(s)
                 if source is None and target is None:
                     continue
                 a = self._leg(source, key, lag) if source is not None else self._hole(holes, s + lag)
                 b = self._foot(target, key) if target is not None else self._hole(holes, s)
-                spans.append((a, b, key, s, lag))
+                spans.append((min(a, b), max(a, b), key, s))
         lanes: list[list[tuple[float, float]]] = []
-        for a, b, key, s, lag in sorted(spans, key=lambda v: (min(v[0], v[1]), max(v[0], v[1]))):
-            low, high = min(a, b), max(a, b)
+        for low, high, key, s in sorted(spans, key=lambda v: v[:2]):
             free = (n for n, lane in enumerate(lanes) if all(high < x or low > y for x, y in lane))
             n = next(free, len(lanes))
             if n == len(lanes):
                 lanes.append([])
             lanes[n].append((low - 10, high + 10))
-            self._arc(a, b, key, s, lag, n, column_of)
+            self.arcs.append((key, s, n))
         self.bottom += LANE * len(lanes) + (12 if lanes else 0)
+
+    def _arcs(self) -> None:
+        column_of = {s: c for c, s in enumerate(self.steps) if s is not None}
+        holes = [c for c, s in enumerate(self.steps) if s is None]
+        for key, s, lane in self.arcs:
+            lag = self.far[key][0].lag
+            source, target = column_of.get(s + lag), column_of.get(s)
+            a = self._leg(source, key, lag) if source is not None else self._hole(holes, s + lag)
+            b = self._foot(target, key) if target is not None else self._hole(holes, s)
+            self._arc(a, b, key, s, lag, lane, column_of)
 
     def _hole(self, holes: list[int], s: int) -> float:
         """The x of the elision that hides step s."""
@@ -405,7 +415,7 @@ class Tiles:
 
     def _arc(self, a: float, b: float, key: str, s: int, lag: int, lane: int, column_of: dict[int, int]) -> None:
         wires = self.far[key]
-        deep = self.bottom + 14 + LANE * lane
+        deep = self.y + self.depth + 14 + LANE * lane
         points: list[Point] = []
         source, target = column_of.get(s + lag), column_of.get(s)
         if source is not None:

@@ -14,6 +14,7 @@ from dsl.system.system import System
 from tests.viz import helpers
 from viz import worker
 from viz.compose import compose
+from viz.example import example
 from viz.graph import build
 from viz.layout import PILL
 from viz.numbering import samples
@@ -178,6 +179,38 @@ def test_attention_is_a_bus_from_every_encoder_step() -> None:
     buses = [p for p in picture.scene.pieces if "bus" in p.classes]
     reads = {(r.source_step, r.target_step) for p in buses for r in p.reads}
     assert reads == {(s, t) for s in range(3) for t in range(2)}
+
+
+def test_the_decoder_stands_above_its_encoder_step_over_step() -> None:
+    """Also with as many attention wires to the chosen step as the encoder has steps, each as wide as its weight."""
+    scene = viz.unrolled("Translate", T=3).scene
+    panel = {p.label: p for p in scene.panels}
+    for k in range(3):
+        lower, upper = panel[f"s = {k}"], panel[f"t = {k}"]
+        assert upper.y + upper.height < lower.y
+        assert upper.x == lower.x or abs(upper.x + upper.width / 2 - lower.x - lower.width / 2) < lower.width / 2
+    start = next(p for p in scene.pieces if p.net == "boundary")
+    assert {(r.source_step, r.target_step) for r in start.reads} == {(2, -1)} and start.head
+    drawing = viz.attention(example(dsl.load("Translate"), 3), t=1)
+    fan = {r.source_step: p for p in drawing.scene.pieces if "-fan" in p.id for r in p.reads if r.target_step == 1}
+    assert {s: p.width for s, p in fan.items()} == {
+        s: round(0.8 + 8 * float(w), 2) for s, w in enumerate(drawing.data["weights"][1])
+    }
+
+
+def test_a_read_of_a_step_that_is_not_drawn_is_named() -> None:
+    scene = viz.unrolled("CTC").scene
+    outside = {"".join(s.text for s in m.title) for m in scene.marks if "boundary" in m.classes and m.node.key == "y"}
+    assert outside == {"y−1", "y−2"}
+    assert [p.label for p in scene.panels if p.label.startswith("v")] == [f"v = {k}" for k in (0, 1, 2, 7, 8)]
+
+
+def test_a_start_per_sequence_stands_left_and_is_wired() -> None:
+    scene = viz.unrolled("VectorInitial").scene
+    panel = {p.label: p for p in scene.panels}
+    assert panel["per sequence"].x + panel["per sequence"].width < panel["t = 0"].x
+    begun = [p for p in scene.pieces if p.net == "boundary"]
+    assert [r.wire.target for p in begun for r in p.reads] == ["rnn.h"]
 
 
 def test_folded_has_a_delay_for_each_lag() -> None:

@@ -11,6 +11,7 @@ from dsl.system.system import System
 from viz import svg, theme
 from viz.compose import compose
 from viz.drawing import Drawing
+from viz.graph import Graph, Wire, build
 from viz.numbering import place
 from viz.plot import Frame
 from viz.scene import Scene, Text
@@ -45,8 +46,12 @@ def attention(
     step = len(weights) - 1 if t is None else t
     if not 0 <= step < len(weights):
         raise ValueError(f"t={t}: the run attends at steps 0 to {len(weights) - 1}")
-    picture = compose(system, lengths, keep=[step], first=first, title=f"{system.name}: {name} at step {step + first}")
-    _widen(picture.scene, axis, step if len(axes) > 1 else None, weights[step], picture.graph.nodes)
+    title = f"{system.name}: {name} at step {step + first}"
+    carry = _carriers(build(system), axis, name)
+    each = step if len(axes) > 1 else None
+    one = None if each is None else (each, frozenset(w.target for w in carry))
+    picture = compose(system, lengths, keep=[step], first=first, title=title, one=one)
+    _widen(picture.scene, carry, each, weights[step])
     place(picture.scene)
     svg.fit(picture.scene)
     _map(picture.scene, weights, axes, axis, step, first, name)
@@ -63,25 +68,26 @@ def _weights(system: System) -> dict[str, str]:
     return found
 
 
-def _widen(scene: Scene, axis: str, step: int | None, weights: Any, nodes: Any) -> None:
+def _carriers(graph: Graph, axis: str, name: str) -> list[Wire]:
+    """The reads of the attended axis that the weights multiply, or all of them when they multiply nothing."""
+    across = [w for w in graph.wires if graph.nodes[w.source].lane == axis and w.relation != "step"]
+    weighed = {w.target for w in graph.wires if w.source == graph.home[name]}
+    return [w for w in across if w.target in weighed] or across
+
+
+def _widen(scene: Scene, carry: list[Wire], step: int | None, weights: Any) -> None:
     """Every wire that leaves a step of the attended axis for the attending one."""
     for piece in scene.pieces:
-        sources = {
-            r.source_step
-            for r in piece.reads
-            if r.source_step is not None
-            and nodes[r.wire.source].lane == axis
-            and r.wire.relation != "step"
-            and (step is None or r.target_step == step)
-        }
-        if len(sources) != 1:
+        wanted = [r for r in piece.reads if r.wire in carry and (step is None or r.target_step == step)]
+        sources = {r.source_step for r in wanted if r.source_step is not None}
+        if len(sources) != 1 or not (piece.tail or "-fan" in piece.id):
             continue
         s = sources.pop()
-        if 0 <= s < len(weights) and piece.tail:
+        if 0 <= s < len(weights):
             weight = float(weights[s])
             piece.width = round(0.8 + 8.0 * weight, 2)
             piece.classes = [*piece.classes, "hot", theme.ramp_class(weight)]
-            piece.number = f"{weight:.2f}".replace("0.", ".", 1)
+            piece.number = f"{weight:.2f}".replace("0.", ".", 1) if piece.tail else ""
 
 
 def _map(scene: Scene, weights: Any, axes: Any, axis: str, step: int, first: int, name: str) -> None:

@@ -207,32 +207,26 @@ def _caption(
     svg.fit(scene)
     x, y, w, h = scene.bounds
     base = y + h + 2
-    scene.title = f"{picture.graph.system.name}: ‖∂{title} / ∂{where}‖ = {theme.number(data['norm'])}"
-    scene.texts.append(
-        Text(x + svg.MARGIN, base, theme.label(f"‖∂{title} / ∂{where}‖ = {theme.number(data['norm'])}"), 12.5, "ink")
-    )
+    result = f"‖∂{title} / ∂{where}‖ = {theme.number(data['norm'])}"
+    scene.title = f"{picture.graph.system.name}: {result}"
+    scene.texts.append(Text(x + svg.MARGIN, base, theme.label(result), 12.5, "ink"))
     value = data["value"][data["value"] > 0]
     if not len(value):
         return
     said = "‖∂L/∂·‖ along each edge" if weight == "grad" else "‖Jacobian‖₂ of each edge"
-    right = x + w - svg.MARGIN
     high = theme.number(float(value.max()))
+    scale = theme.label(f"{said}, log scale  {theme.number(theme.ramp_range([float(v) for v in value])[0])}")
+    wide = theme.label_width(scale, 11) + theme.RAMP * 26 + theme.text_width(high, 11) + 12
+    right = max(x + w, x + wide + 2 * svg.MARGIN) - svg.MARGIN
+    if theme.text_width(result, 12.5) + wide + 3 * svg.MARGIN > right - x:
+        base += 20
     end = right - theme.text_width(high, 11) - 6
     scene.texts.append(Text(right, base, theme.label(high), 11, "muted", "end"))
     for k in range(theme.RAMP):
         x0 = end - (theme.RAMP - k) * 26
         line = svg.stroke(f"M{svg.coordinate(x0)} {svg.coordinate(base)}h26", theme.ramp_width((k + 0.5) / theme.RAMP))
         scene.extra.append(f'<g class="hot r{k}">{line}</g>')
-    scene.texts.append(
-        Text(
-            end - theme.RAMP * 26 - 6,
-            base,
-            theme.label(f"{said}, log scale  {theme.number(theme.ramp_range([float(v) for v in value])[0])}"),
-            11,
-            "muted",
-            "end",
-        )
-    )
+    scene.texts.append(Text(end - theme.RAMP * 26 - 6, base, scale, 11, "muted", "end"))
 
 
 def _bars(picture: Picture, sizes: dict[int, float], name: str, total: float) -> None:

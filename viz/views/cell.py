@@ -22,7 +22,8 @@ def cell(subject: Any, **arguments: Any) -> Drawing:
     """One step of a cell; clicking a node or an edge marks its equation (`#eq-f` in the address does the same)."""
     system = system_of(subject, **arguments)
     derived = any(a.length is not None for a in system.axes.values())
-    picture = compose(system, dict.fromkeys(base_axes(system), 2 if derived else 1), title=f"{system.name}, one step")
+    steps = dict.fromkeys(base_axes(system), 2 if derived else 1)
+    picture = compose(system, steps, title=f"{system.name}, one step", limit=2)
     scene = picture.scene
     _equations(scene, system)
     return Drawing(scene)
