@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -25,6 +26,12 @@ from viz.views.heat import Heat, heat
 from viz.views.units import units
 
 LOOKS = (("net loss", ""), ("net state-b", "7 3"), ("net state-a", "2 2"), ("net skip", "9 3 2 3"), ("net", "4 4"))
+
+
+STYLE = (
+    ".figures{display:flex;flex-wrap:wrap;gap:4px 20px}figure{margin:.6rem 0 1.2rem;max-width:100%;min-width:0}"
+    ".scroll{border:0}"
+)
 
 
 def lab(
@@ -59,53 +66,65 @@ def lab(
     if steps < 2:
         raise ValueError(f"steps={steps}: gradients travel over two steps at least")
     subjects = [subject_of(c, data, hidden, seed) for c in (subject, *against)]
-    numbers: dict[str, Any] = {}
-    flows: list[str] = []
-    found: list[tuple[str, Jacobians]] = []
-    gated: list[str] = []
-    on_text = isinstance(data, dsl.Text)
+    report = _Report(data)
     for one in subjects:
-        name = one.name if one.name not in numbers else f"{one.name} ({len(numbers)})"
-        run = run_of(one, data, steps, seed)
-        mine: dict[str, Any] = {}
-        flow = _try(lambda run=run: gradient_flow(run, spectra=False), mine)
-        if flow is not None:
-            mine |= flow.data
-            flows.append(_figure(flow, name))
-        result = _try(lambda run=run: jacobians(run, run.system), mine)
-        if result is not None:
-            mine |= {"state": result.state, "direct": result.direct, "whole": result.whole, "bound": result.bound}
-            found.append((name, result))
-        if on_text:
-            learnt = taught(one, data, updates, seed)
-            gated.append(_heading(name, f", after {updates} updates on this text" if learnt else ""))
-            gated += _on_text(one.model, data, mine)
-        elif (picture := _try(lambda run=run, name=name: _gate(run, name), mine)) is not None:
-            mine["gate"] = picture.data["gate"]
-            gated.append(_figure(picture, name))
-        numbers[name] = mine
-    about = "What gates and units do on the text" if on_text else "Gates over time"
+        report.look(one, run_of(one, data, steps, seed), updates, seed)
     body = [
         f"<h1>{escape(subjects[0].name)}: how far gradients reach</h1>",
         f'<p class="lead">{escape(_said(subjects, data, steps, hidden))}</p>',
-        "<h2>‖∂L/∂h‖, from every loss to every step</h2>",
-        f'<div class="figures">{"".join(flows)}</div>',
+        *report.sections(),
     ]
-    if found:
-        body += ["<h2>Singular values of the Jacobians</h2>", _explained(), _figure(_spectra(found), "all")]
-    if gated:
-        body += [f"<h2>{about}</h2>", f"<div{'' if on_text else ' class=figures'}>{''.join(gated)}</div>"]
+    numbers = report.numbers
     if sweeps:
         table = sweep(steps, min(hidden, 32), seed)
         numbers["sweep"] = table.data
         body += ["<h2>Activation, initialisation, gain</h2>", table.words, _figure(table.drawing, "sweep")]
     notes = [f"{n}: {m['note']}" for n, m in numbers.items() if isinstance(m, dict) and "note" in m]
     body += [f'<p class="small">Not shown: {escape(n)}</p>' for n in notes]
-    style = ".figures{display:flex;flex-wrap:wrap;gap:4px 20px}figure{margin:.6rem 0 1.2rem;max-width:100%;min-width:0}"
-    html = write(
-        f"{subjects[0].name}: gradient lab", f"<main>{''.join(body)}</main>", style=style + ".scroll{border:0}"
-    )
+    html = write(f"{subjects[0].name}: gradient lab", f"<main>{''.join(body)}</main>", style=STYLE)
     return Page(f"Gradient lab: {', '.join(s.name for s in subjects)}", html, numbers)
+
+
+@dataclass
+class _Report:
+    """What was seen of each cell: figures by section, numbers by cell."""
+
+    data: Any
+    flows: list[str] = field(default_factory=list)
+    spectra: list[tuple[str, Jacobians]] = field(default_factory=list)
+    gated: list[str] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def look(self, one: Subject, run: Any, updates: int, seed: int) -> None:
+        """One cell's gradient flow, singular values and gates."""
+        name = one.name if one.name not in self.numbers else f"{one.name} ({len(self.numbers)})"
+        mine = self.numbers[name] = {}
+        flow = _try(lambda: gradient_flow(run, spectra=False), mine)
+        if flow is not None:
+            mine |= flow.data
+            self.flows.append(_figure(flow, name))
+        result = _try(lambda: jacobians(run, run.system), mine)
+        if result is not None:
+            mine |= {"state": result.state, "direct": result.direct, "whole": result.whole, "bound": result.bound}
+            self.spectra.append((name, result))
+        if isinstance(self.data, dsl.Text):
+            learnt = taught(one, self.data, updates, seed)
+            self.gated.append(_heading(name, f", after {updates} updates on this text" if learnt else ""))
+            self.gated += _on_text(one.model, self.data, mine)
+        elif (picture := _try(lambda: _gate(run, name), mine)) is not None:
+            mine["gate"] = picture.data["gate"]
+            self.gated.append(_figure(picture, name))
+
+    def sections(self) -> list[str]:
+        on_text = isinstance(self.data, dsl.Text)
+        figures = f'<div class="figures">{"".join(self.flows)}</div>'
+        body = ["<h2>‖∂L/∂h‖, from every loss to every step</h2>", figures]
+        if self.spectra:
+            body += ["<h2>Singular values of the Jacobians</h2>", _explained(), _figure(_spectra(self.spectra), "all")]
+        if self.gated:
+            about = "What gates and units do on the text" if on_text else "Gates over time"
+            body += [f"<h2>{about}</h2>", f"<div{'' if on_text else ' class=figures'}>{''.join(self.gated)}</div>"]
+        return body
 
 
 def _try(make: Any, notes: dict[str, Any]) -> Any:
