@@ -133,6 +133,12 @@ def categorical(y: Any, logits: Any) -> Any:
     return REDUCTIONS["log_softmax"](logits, -1) @ y
 
 
+def chosen(p: Any, u: Any) -> Any:
+    """The category whose stretch of [0, 1) holds u, as a vector."""
+    ends = np.cumsum(p)
+    return one_hot(max(k for k in range(len(p)) if p[k] > 0 and ends[k] - p[k] <= u), len(p))
+
+
 def mdn2d(y: Any, weights: Any, mean_x: Any, mean_y: Any, std_x: Any, std_y: Any, correlation: Any, end: Any) -> Any:
     """A mixture of bivariate normals, and a pen that is up with log-odds `end`: arXiv:1308.0850, equations 23-26."""
     total = 0.0
@@ -153,6 +159,8 @@ DENSITIES: dict[str, Callable[..., Any]] = {
 
 WHOLE: dict[str, Callable[..., Any]] = {
     "cumsum": np.cumsum,
+    "cross_entropy": lambda logits, y: REDUCTIONS["logsumexp"](logits, None) - logits @ y,
+    "categorical_icdf": chosen,
     "polygamma": lambda n, x: scipy.special.polygamma(int(n), x),
     "concat": lambda *v: np.concatenate(v),
     "part": lambda v, i, n: v[int(i) : int(i) + int(n)],

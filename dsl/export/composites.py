@@ -76,8 +76,9 @@ def columns(o: Arrays, matrix: Array, index: Array) -> Array:
 
 @composite
 def cross_entropy(o: Arrays, logits: Array, target: Array) -> Array:
-    """-log softmax(logits)[target]."""
+    """-log softmax(logits)[target]; none, which is -1, chooses nothing."""
     chosen = o.gather_last(logits, o("maximum", target, 0))
+    chosen = o("where", o("greater_equal", target, 0), chosen, 0.0)
     return o("sub", o.reduce("logsumexp", logits, -1), chosen)
 
 

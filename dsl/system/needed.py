@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dsl.system.guards import COMPARISONS, PRODUCTS, SUMS, Finite, Guard, split, under
 from dsl.system.kinds import Kinds, binds, named_axis
 from dsl.system.rules import movers
-from dsl.system.system import Extent, Read, System, at_home
+from dsl.system.system import Extent, Index, Position, Read, System, at_home
 from tinygrad_seq.symbol import Symbol, apply, lift, postorder
 
 Guards = tuple[Guard, ...]
@@ -57,8 +57,8 @@ class Needed:
             if isinstance(node.leaf, Read):
                 stream = self.system.streams[node.leaf.name]
                 home = stream.axes if at_home(node.leaf.index, stream.axes) else ()
-                kept = (g for g in around[node] if set(self.kinds.of(g[0]).axes) <= set(home))
-                yield node.leaf.name, tuple(kept)
+                kept = [g for g in around[node] if set(self.kinds.of(g[0]).axes) <= set(home)]
+                yield node.leaf.name, (*kept, *reached(node.leaf.index, stream.axes))
             if node.op is None:
                 continue
             axis = binds(node)
@@ -91,7 +91,8 @@ def has_steps(axis: str) -> Guard:
 class Steep:
     """Where a cotangent of 0 may give what an equation reads another than 0, so that conditions matter.
 
-    Having no steps makes lengths 0, and sums; no exponential overflows by it.
+    Having no steps makes lengths 0, and sums; no exponential overflows by it. Beside the steps that are reached it is a
+    boundary that a division or a root may meet.
     """
 
     def __init__(self, system: System, finite: Finite) -> None:
@@ -100,22 +101,41 @@ class Steep:
 
     def __call__(self, name: str, guards: Guards) -> Guards:
         """Those of an equation's conditions that matter."""
-        always = self._is_steep(name, self.finite, frozenset())
-        empty = always and self._is_steep(name, self.but_for_overflow, OVERFLOWING)
-        return tuple(g for g in guards if (empty if _is_of_steps(g) else always)) if always else ()
+        if not guards or not self._is_steep(name, self.finite, frozenset()):
+            return ()
+        empty = self._is_steep(name, self.but_for_overflow, OVERFLOWING)
+        there = bool(self._operations(name) - OVERFLOWING - {*PRODUCTS})
+        matters = {"len": empty, "t": there}
+        return tuple(g for g in guards if matters.get(_subject(g), True))
+
+    def _operations(self, name: str) -> set[str]:
+        nodes = postorder([self.system.equations[name]])
+        return {n.op.name for n in nodes if n.op is not None} - BOUNDED
 
     def _is_steep(self, name: str, finite: Finite, harmless: frozenset[str]) -> bool:
         if name not in finite.doubtful:
             return False
-        nodes = [n for n in postorder([self.system.equations[name]]) if n.op is not None]
-        found = {n.op.name for n in nodes if n.op is not None} - BOUNDED - harmless
-        if found <= {*PRODUCTS}:
-            return any(not finite(a) for n in nodes if n.is_op(*PRODUCTS) for a in n.args)
+        if self._operations(name) - harmless <= {*PRODUCTS}:
+            factors = (a for n in postorder([self.system.equations[name]]) if n.is_op(*PRODUCTS) for a in n.args)
+            return not all(map(finite, factors))
         return True
 
 
-def _is_of_steps(guard: Guard) -> bool:
-    return guard[0].is_op("greater") and isinstance(guard[0].args[0].leaf, Extent)
+def _subject(guard: Guard) -> str:
+    """What a condition speaks of: `len(t) > 0` of len, `t >= 1` of t."""
+    leaf = guard[0].args[0].leaf if guard[0].args else None
+    return "len" if isinstance(leaf, Extent) else "t" if isinstance(leaf, Position) else ""
+
+
+def reached(indices: Sequence[Index], axes: Sequence[str]) -> Iterator[Guard]:
+    """What is said of the steps that shifted reads reach: `v[t+1]` none before step 1, `v[t-1]` not the last one."""
+    for index, axis in zip(indices, axes, strict=True):
+        if index.is_shift and index.axis == axis and index.offset.is_constant and (offset := int(index.offset)):
+            position, length = lift(Position(axis)), lift(Extent(axis))
+            if offset > 0:
+                yield apply("greater_equal", position, lift(offset)), True
+            else:
+                yield apply("less", position, apply("sub", length, lift(-offset))), True
 
 
 def without_lengths(g: Symbol, axes: Sequence[str]) -> Symbol:
