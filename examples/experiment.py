@@ -17,7 +17,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -169,14 +170,41 @@ def main(
     `columns` says that it is a table. A `sweep` takes the number of its processes, or the address of a cluster."""
     source = Path(file).resolve().parent
     title = (doc or source.name).strip().splitlines()[0]
-    parser = argparse.ArgumentParser(
-        prog=f"python -m examples.{source.name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    given = arguments(source.name, doc, data, columns, sweep, words)
+    experiment = Experiment(
+        source.name, title, given.mode or "normal", given.seed, given.out, source, not given.quiet, given.data
     )
+    experiment.columns, experiment.workers, experiment.dask = given.columns, given.workers, given.dask
+    experiment.folder.mkdir(parents=True, exist_ok=True)
+    print(f"{title}\n")
+    started = time.monotonic()
+    with one_message(files=given.data is not None or sweep):
+        run(experiment)
+    result = experiment.result(time.monotonic() - started)
+    keep(result, experiment.folder)
+    print(f"\n{result['seconds']:.0f} s, files in {experiment.folder}")
+    if given.record:
+        keep(result, source)
+        for name in [*experiment.pictures, *experiment.files]:
+            write_file(source / name, (experiment.folder / name).read_bytes())
+        print(f"recorded in {source}")
+    return experiment
+
+
+def arguments(
+    name: str, doc: str | None, data: str | None, columns: bool, sweep: bool, words: list[str] | None
+) -> argparse.Namespace:
+    """The words of the command line; what this example does not take has its default."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m examples.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(data=None, columns=None, workers=2, dask=None)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_const", const="quick", dest="mode", help="seconds: small, for a look")
     size.add_argument("--full", action="store_const", const="full", dest="mode", help="the size of the paper")
     parser.add_argument("--seed", type=int, default=0, help="of everything random [0]")
-    parser.add_argument("--out", type=Path, help=f"folder of this run's files [out/examples/{source.name}]")
+    folder = Path("out", "examples", name)
+    parser.add_argument("--out", type=Path, default=folder, help=f"folder of this run's files [{folder}]")
     parser.add_argument("--record", action="store_true", help="keep result and pictures beside the example")
     parser.add_argument("--quiet", action="store_true", help="no live progress")
     if data is not None:
@@ -184,39 +212,28 @@ def main(
     if columns:
         parser.add_argument("--columns", metavar="A,B", help="columns of FILE [all of numbers]")
     if sweep:
-        parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes at a time [2]")
+        parser.add_argument("--workers", type=int, metavar="N", help="processes at a time [2]")
         parser.add_argument("--dask", metavar="ADDRESS", help="run on this cluster: tcp://host:8786")
     given = parser.parse_args(words)
-    if sweep and given.workers < 1:
+    if given.workers < 1:
         parser.error(f"--workers: expected 1 or more, given {given.workers}")
-    folder = given.out or Path("out", "examples", source.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    own = getattr(given, "data", None)
-    mode = given.mode or "normal"
-    experiment = Experiment(source.name, title, mode, given.seed, folder, source, not given.quiet, own)
-    experiment.columns = getattr(given, "columns", None)
-    experiment.workers, experiment.dask = getattr(given, "workers", 2), getattr(given, "dask", None)
-    print(f"{title}\n")
-    started = time.monotonic()
+    return given
+
+
+@contextmanager
+def one_message(files: bool) -> Iterator[None]:
+    """End with one line what is no mistake of ours: an extra that is not installed, a file or cluster out of reach;
+    and, where `files` of others are read, what is wrong with them."""
     try:
-        run(experiment)
+        yield
     except ValueError as error:
-        if own is None and not sweep:
+        if not files:
             raise
-        raise SystemExit(f"error: {error}") from None  # the user's file, or that of a sweep: one message
+        raise SystemExit(f"error: {error}") from None
     except (ImportError, OSError) as error:
         if isinstance(error, ImportError) and error.name is not None:
             raise  # a module of ours
-        raise SystemExit(f"error: {error}") from None  # an extra that is not installed, a file or cluster out of reach
-    result = experiment.result(time.monotonic() - started)
-    keep(result, folder)
-    print(f"\n{result['seconds']:.0f} s, files in {folder}")
-    if given.record:
-        keep(result, source)
-        for name in [*experiment.pictures, *experiment.files]:
-            write_file(source / name, (folder / name).read_bytes())
-        print(f"recorded in {source}")
-    return experiment
+        raise SystemExit(f"error: {error}") from None
 
 
 def keep(result: Mapping[str, Any], folder: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import dsl
 import viz
 from examples.experiment import Experiment, leave, main
 
@@ -47,15 +46,15 @@ def wired(e: Experiment) -> None:
     total = c[0] + taken[added : starts["keeps what it added"]].sum()
     e.figure("added up, difference to the sum", abs(c[starts["erases"] - 1] - total), 1e-12, "rounding")
     e.figure("left after erasing", abs(c[-1]), 1e-12, "a shut gate")
-    e.draw(viz.lines({"input, tanh(x)": taken, "state c": c, "shown, h": h}, title=", ".join(PHASES)), "regimes")
+    told = {"input, tanh(x)": taken, "state c": c, "shown, h": h}
+    e.draw(viz.lines(told, y="value", title=", ".join(PHASES)), "regimes")
 
 
 def retention(e: Experiment) -> None:
     """A state left alone for 100 steps, by the forget gate's bias: an LSTM without weights, run."""
     steps, left = 101, {}
-    cell = "cell Left(H):\n  input x[t]: 1\n  input c0: H\n  use rnn = LSTM(x=x, H=H, c=c0)\n  output rnn.c\n"
     for bias in (0.0, 1.0, 3.0, 5.0):
-        model = dsl.parse(cell)().build(H=1, dtype="float64")
+        model = e.cell("Left").build(H=1, dtype="float64")
         for name, value in model.params.items():
             model.params[name] = np.zeros(value.shape)
         model.params["rnn.b_f"] = np.array([bias])
@@ -63,7 +62,10 @@ def retention(e: Experiment) -> None:
     hundred = {name: float(values[99]) for name, values in left.items()}
     e.figure("left after 100 steps, bias 0", hundred["bias 0"], 7.9e-31, "the lectures' 0.5¹⁰⁰", "equal", 1e-32)
     e.figure("left after 100 steps, bias 5", hundred["bias 5"], 0.51, "the lectures' σ(5)¹⁰⁰", "equal", 0.002)
-    e.draw(viz.lines(left, y="share of the state", log=True, title="What a forget gate leaves"), "retention")
+    e.draw(
+        viz.lines(left, x="steps later", y="share of the state", log=True, title="What a forget gate leaves"),
+        "retention",
+    )
 
 
 def updates(e: Experiment) -> None:
@@ -73,9 +75,8 @@ def updates(e: Experiment) -> None:
     x, start = random.normal(size=(steps, 8, 4)), random.uniform(-1, 1, (8, units))
     far = {}
     for name in ("GRU", "GRUResetAfter"):
-        cell = f"cell Held(D, H):\n  input x[t]: D\n  input h0: H\n  use rnn = {name}(x=x, H=H, h=h0)\n  output rnn.h\n"
         for bias in (0.0, 3.0, 12.0):
-            model = dsl.parse(cell)().build(D=4, H=units, seed=e.seed, dtype="float64")
+            model = e.cell("Held", Cell=name).build(D=4, H=units, seed=e.seed, dtype="float64")
             model.params["rnn.b_z"] = np.full(units, bias)
             far[f"{name}, bias {bias:g}"] = np.abs(model(x=x, h0=start)["rnn.h"].numpy() - start).mean((1, 2))
     for name in ("GRU", "GRUResetAfter"):
@@ -83,7 +84,8 @@ def updates(e: Experiment) -> None:
         e.figure(
             f"{name}, distance from the start after {steps} steps, bias 12 beside 0", kept / free, 0.02, "a fiftieth"
         )
-    e.draw(viz.lines(far, y="mean distance from the start", title="What a GRU's update gate keeps"), "updates")
+    shown = {name: values for name, values in far.items() if name.startswith("GRU,")}  # the other kind lies on it
+    e.draw(viz.lines(shown, y="mean distance from the start", title="What a GRU's update gate keeps"), "updates")
 
 
 def run(e: Experiment) -> None:
