@@ -6,7 +6,7 @@ An example is a module with a docstring (what it shows, and where its figure com
     python -m examples.NAME            minutes on two cores
     python -m examples.NAME --quick    seconds: the same code, small, for a look and for the tests
     python -m examples.NAME --full     the size of the paper
-    ... --record                       keep the result file and the pictures beside the example
+    ... --record                       keep the result file and the pictures beside the example, those of --full apart
 """
 
 from __future__ import annotations
@@ -181,12 +181,10 @@ def main(
     with one_message(files=given.data is not None or sweep):
         run(experiment)
     result = experiment.result(time.monotonic() - started)
-    keep(result, experiment.folder)
+    keep(result, experiment.folder / "result.json")
     print(f"\n{result['seconds']:.0f} s, files in {experiment.folder}")
     if given.record:
-        keep(result, source)
-        for name in [*experiment.pictures, *experiment.files]:
-            write_file(source / name, (experiment.folder / name).read_bytes())
+        record(experiment, result)
         print(f"recorded in {source}")
     return experiment
 
@@ -236,9 +234,22 @@ def one_message(files: bool) -> Iterator[None]:
         raise SystemExit(f"error: {error}") from None
 
 
-def keep(result: Mapping[str, Any], folder: Path) -> None:
-    """The result file, all or nothing."""
-    write_file(folder / "result.json", (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+def record(experiment: Experiment, result: Mapping[str, Any]) -> None:
+    """Keep a result and its files beside the example; one of the paper's size under names that say so, so that it
+    stands beside the normal one."""
+
+    def name(of: str) -> str:
+        return f"{Path(of).stem}-full{Path(of).suffix}" if experiment.mode == "full" else of
+
+    for file in [*experiment.pictures, *experiment.files]:
+        write_file(experiment.source / name(file), (experiment.folder / file).read_bytes())
+    named = {**result, "pictures": [name(picture) for picture in experiment.pictures]}
+    keep(named, experiment.source / name("result.json"))
+
+
+def keep(result: Mapping[str, Any], path: Path) -> None:
+    """A result file, all or nothing."""
+    write_file(path, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def names() -> list[str]:

@@ -27,8 +27,8 @@ SIGNS = {"less": "<", "more": ">", "equal": "="}
 
 
 def results() -> list[dict[str, Any]]:
-    """The recorded results, by name of the example."""
-    found = (HOME / name / "result.json" for name in names())
+    """The recorded results, by name of the example, the normal one first."""
+    found = (HOME / name / file for name in names() for file in ("result.json", "result-full.json"))
     return [json.loads(path.read_text(encoding="utf-8")) for path in found if path.exists()]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import viz
 from examples import experiment, readme
 from examples.experiment import Experiment, Figure
 
@@ -27,7 +28,7 @@ def test_an_example_run_small_reaches_its_figures(name: str, tmp_path: Path) -> 
     assert [f["value"] for f in kept["figures"]] == [f.value for f in done.figures]
 
 
-@pytest.mark.parametrize("result", readme.results(), ids=lambda r: r["example"])
+@pytest.mark.parametrize("result", readme.results(), ids=lambda r: f"{r['example']}-{r['mode']}")
 def test_a_recorded_result_is_whole(result: dict) -> None:
     folder = experiment.HOME / result["example"]
     assert result["mode"] in ("normal", "full") and result["figures"] and result["seconds"] > 0
@@ -56,3 +57,19 @@ def test_a_figure_that_was_not_reached_is_told(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr()
     assert "NOT reached" in said.out and "not reached: error: 3" in said.err
     assert json.loads((tmp_path / "result.json").read_text())["figures"][0]["holds"] is False
+
+
+def test_a_run_of_the_papers_size_is_kept_beside_the_normal_one(tmp_path: Path) -> None:
+    def run(e: Experiment) -> None:
+        e.figure("length", e.size(10, 100, 750), 5, "short", "more")
+        e.draw(viz.lines({"a": [1.0, e.size(2.0, 3.0, 4.0)]}), "curve")
+
+    source = tmp_path / "thing"
+    source.mkdir()
+    for words in ([], ["--full"]):
+        file = str(source / "__main__.py")
+        experiment.main(run, "A title.", file, ["--record", "--out", str(tmp_path / "out"), *words])
+    normal, full = (json.loads((source / f"result{more}.json").read_text()) for more in ("", "-full"))
+    assert (normal["mode"], normal["figures"][0]["value"], normal["pictures"]) == ("normal", 100, ["curve.svg"])
+    assert (full["mode"], full["figures"][0]["value"], full["pictures"]) == ("full", 750, ["curve-full.svg"])
+    assert (source / "curve.svg").read_text() != (source / "curve-full.svg").read_text()
