@@ -128,6 +128,20 @@ def is_plain(value: Any) -> bool:
     return type(value) in _PLAIN
 
 
+def pull(
+    op: Primitive, needs: Sequence[bool], g: Any, y: Any, inputs: Sequence[Any], static: dict[str, Any]
+) -> tuple[Any, ...]:
+    """The cotangents, on arrays, of the inputs marked in `needs`, not yet un-broadcast; None for the others, of which
+    nothing is computed (the slope by an exponent takes a logarithm that a constant exponent need not have). g may have
+    axes in front of the result's."""
+    real = not any(np.iscomplexobj(v) for v in (y, *inputs))
+    number = inputs[op.constant] if op.constant is not None else None
+    constant = number if isinstance(number, int | float) else None
+    rules = derivative(op, tuple(needs), static, constant, real)
+    values, y = list(inputs), np.broadcast_to(y, np.shape(g))
+    return rules.on_values(g, rules.kept_of(values, y), rules.shapes_of(values), static)
+
+
 def argument_names(op: Primitive, count: int) -> list[str]:
     """The inputs' names as the rule spells them; a `*xs` is numbered."""
     function = op.vjp_rule or op.partials_rule

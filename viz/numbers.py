@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dsl.system.system import Extent, Index, Position, Read, Size, System
+from tinygrad_seq.derivative import pull
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import Symbol, postorder
 from viz.graph import Graph, Node, Wire
@@ -231,7 +232,8 @@ class Backward:
         ):
             parts = self._each(symbol, g, y, inputs, lead)
         else:
-            parts = list(symbol.op.pullback(g, y, inputs, symbol.options))
+            moving = [not a.is_number for a in symbol.args]
+            parts = list(pull(symbol.op, moving, g, y, inputs, symbol.options))
         return [
             None if p is None else _unbroadcast(np.asarray(p), np.shape(x), lead) if not isinstance(x, tuple) else None
             for p, x in zip(parts, inputs, strict=True)
