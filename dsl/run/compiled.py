@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from dsl.run.arenas import Arena, Array
 from dsl.run.executable import INTEGER, Call, Executable, Frame, Share, precision
 from dsl.run.rows import derived_lengths
 from dsl.system.system import System
-from tinygrad_seq.kernels.threads import run_parts
+from tinygrad_seq.kernels.threads import run_native
 
 KEPT_CALLS = 64  # shapes of whole batches that are remembered
 NOTHING = np.zeros(1)  # in place of an array that generated code will not touch
@@ -250,7 +250,7 @@ class _Run:
             calls.append(((*own, *outside), p.share.sizes))
         arrays, sizes = calls[0]
         run(arrays, sizes.preparing)
-        run_parts([partial(run, arrays, sizes.stages[stage]) for arrays, sizes in calls])
+        run_native(run, [(arrays, sizes.stages[stage]) for arrays, sizes in calls])
         for arrays, sizes in calls:
             run(arrays, sizes.collecting[stage])
 

@@ -123,7 +123,8 @@ class Executable:
 
     def frame(self, call: Call, forward: tuple[Executable, Frame] | None) -> Frame:
         """What is the same in all calls like this; `forward`: the run whose memory a backward run reads."""
-        count = parts_of(call.batch, self.work * call.batch) if forward is None else len(forward[1].shares)
+        steps = max((n for _, n in call.steps), default=1)
+        count = parts_of(call.batch, self.work * call.batch * steps) if forward is None else len(forward[1].shares)
         key = self, count if forward is None else forward[1]
         found = call.frames.get(key)
         if found is None:

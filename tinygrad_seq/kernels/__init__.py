@@ -58,7 +58,8 @@ product  plain Python: panel(dtype) is 32 (float64: 16), tail(dtype) half of it,
              X (K, M) from pack_rows, Y (K, N) from pack_panels.
 
 threads  run_parts(functions) calls all, side by side, and returns when the last is done; raises what they raised
-         parts(rows, work) -> how many parts a batch is worth; work: multiply-adds of one step over all rows
+         run_native(nests, calls) the same for calls of generated code, handed over within microseconds
+         parts(rows, work) -> how many parts a batch is worth; work: multiply-adds of all steps over all rows
          thread_count()
 
 nests    nests(path, dtype) -> run(arrays, O): the undecorated functions of a generated file, in the part of Python

@@ -147,15 +147,36 @@ def invoke(typing: Any, address: Any, objects: Any, O: Any) -> Any:
         raise TypingError(f"objects and sizes are C-contiguous int64, not {objects}, {O}")
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word, count = ir.IntType(64), context.make_array(signature.args[1])(context, builder, args[1]).nitems
-        first, table = (element(context, builder, signature.args[k], args[k], word(0)) for k in (1, 2))
-        X = builder.alloca(word, size=count)
-        with cgutils.for_range(builder, count) as loop:
-            array = builder.add(builder.load(builder.gep(first, [loop.index])), word(DATA))
-            data = builder.load(builder.inttoptr(array, word.as_pointer()))
-            builder.store(data, builder.gep(X, [loop.index]))
-        kind = ir.FunctionType(ir.VoidType(), [X.type, table.type])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [X, table])
+        count, start = context.make_array(signature.args[1])(context, builder, args[1]).nitems, ir.IntType(64)(0)
+        first, table = (element(context, builder, signature.args[k], args[k], start) for k in (1, 2))
+        invoke_at(builder, args[0], first, count, table)
         return context.get_dummy_value()
 
     return types.void(types.intp, objects, O), generate
+
+
+def invoke_at(builder: Any, address: Any, objects: Any, count: Any, O: Any) -> None:
+    """Emit what `invoke` does, with pointers to the objects' ids and to the integers."""
+    builder.call(_invoker(builder.module), [address, objects, count, O])
+
+
+def _invoker(module: Any) -> Any:
+    """A function of its own, whose end gives back the stack where X is."""
+    word, pointer = ir.IntType(64), ir.IntType(64).as_pointer()
+    known = module.globals.get("tgseq_invoke")
+    if known is not None:
+        return known
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word, pointer, word, pointer]), "tgseq_invoke")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    address, objects, count, table = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    X = builder.alloca(word, size=count)
+    with cgutils.for_range(builder, count) as loop:
+        array = builder.add(builder.load(builder.gep(objects, [loop.index])), word(DATA))
+        data = builder.load(builder.inttoptr(array, pointer))
+        builder.store(data, builder.gep(X, [loop.index]))
+    kind = ir.FunctionType(ir.VoidType(), [pointer, pointer])
+    builder.call(builder.inttoptr(address, kind.as_pointer()), [X, table])
+    builder.ret_void()
+    return function

@@ -13,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import linecache
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
+from numpy.typing import NDArray
 
 from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels import callbacks, machine
@@ -43,11 +44,29 @@ def setting(dtype: str) -> Setting:
     return Setting(dtype, cut.panel, cut.tail, cut.rows, lambda driver: symbol(driver, dtype))
 
 
-def nests(path: str, dtype: str) -> Callable[[Sequence[Any], Any], None]:
-    """The functions of a generated file, compiled or loaded, as one: `run(arrays, O)` is its `main(X, O)`.
+class Nests:
+    """The functions of a generated file as one: `run(arrays, O)` is its `main(X, O)`.
 
-    arrays   C-contiguous; they must outlive the call, and nobody resizes them meanwhile
+    arrays   C-contiguous; nobody resizes them meanwhile
+    O        flat int64
     """
+
+    __slots__ = ("address", "_enter")
+
+    def __init__(self, address: int) -> None:
+        self.address, self._enter = address, enter()
+
+    def __call__(self, arrays: Sequence[Any], O: Any) -> None:
+        self._enter(self.address, objects(arrays), O)
+
+
+def objects(arrays: Sequence[Any]) -> NDArray[np.int64]:
+    """Arrays by id, as machine code takes them; they must outlive its call."""
+    return np.fromiter(map(id, arrays), np.int64, len(arrays))
+
+
+def nests(path: str, dtype: str) -> Nests:
+    """The functions of a generated file, compiled or loaded."""
     source = "".join(linecache.getlines(path))
     name = f"tgseq_main_{hashlib.sha256(source.encode()).hexdigest()[:20]}"
     callbacks.offer(source)
@@ -58,11 +77,7 @@ def nests(path: str, dtype: str) -> Callable[[Sequence[Any], Any], None]:
     with global_compiler_lock:
         require(dtype)
         address = machine.load(disk.object_code(Path(path).with_suffix(".main.bin"), compile_), name)
-    return partial(_run, enter(), address)
-
-
-def _run(enter: Callable[[int, Any, Any], None], address: int, arrays: Sequence[Any], O: Any) -> None:
-    enter(address, np.fromiter(map(id, arrays), np.int64, len(arrays)), O)
+    return Nests(address)
 
 
 @cache
@@ -71,4 +86,4 @@ def enter() -> Callable[[int, Any, Any], None]:
     return disk.load_source("enter", ENTER).enter  # type: ignore[no-any-return]
 
 
-__all__ = ["nests"]
+__all__ = ["Nests", "nests", "objects"]

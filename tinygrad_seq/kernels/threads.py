@@ -1,38 +1,57 @@
 """Running the parts of a batch side by side.
 
-Compiled kernels release the interpreter's lock, so plain threads are enough: workers wait on a queue and cost
-about 10 microseconds a hand-over. Several Python threads may run models at once: each call borrows the workers
-that are idle and does itself what nobody takes. Workers do not survive a fork; the child starts
-its own. May not know what runs.
+Compiled kernels release the interpreter's lock, so plain threads are enough. A worker sleeps on a queue, from which it
+takes some fifty microseconds to wake; after work it listens at its box for a while (`mailbox`), where a native call is
+taken up at once. Several Python threads may run models at once: each call borrows the workers that are idle and
+does itself what nobody takes. Workers do not survive a fork; the child starts its own. May not know what runs.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
+from typing import Any
 
-# Multiply-adds of one step that make a thread of its own worth while: at 100,000 (4 rows of an LSTM
-# 32 -> 64) two threads lose 25 %, at 800,000 (8 rows of 64 -> 128) they gain 24 %.
-WORK_PER_PART = 150_000
+import numpy as np
+
+from tinygrad_seq.kernels import mailbox
+from tinygrad_seq.kernels.nests import Nests, objects
+
+# Multiply-adds of a run that make a thread of its own worth while. Over 100 steps two threads gain 22 % on 4 rows of an
+# LSTM 32 -> 64 (10 million), 8 % on 4 rows of a simple net (2.5 million), whose single rows take 20 microseconds.
+WORK_PER_PART = 1_200_000
 
 Failure = tuple[int, BaseException]
 
 
 class _Worker(threading.Thread):
-    """A thread that runs what is put into its inbox, one job at a time."""
+    """A thread that runs what is put into its inbox or posted in its box, one job at a time."""
 
     def __init__(self, number: int) -> None:
         super().__init__(name=f"tgseq-{number}", daemon=True)
         self.inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.box = np.zeros(8, np.int64)
+        self.serve, self.fetch, self.change = mailbox.sides()
 
     def run(self) -> None:
         while True:
             job = self.inbox.get()
             job()
             del job  # keep nothing alive while waiting
+            if self.inbox.empty():
+                self.change(self.box, mailbox.AWAY, mailbox.LISTENING)
+                while not self.serve(self.box, mailbox.ROUNDS):
+                    time.sleep(0)
+
+    def put(self, job: Callable[[], None]) -> None:
+        """A job for the inbox, from where a worker is called away from its box."""
+        self.inbox.put(job)
+        self.change(self.box, mailbox.LISTENING, mailbox.AWAY)
 
 
 class _Pool:
@@ -89,7 +108,7 @@ def parts(rows: int, work: int) -> int:
 
     rows  sequences in the batch; a part has at least two (products by a single row run at half speed), so
           that a batch of one is never split
-    work  multiply-adds of one time step over all rows
+    work  multiply-adds of all steps over all rows
     """
     return max(1, min(thread_count(), rows // 2, work // WORK_PER_PART))
 
@@ -108,7 +127,7 @@ def run_parts(functions: Sequence[Callable[[], object]]) -> None:
     workers = _pool.borrow(len(functions) - 1)
     done: SimpleQueue[None] = SimpleQueue()
     for worker in workers:
-        worker.inbox.put(_share(waiting, failures, done, _pool, worker))
+        worker.put(_share(waiting, failures, done, _pool, worker))
     try:
         _work(waiting, failures)
     finally:
@@ -117,6 +136,47 @@ def run_parts(functions: Sequence[Callable[[], object]]) -> None:
         raise interrupt
     if failures:
         raise min(failures, key=lambda f: f[0])[1]
+
+
+def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
+    """`run(arrays, O)` for each of the calls, side by side; they share no array that one of them writes."""
+    first, *others = calls
+    workers = _pool.borrow(len(others)) if others else []
+    done: SimpleQueue[None] = SimpleQueue()
+    posted, asleep = [], 0
+    for worker, (arrays, O) in zip(workers, others, strict=False):
+        ids = objects(arrays)
+        if mailbox.post(worker.box, run.address, ids, O):
+            posted.append((worker, ids))
+        else:
+            worker.put(_errand(partial(run, arrays, O), done, _pool, worker))
+            asleep += 1
+    interrupt = None
+    try:
+        for call in (first, *others[len(workers) :]):
+            run(*call)
+    finally:
+        for worker, _ in posted:
+            while not worker.fetch(worker.box, mailbox.ROUNDS):
+                try:
+                    time.sleep(0)
+                except KeyboardInterrupt as error:
+                    interrupt = error
+            _pool.give_back(worker)
+        interrupt = _wait(done, asleep) or interrupt
+    if interrupt is not None:
+        raise interrupt
+
+
+def _errand(call: Callable[[], None], done: SimpleQueue[None], pool: _Pool, worker: _Worker) -> Callable[[], None]:
+    def job() -> None:
+        try:
+            call()
+        finally:
+            pool.give_back(worker)
+            done.put(None)
+
+    return job
 
 
 def _share(
