@@ -179,6 +179,8 @@ class Arrays:
             return self.number(np.asarray(REGISTRY[name].impl(*(a.static[0] for a in given), **options)).item())
         from dsl.export.composites import COMPOSITES
 
+        if name == "where" and given[0].kind != "bool":
+            given[0] = self("not_equal", self.full(given[0], (), "real") if given[0].is_number else given[0], 0)
         if name == "where" and given[1].is_number and given[2].is_number:
             given[1] = self.full(given[1], (), "real")
         if name in COMPOSITES and len(given) > 1:  # functions of an exported file, which take arrays

@@ -151,12 +151,16 @@ class Reader(Reading):
         if not call.axes:
             return self.term(call.function, (inner,), call.span)
         if len(call.axes) > 1:
+            one, two = call.axes[:2]
+            nested = f"nest them: `{call.function}[{one}]({call.function}[{two}](...))`"
+            if call.function.endswith("softmax"):
+                nested = f"divide by both sums: `exp(z)/sum[{one}](sum[{two}](exp(z)))`"
             return self.problem(
                 "E308",
                 f"`{call.function}` runs over one axis at a time",
                 call.span,
                 copy,
-                "nest them: `sum[s](sum[t](...))`",
+                nested,
             )
         if call.axes[0] not in copy.axes:
             return self.problem(

@@ -212,7 +212,7 @@ def inside(
     goal = length_form(target, axes)
     reader = length_form(index.axis, axes) if index.axis is not None else goal
     if goal is None or reader is None or goal[0] != reader[0] or (index.length not in (None, target, index.axis)):
-        return False, False
+        return index.scale >= 0 and index.extent >= 0 and offset >= 0, False
     extent_of = length_form(index.length, axes) if index.length is not None else goal
     assert extent_of is not None
     periods = [prod(k for _, _, k in forms) for _, forms in (goal, reader, extent_of)]

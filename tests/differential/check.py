@@ -350,7 +350,7 @@ def derived(p: Prepared, values: dict[str, Any], loss: str, printed: bool, run: 
     """Gradients by the adjoint system, as derived or as its own printed text says, on an engine."""
     spec = p.adjoint(loss)
     system = resolve(spec.file, spec.name, {})[0] if printed else spec.system  # its file is the parsed text
-    sizes = {name: n for name, n in p.system.arguments.items() if isinstance(n, int)}
+    sizes = {n: v for n, v in p.system.arguments.items() if isinstance(v, int) and n in system.arguments}
     system = system.bind({**{n: v for n, v in system.arguments.items() if isinstance(v, int)}, **sizes})
     wanted = tuple(spec.gradients[n] for n in p.floats if n in spec.gradients)
     fed = outside_values(p, system, values, spec.cotangents, loss)
