@@ -185,7 +185,7 @@ def _rules() -> list[str]:
         rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:1.5}}")
     for role in ("state-a", "state-b"):
         rules.append(f".tg .{role} .body{{{paint('fill', role + '-fill')};{paint('stroke', role)};stroke-width:2}}")
-    for role in ("state-a", "state-b", "skip", "loss"):
+    for role in ("state-a", "state-b", "skip", "loss", "gate"):
         rules.append(f".tg .{role}.net .wire{{{paint('stroke', role)}}}")
         rules.append(f".tg .{role}.net .head{{{paint('fill', role)}}}")
     rules.append(".tg .state-b.net .wire{stroke-width:2}.tg .highway .wire{stroke-width:4}")
