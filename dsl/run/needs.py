@@ -13,7 +13,7 @@ from dsl.run.program import needed
 from dsl.run.rows import derived_lengths
 from dsl.run.unroll import EMPTY_IS_AN_ERROR
 from dsl.system.dims import Dim
-from dsl.system.kinds import named_axis
+from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import System
 from tinygrad_seq.symbol import postorder
 
@@ -116,9 +116,24 @@ def settle(system: System, like: Mapping[str, Any]) -> dict[str, int]:
         raise ValueError(
             f"{system.name}: {', '.join(open_)} not given: build({hint}), or like={{stream: data}} to read sizes off"
         )
+    given = ", ".join(f"{n}={v}" for n, v in sizes.items())
     for stream in system.streams.values():
         for dim in (*stream.shape, *(() if stream.categories is None else (stream.categories,))):
             if int(dim.bind(sizes)) < 1:
-                given = ", ".join(f"{n}={sizes[n]}" for n in sorted(dim.names))
                 raise ValueError(f"{system.name}: {stream.name} would have size {dim.bind(sizes)}, with {given}")
+    _parts(system, sizes, given)
     return sizes
+
+
+def _parts(system: System, sizes: Mapping[str, int], given: str) -> None:
+    """Whether every `part(v, start, size)` is inside its vector: sizes that are names may have hidden it."""
+    kinds = Kinds(system)
+    for name, value in system.equations.items():
+        for node in postorder([value]):
+            if not node.is_op("part"):
+                continue
+            start, size = (int(Dim.of(node.options[n]).bind(sizes)) for n in ("start", "size"))
+            (whole,) = (int(d.bind(sizes)) for d in kinds.of(node.args[0]).shape)
+            if start < 0 or size < 0 or start + size > whole:
+                inside = f"part(v, {start}, {size}) of a vector of {whole}"
+                raise ValueError(f"{system.name}: the equation of {name} takes {inside}, with {given}")

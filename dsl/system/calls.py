@@ -12,10 +12,12 @@ from typing import Any
 
 from dsl.system.copies import Copy
 from dsl.system.dims import Dim
+from dsl.system.distributions import DISTRIBUTIONS
 from dsl.system.indices import flip
 from dsl.system.system import Index, Read
 from dsl.system.terms import CONSTANTS, Reading, Term
 from dsl.text.diagnostics import Diagnostic, suggest
+from dsl.text.format import expression
 from dsl.text.tree import Argument, Binary, Call, Expr, Number, Ref, Span, function_span
 from dsl.text.walk import reads
 from tinygrad_seq.primitive import REGISTRY, Primitive
@@ -43,7 +45,9 @@ class Reader(Reading):
             if name == "cumsum":
                 hint = "a sum up to each step is a recurrence: `z[t] = z[t-1] + ...`, with `state z[t]: ... = 0`"
             return self.problem("E308", f"`{name}` does not run over an axis", call.span, copy, hint)
-        if any(a.keyword for a in call.arguments):
+        if name in DISTRIBUTIONS and name not in REGISTRY:
+            return self._distribution(call, copy)
+        if any(a.keyword for a in call.arguments) and copy.scope.cell(name) is None:
             hint = f"over the steps: `{name}[t](...)`; without brackets it runs over the features"
             hint = hint if name in REDUCTIONS else "give them by position"
             return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, hint)
@@ -59,8 +63,9 @@ class Reader(Reading):
             return self._reduction(call, values, copy, env)
         primitive = REGISTRY.get(name)
         if primitive is None or not primitive.elementwise or name in HIDDEN:
-            for value in values:  # its arguments may hold mistakes of their own
-                self.read(value, copy, env)
+            if copy.scope.cell(name) is None and name != "first":
+                for value in values:  # its arguments may hold mistakes of their own
+                    self.read(value, copy, env)
             return self._unknown_function(call, copy)
         args = tuple(self.read(v, copy, env) for v in values)
         arity = _arity(primitive)
@@ -72,6 +77,15 @@ class Reader(Reading):
                 copy,
             )
         return self.term(name, args, call.span)
+
+    def _distribution(self, call: Call, copy: Copy) -> Term:
+        """`normal(0, 1)` in an equation: it is drawn as data, as noise, or as a parameter's start."""
+        name, axis = call.function, next(iter(copy.axes), "t")
+        given = ", ".join(f"{p} = ..." for p in DISTRIBUTIONS[name].parameters)
+        hint = f"data is drawn on a line of its own: `y[{axis}] ~ {name}({given})`"
+        if name in ("normal", "bernoulli"):
+            hint += f"; noise is declared: `noise e[{axis}]: H ~ {name}({'0, 1' if name == 'normal' else '0.5'})`"
+        return self.problem("E212", f"`{name}` is a distribution, not a value", call.span, copy, hint)
 
     def _unknown_function(self, call: Call, copy: Copy) -> Term:
         known = [n for n, p in REGISTRY.items() if p.elementwise and n not in HIDDEN]
@@ -85,6 +99,11 @@ class Reader(Reading):
                 f"`use name = {call.function}(x=...)`, then read `name[t]`",
             )
         hint = f"did you mean `{near}`?" if near else "`def name(a, b) = ...` defines one"
+        if call.function in self._local_names(copy):
+            meant = expression(Ref(call.function, tuple(a.value for a in call.arguments)))
+            hint = f"`{call.function}` is no function; steps go in brackets: `{meant}`"
+        elif call.function == "first" and len(call.arguments) == 1:
+            hint = f"the first step has a number: `{expression(call.arguments[0].value).partition('[')[0]}[0]`"
         return self.problem(
             "E202",
             f"unknown function `{call.function}`",
@@ -135,12 +154,15 @@ class Reader(Reading):
         names = [w for w in wanted.split(",") if w]
         if len(values) == len(names):
             return None
+        two = {"max": "maximum({}, {})", "min": "minimum({}, {})", "sum": "{} + {}"}.get(call.function)
+        hint = f"of two values it is `{two.format(*map(expression, values))}`" if two and len(values) == 2 else ""
         return self.problem(
             "E308",
             f"`{call.function}({', '.join(names)})` takes {len(names)} argument{'s' * (len(names) != 1)}, "
             f"not {len(values)}",
             call.span,
             copy,
+            hint,
         )
 
     def _reduction(self, call: Call, values: list[Expr], copy: Copy, env: Mapping[str, Term]) -> Term:

@@ -26,7 +26,7 @@ from dsl.text.format import expression
 from dsl.text.tree import Call, Expr, File, Ref, Span, function_span
 from dsl.text.walk import reads
 from tinygrad_seq.optim import RETRACTIONS
-from tinygrad_seq.symbol import Symbol, leaves, lift, substitute
+from tinygrad_seq.symbol import Symbol, leaves, lift, postorder, substitute
 
 LENGTHS = ("number", "extent", "size", "add", "sub", "mul", "floordiv", "neg")  # what a derived axis is made of
 
@@ -121,6 +121,11 @@ class Resolver:
             if whole := all(t.op in LENGTHS and not isinstance(t.payload, float | complex) for t in reader.made):
                 axes[name] = Axis(name, substitute(Lowering().lower(term), self._sized))
                 message = f"the length of `{name}` depends on itself"
+                length = axes[name].length
+                if length is not None and any(
+                    n.is_op("floordiv") and n.args[1] is lift(0) for n in postorder([length])
+                ):
+                    whole, message = False, f"the length of `{name}` divides by 0"
             if not whole or name in _needed(name, axes):
                 axes[name] = stand_in
                 if len(self.problems) == before:

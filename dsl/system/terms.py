@@ -176,6 +176,11 @@ class Reading(ABC):
             return self.problem(
                 "E214", f"unknown name `{ref.name}`", ref.span, copy, f"time goes in brackets: `{head}[{tail}]`?"
             )
+        if ref.name in ("none", "nan"):
+            what, hint = "not a number, and nothing begins with it", "infinity is `inf`"
+            if ref.name == "none":
+                what, hint = "no category, and stands behind `=` alone", "`state y[t]: one_hot K = none` declares it"
+            return self.problem("E309", f"`{ref.name}` is {what}", ref.span, copy, hint)
         near = suggest(ref.name, names)
         rest = self._definition(ref, copy)
         hint = f"did you mean `{near}`? {'' if '.' in ref.name else 'Otherwise '}{rest}" if near else rest

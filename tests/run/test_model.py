@@ -355,3 +355,16 @@ cell Whole(D):
         value, grads = model.value_and_grad(x, engine=engine)
         assert value == pytest.approx(float((x.sum((0, 1)) * b * b).sum()))
         np.testing.assert_allclose(grads["b"], 2 * x.sum((0, 1)) * b, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("line", "sizes", "message"),
+    [
+        ("y[t] = part(x[t], 0, H)", {"D": 2, "H": 3}, r"part\(v, 0, 3\) of a vector of 2, with D=2, H=3"),
+        ("y[t] = part(x[t], D-H, H)", {"D": 2, "H": 3}, r"the equation of y takes part\(v, -1, 3\)"),
+        ("y[t] = zeros(D-H) + sum(x[t])", {"D": 2, "H": 3}, "y would have size -1, with D=2, H=3"),
+    ],
+)
+def test_sizes_that_do_not_fit_each_other(line: str, sizes: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dsl.parse(f"cell A(D, H):\n  input x[t]: D\n  {line}\n").build(**sizes)
