@@ -367,4 +367,4 @@ cell Whole(D):
 )
 def test_sizes_that_do_not_fit_each_other(line: str, sizes: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        dsl.parse(f"cell A(D, H):\n  input x[t]: D\n  {line}\n").build(**sizes)
+        parse(f"cell A(D, H):\n  input x[t]: D\n  {line}\n").build(**sizes)
