@@ -9,11 +9,14 @@ ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 Rule = Callable[..., tuple[Any, ...]]
 REGISTRY: dict[str, Primitive] = {}
+HALF = np.dtype(np.float16)
 
 
 class _Levels(dict[type, Any]):
@@ -91,8 +94,17 @@ class Primitive:
             if level > highest:
                 reader, highest = type(a), level
         if reader is None:
-            return self.impl(*args, **static)
+            out = self.impl(*args, **static)
+            return self.in_full(out, args, static) if getattr(out, "dtype", None) == HALF else out
         return reader.read(self, args, static)
+
+    def in_full(self, out: Any, args: Sequence[Any], static: dict[str, Any]) -> Any:
+        """The value again in double precision, where NumPy made half precision of booleans and bytes."""
+        arrays = [np.asarray(a) for a in args if not isinstance(a, tuple)]
+        if self.name == "astype" or any(a.dtype == HALF for a in arrays):
+            return out
+        wide = [a if isinstance(a, tuple) or np.asarray(a).dtype.kind == "f" else np.asarray(a, float) for a in args]
+        return self.impl(*wide, **static)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"

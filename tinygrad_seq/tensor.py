@@ -16,7 +16,7 @@ from tinygrad_seq import protocol
 from tinygrad_seq.derivative import Derivative, derivative, is_plain, known, remember
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.ops.index import Key
-from tinygrad_seq.primitive import REGISTRY, Arithmetic, Primitive
+from tinygrad_seq.primitive import HALF, REGISTRY, Arithmetic, Primitive
 from tinygrad_seq.state import ours, state, user_line
 from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tensors
 
@@ -113,7 +113,7 @@ class Tensor(Arithmetic):
         if out.dtype is common and (common is _FLOAT or common is _DOUBLE):  # nearly always
             real = smooth = True
         else:
-            out, real = _settled(op, values, out)
+            out, real = _settled(op, values, out, static)
             smooth = out.dtype.kind in "fc"
         result: Tensor = _blank(cls)
         result.data = out
@@ -427,8 +427,10 @@ def _rules(key: tuple[Any, ...], values: list[Any], static: dict[str, Any]) -> D
     return found
 
 
-def _settled(op: Primitive, values: list[Any], out: Array) -> tuple[Array, bool]:
+def _settled(op: Primitive, values: list[Any], out: Array, static: dict[str, Any]) -> tuple[Array, bool]:
     """A result in the dtype that it should have, and whether no complex number had a part in it."""
+    if out.dtype == HALF:
+        out = np.asarray(op.in_full(out, values, static))
     kinds = {v.dtype.char for v in values if type(v) is np.ndarray}
     if out.dtype.char not in kinds and out.dtype.char in "dD" and op.name != "astype":
         out = _narrow(out, values)
