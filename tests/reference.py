@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dsl.text.tree import Binary, Call, Draw, File, Loss, Macro, Negative, Number, Ref, Transpose
+from dsl.text.tree import Binary, Call, Draw, Equation, File, Loss, Macro, Negative, Number, Ref, Transpose
 from tests.copies import LIBRARY, Copy, names_of, substitute
 from tests.formulas import CONSTANTS, DENSITIES, ELEMENTWISE, OPERATORS, REDUCTIONS, WHOLE
 
@@ -25,6 +25,8 @@ BUSY = object()
 
 class Scope(Copy):
     """The values of one copy of a cell; its names, arguments and sub-copies are `Copy`'s."""
+
+    anyway = False  # equations are evaluated at steps that are not there, to see what shape their values would have
 
     def lengths_of(self, name: str) -> list[int]:
         scope, name, _ = self.locate(name)
@@ -62,6 +64,8 @@ class Scope(Copy):
         if name in self.header and name not in self.axes:
             return self.argument(name)
         scope, name, key = self.site(name, index)
+        if Scope.anyway:
+            return scope.compute(name, key, dict(zip(scope.axes[name], key, strict=True)))
         if scope.memo.get((name, key)) is BUSY:
             raise ValueError(f"{scope.path}{name}{list(key)} needs itself")
         if (name, key) not in scope.memo:
@@ -78,9 +82,9 @@ class Scope(Copy):
         lengths, kind, full = self.lengths_of(name), self.kind(name), self.path + name
         if not all(0 <= i < n for i, n in zip(index, lengths, strict=True)):
             where, given = (where, given) if kind == "state" and given else (self, d and d.value)
-            if given is None:
+            if given is None and not (Scope.anyway and isinstance(line, Equation)):
                 raise IndexError(f"{full}{list(index)} is outside and has no boundary")
-            value = where.expr(given, {})
+            value = where.expr(given, {}) if given is not None else self.expr(line.value, env)  # type: ignore[union-attr]
         elif given is not None and kind != "state":
             own = [n - 1 - i if self.reverse else i for i, n in zip(index, lengths, strict=True)]
             value = where.at(given.name, own) if index else where.expr(given, {})
@@ -157,13 +161,18 @@ class Scope(Copy):
         return self.memo[key][one]
 
     def nothing(self, node: Call, env: dict[str, int]) -> Any:
-        """The sum over no steps: 0 in the shape that a step would have, where boundaries show it, else a number."""
+        """The sum over no steps: 0 in the shape that a step would have, where that can be found, else a number."""
         if node.function != "sum":
             raise ValueError(f"{node.function}{list(node.axes)} of nothing")
-        try:
-            return np.zeros_like(self.expr(node.arguments[0].value, env | dict.fromkeys(node.axes, 0)))
-        except (IndexError, ValueError):
-            return np.zeros(())
+        before, first = Scope.anyway, env | dict.fromkeys(node.axes, 0)
+        for Scope.anyway in (before, True):
+            try:
+                return np.zeros_like(self.expr(node.arguments[0].value, first))
+            except (IndexError, ValueError):
+                continue
+            finally:
+                Scope.anyway = before
+        return np.zeros(())
 
     def __call__(self, name: str) -> Any:
         """A stream's array over its axes, one_hot as vectors."""
