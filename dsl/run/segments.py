@@ -59,8 +59,9 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cut:
-    """A system whose state is given: `system`, with an input `NAME.start` for each name in `lines`, and `RUN` for the
-    steps that have run. (A clock would say the same, but a state that goes with one has no gradient.)
+    """A system whose state is given: `system`, with an input `NAME.start` and a last value `NAME.end` for each name in
+    `lines`, and `RUN` for the steps that have run. (A clock would say the same, but a state that goes with one has no
+    gradient.)
 
     lines       stream -> the streams that hold its value of 1, 2, … steps ago one step later
     categories  streams of categories -> how far back they are read: carried in as they are, they have no gradient
@@ -92,6 +93,10 @@ def cut(system: System) -> Cut:
     streams[RUN] = Stream(RUN, "input")
     for name, root in equations.items():
         equations[name] = _nearer(system, axis, root, lines)
+    last = Index(None, 0, Dim.of(-1), length=axis, extent=1)
+    for line in (line for found in lines.values() for line in found):
+        streams[f"{line}.end"] = replace(streams[f"{line}.start"], name=f"{line}.end", kind="equation")
+        equations[f"{line}.end"] = lift(Read(line, (last,)))
     cells = whole.with_(streams=streams, equations=equations)
     outputs = (*system.outputs, *(f"{n}.terms" for n in system.losses))
     changed = replace(cells, outputs=outputs, losses=(), draws={})
@@ -263,14 +268,13 @@ class Segments:
         self, model: Model, segment: _Segment, names: tuple[str, ...], start: Arrays, again: bool
     ) -> tuple[Arrays, Arrays]:
         carried = self.cut.carried
+        wanted = (*names, *(f"{n}.end" for n in carried))
 
         def run(given: Arrays) -> list[Any]:
             inputs = {**given, **model.params}
             literal = Unrolling(self._program, inputs, segment.lengths, segment.batch, segment.start)
-            wanted = tuple(dict.fromkeys((*names, *carried)))
             literal.execute(wanted)
-            values = {n: literal.result(n) for n in wanted}
-            return [values[n] for n in names] + [values[n][-1] for n in carried]
+            return [literal.result(n) for n in wanted]
 
         found = (remat(run) if again else run)({**segment.given, **start})
         return _sorted(names, carried, [v if isinstance(v, Tensor) else Tensor.wrap(np.asarray(v)) for v in found])
@@ -280,7 +284,7 @@ class Segments:
     ) -> tuple[Arrays, Arrays]:
         """`again`: keep nothing, and compute the segment again when it is differentiated. The last one comes first."""
         carried = self.cut.carried
-        wanted = tuple(dict.fromkeys((*names, *carried)))
+        wanted = (*names, *(f"{n}.end" for n in carried))
         compiled = self._engine(wanted, model.dtype.name)
         every = {**model.params, **segment.given, **start}
         sources = [(n, t) for n, t in every.items() if isinstance(t, Tensor)]
@@ -291,25 +295,17 @@ class Segments:
             return compiled.forward(plain, segment.lengths, segment.batch, want, segment.start, record=record)
 
         arrays, kept = forward(wanted, not again)
-        outputs = [arrays[n] for n in names] + [arrays[n][-1].copy() for n in carried]
+        outputs = [arrays[n] for n in wanted]
 
         def pullback(cotangents: list[Any]) -> Sequence[Any]:
             unchanged()
             saved = forward((), True)[1] if kept is None else kept
-            ends = dict(zip(carried, cotangents[len(names) :], strict=True))
-            given = dict(zip(names, cotangents, strict=False))
-            for name, end in ends.items():
-                if end is not None:
-                    shape = arrays_shape[name]
-                    whole = np.zeros(shape, end.dtype) if given.get(name) is None else np.array(given[name])
-                    whole[-1] += end
-                    given[name] = whole
+            given = dict(zip(wanted, cotangents, strict=True))
             grads = compiled.backward(saved, given, tuple(n for n, t in sources if t.requires_grad))
             return [grads.get(n) for n, _ in sources]
 
-        arrays_shape = {n: arrays[n].shape for n in carried}
         del arrays
-        found = custom_node(model.system.name, [t for _, t in sources], outputs, pullback)
+        found = custom_node(model.system.name, [t for _, t in sources], outputs, pullback, fresh=True)
         return _sorted(names, carried, found)
 
     def _engine(self, outside: tuple[str, ...], dtype: str) -> Compiled:
