@@ -123,6 +123,7 @@ def save(
         "cell": model.origin.plain(),
         "dtype": model.dtype.name,
         "seed": model.seed,
+        "remat": model.segments is not None,
         "symbols": list(model.symbols) if model.symbols is not None else None,
         "versions": {"tgseq": getattr(dsl, "__version__", "0.1.0"), "numpy": np.__version__},
     }
@@ -200,8 +201,9 @@ def model_of(stored: Stored) -> Model:
     from dsl.run.model import Model  # which saves itself: a circle
 
     try:
-        origin = Origin(**stored.about["cell"])
-        model = Model(rebuild(origin), seed=stored.about["seed"], dtype=stored.about["dtype"], origin=origin)
+        about = stored.about
+        origin, options = Origin(**about["cell"]), {"remat": about.get("remat", False)}
+        model = Model(rebuild(origin), seed=about["seed"], dtype=about["dtype"], origin=origin, **options)
         for name in model.params:
             model.params[name] = stored.tensors[f"param/{name}"]
     except KeyError as error:

@@ -35,6 +35,12 @@ def test_round_trip(tmp_path: Path, dtype: str) -> None:
     assert repr(other) == repr(model)
 
 
+@pytest.mark.parametrize("remat", [False, True])
+def test_how_it_trains_comes_back(tmp_path: Path, remat: bool) -> None:
+    model = load("Elman").build(D=2, H=3, remat=remat)
+    assert (restore(model.save(tmp_path / "m.safetensors")).segments is not None) == remat
+
+
 def test_cells_as_arguments_sizes_and_symbols_come_back(tmp_path: Path) -> None:
     model = load("CharRNN", Cell="GRU").build(K=3, H=4, L=2)
     model.symbols = ("a", "ß", "\n")
