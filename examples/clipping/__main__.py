@@ -71,7 +71,12 @@ def run(e: Experiment) -> None:
     e.figure("longest step with clipping", longest, 0.02 * 0.1 * (1 + 1e-9), "rate times threshold")
     e.figure("error at the end, clipped", held[-1], held[0], "the error at the start")
     e.note("error at the end, not clipped", float(free[-1]))
-    e.draw(viz.lines({"not clipped": free, "clipped at 0.1": held}, x="update", y="error", log=True), "cliff")
+    e.draw(
+        viz.lines(
+            {"not clipped": free, "clipped at 0.1": held}, x="update", y="error", log=True, title="Down from the cliff"
+        ),
+        "cliff",
+    )
     places = {"not clipped": (walk[:, 0], walk[:, 1]), "clipped at 0.1": (slide[:, 0], slide[:, 1])}
     e.draw(viz.lines(places, x="w", y="b", title="Where the updates go"), "path")
 
@@ -93,6 +98,7 @@ def run(e: Experiment) -> None:
             {n: np.array(d.curves.gradient_norm) for n, d in found.items() if d is not None},
             x="update",
             y="gradient norm",
+            title="The order of two symbols: the gradient's norm",
             log=True,
         ),
         "norms",

@@ -145,7 +145,7 @@ def run(e: Experiment) -> None:
     unseen = np.random.default_rng([e.seed, 10**6])
 
     name, runs = "embedded Reber grammar", []
-    for seed in range(e.seed, e.seed + e.size(1, 6, 10)):
+    for seed in range(e.seed, e.seed + e.size(1, 3, 10)):
         reber = e.cell("Reber").build(B=4, K=7, seed=seed)
         reber.params["b_o"] = -np.arange(1.0, 5.0)
         runs.append(learn(e, name, reber, reber_batch, lambda m, s=seed: reber_share(m, tests, s), 1.0, seed))

@@ -66,7 +66,12 @@ def run(e: Experiment) -> None:
             e.note(f"right, {name}", round(right[name], 4))
     e.draw(
         viz.lines(
-            curves, x="update", y="share right, unseen", title=f"The order of two symbols among {steps}", marks=True
+            curves,
+            x="update",
+            y="share right, unseen",
+            title=f"The order of two symbols among {steps}",
+            marks=True,
+            levels={"a guess": 0.25},
         ),
         "right",
     )
