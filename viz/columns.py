@@ -230,9 +230,12 @@ def _storey(graph: Graph, rows: Rows) -> dict[str, int]:
             block = found.get(w.source, rows.block.get(w.source, -1))
             if (w.source in found or block in recurrent) and block > found.get(w.target, -1):
                 found[w.target], changed = block, True
-    for w in wires:
-        if w.source in rows.beyond and w.target in found:
-            found.setdefault(w.source, found[w.target])
+    back = True
+    while back:
+        back = False
+        for w in wires:
+            if w.source in rows.beyond and w.target in found and w.source not in found:
+                found[w.source], back = found[w.target], True
     return found
 
 

@@ -290,7 +290,7 @@ class Crossing:
         for column, leg in zip(columns, legs, strict=True):
             reads = tuple(r for r in everything if r.source_step == source.steps[column] or not source.lane)
             x = leg[-1][0]
-            bent = [*leg, (_inward(x, min(starts), side or high), out)] if feet else leg
+            bent = [*leg, (_inward(x, min(starts) if side else low, side or high), out)] if feet else leg
             add(f"-from{column}", polyline(bent), reads, True)
             for foot, _, own in alone:
                 mine = tuple(r for r in own if r in reads)

@@ -358,10 +358,11 @@ class _Builder:
             found.append((sign, node))
         return found
 
-    def socket(self, sign: str, term: Symbol, uses: dict[Symbol, int]) -> Socket:
+    def socket(self, sign: str, term: Symbol, uses: dict[Symbol, int], own: bool = False) -> Socket:
+        """Where a term enters; a product that others need too is a node of its own, but for its `own` node."""
         if self.axes.is_constant(term):
             return Socket(constant_text(term), sign, self.parameter(term), False, term)
-        if term.is_op(*PRODUCTS) and len(term.args) == 2 and uses.get(term, 0) <= 1:
+        if term.is_op(*PRODUCTS) and len(term.args) == 2 and (own or uses.get(term, 0) <= 1):
             for k in (0, 1):
                 factor, operand = term.args[k], term.args[1 - k]
                 if self.axes.is_constant(factor) and not self.axes.is_constant(operand):
@@ -385,12 +386,16 @@ class _Builder:
         if body is not symbol and body in self.shared:
             body = symbol
         sockets = (
-            [self.socket(sign, term, uses) for sign, term in self.terms(body, uses)] if body.op is not None else []
+            [self.socket(sign, term, uses, term is symbol) for sign, term in self.terms(body, uses)]
+            if body.op is not None
+            else []
         )
         affine = any(s.parameter for s in sockets) or (len(sockets) == 1 and bool(sockets[0].label))
         function = GLYPHS.get(symbol.op.name, symbol.op.name) if symbol.op is not None and activated else ""
         colour = "gate" if activated and named and role == "op" else role
         if affine:
+            if len(sockets) == 1 and not function and not named and symbol.op is not None:
+                function = "×" if symbol.is_op("mul") else "@"  # one product, and no sum
             return Node(**made, kind="card", role=colour, function=function, sockets=tuple(sockets))  # type: ignore[arg-type]
         if symbol.op is None:  # an equation that only renames a read
             return Node(**made, kind="capsule", role=role, sockets=(Socket(operand=symbol, term=symbol),))  # type: ignore[arg-type]
@@ -411,7 +416,10 @@ class _Builder:
         if isinstance(axis, str):
             text = f"{text} {axis}"
         fixed_args = [a for a in symbol.args if self.axes.is_constant(a)]
-        if symbol.is_op("mul", "div", "power") and fixed_args:
+        if symbol.is_op("power") and fixed_args and symbol.args[1] is fixed_args[0]:
+            exponent = "".join(s.text for s in constant_text(fixed_args[0]))
+            text = "(·)" + {"2": "²", "3": "³"}.get(exponent, f"^{exponent}")
+        elif symbol.is_op("mul", "div", "power") and fixed_args:
             text += "".join(s.text for s in constant_text(fixed_args[0]))
         small = symbol.is_op("mul", "div") and not named and not fixed_args
         return Node(**made, kind="round" if small else "capsule", role=colour, function=text, sockets=plain)  # type: ignore[arg-type]

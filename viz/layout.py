@@ -8,7 +8,7 @@ every long wire as a chain of dummies; y, sockets and wires are settled here. A 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import graphviz
@@ -401,25 +401,36 @@ def _levels(step: Step) -> None:
         box.x = round(box.x - left, 1)
     for net in step.nets.values():
         net.trunk = {k: round(x - left, 1) for k, x in net.trunk.items()}
-    y = 0.0
+    stack(step, [_tracks(step, channel) for channel in range(r.count)])
+    step.width = round(max(b.x + b.width / 2 + b.right for b in step.boxes.values()), 1)
+
+
+def stack(step: Step, tracks: Sequence[int]) -> None:
+    """y of every row from top to bottom, with room for so many tracks in the channel above each; what stands in a row
+    moves with it."""
+    r, y, old = step.rows, 0.0, step.row_y
     step.row_y = [0.0] * r.count
     for row in range(r.count - 1, -1, -1):
         here = [b for k, b in step.boxes.items() if r.row[k] == row]
-        up = max((b.height / 2 + b.above for b in here), default=BOX / 2)
-        under = max((b.height / 2 + b.below for b in here), default=2.0)
-        if not here:
-            up = 2.0
+        up = max((b.height / 2 + b.above for b in here), default=2.0)
         y += up
         step.row_y[row] = y
         for b in here:
             b.y = y
-        y += under
+        y += max((b.height / 2 + b.below for b in here), default=2.0)
         if row:
-            y += CHANNEL + TRACK * max(0, _tracks(step, row - 1) - 1)
+            y += CHANNEL + TRACK * max(0, tracks[row - 1] - 1)
     for rail in r.rails:
         step.rail_y[rail] = step.row_y[r.row[rail]]
     step.height = round(y, 1)
-    step.width = round(max(b.x + b.width / 2 + b.right for b in step.boxes.values()), 1)
+    if not old:
+        return
+    for (key, k), port in step.ports.items():
+        by = step.row_y[r.row[key]] - old[r.row[key]]
+        pill = port.pill and (port.pill[0], round(port.pill[1] + by, 1), port.pill[2])
+        step.ports[key, k] = replace(port, y=round(port.y + by, 1), pill=pill)
+    for (key, k), (x, at, width) in step.biases.items():
+        step.biases[key, k] = (x, round(at + step.row_y[r.row[key]] - old[r.row[key]], 1), width)
 
 
 def _tracks(step: Step, channel: int) -> int:

@@ -11,10 +11,12 @@ from itertools import permutations
 
 from viz.columns import direction_of
 from viz.graph import Graph, Wire
-from viz.layout import DUMMY, TRACK, Box, Net, Path, Port, Step, arrange, leaves_up
+from viz.layout import DUMMY, TRACK, Box, Net, Path, Port, Step, arrange, leaves_up, stack
 from viz.sockets import sockets
+from viz.straight import straighten
 
 Point = tuple[float, float]
+Track = tuple[str, float, list[float], bool]  # net, where it comes in, where it goes on, whether up
 BEND = 7.0
 FAR = 150.0  # farther than this sideways, a single wire runs along a track too
 HEAD = 7.0  # length of an arrowhead
@@ -79,8 +81,13 @@ def lay_out(graph: Graph, lane: str, stepped: bool = True) -> Step:
 def run(step: Step) -> None:
     """Fill in `step.paths`, for everything but what comes from other steps."""
     _align(step)
+    straighten(step)
+    sockets(step)  # in the order in which the wires now arrive
+    straighten(step)
+    wanted = _wanted(step)
+    stack(step, [len(wanted.get(channel, ())) for channel in range(step.rows.count)])
     step.width = max([step.width, *(x + DUMMY / 2 for n in step.nets.values() for x in n.trunk.values())])
-    tracks = _assign(step)
+    tracks = _assign(step, wanted)
     _along_spines(step)
     for net in step.nets.values():
         _net(step, net, tracks)
@@ -205,14 +212,19 @@ def _channels(step: Step, net: Net) -> list[tuple[int, bool]]:
     return [(c, True) for c in range(start, max(ends))] + [(c, False) for c in range(start - 1, min(ends) - 1, -1)]
 
 
-def _assign(step: Step) -> dict[tuple[str, int], float]:
-    """y of every net's track, the order in each channel chosen for the fewest crossings."""
-    wanted: dict[int, list[tuple[str, float, list[float], bool]]] = {}
+def _wanted(step: Step) -> dict[int, list[Track]]:
+    """The nets that run along a track, by channel: those that branch there, and those that go far."""
+    wanted: dict[int, list[Track]] = {}
     for net in step.nets.values():
         for channel, up in _channels(step, net):
             source, goes = _pins(step, net, channel, up)
             if source is not None and (len(goes) > 1 or (goes and abs(goes[0][0] - source) > FAR)):
                 wanted.setdefault(channel, []).append((net.key, source, [g[0] for g in goes], up))
+    return wanted
+
+
+def _assign(step: Step, wanted: dict[int, list[Track]]) -> dict[tuple[str, int], float]:
+    """y of every net's track, the order in each channel chosen for the fewest crossings."""
     tracks: dict[tuple[str, int], float] = {}
     for channel, nets in wanted.items():
         orders = permutations(nets) if len(nets) <= 6 else iter([tuple(nets)])
@@ -224,7 +236,7 @@ def _assign(step: Step) -> dict[tuple[str, int], float]:
     return tracks
 
 
-def _crossings(order: tuple[tuple[str, float, list[float], bool], ...]) -> int:
+def _crossings(order: tuple[Track, ...]) -> int:
     cost = 0
     for n, lower in enumerate(order):
         for upper in order[n + 1 :]:

@@ -43,6 +43,7 @@ class Rows:
     block: dict[str, int] = field(default_factory=dict)  # node -> its strongly connected component, in order
     recurrent: list[int] = field(default_factory=list)
     beyond: set[str] = field(default_factory=set)  # what reads a finished state: right of the states' rim
+    targets: set[str] = field(default_factory=set)  # of that, data and what is computed of data alone
 
     @property
     def count(self) -> int:
@@ -211,13 +212,19 @@ def _beyond(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
     stack = [k for k in on | found.down if found.block[k] in recurrent]
     follow = _closure(stack, after, lambda a, b: found.block[b] not in recurrent or found.block[a] == found.block[b])
     found.beyond = {k for k in follow if k not in needed or found.block[k] not in recurrent}
-    found.beyond |= {
-        k
-        for k, n in nodes.items()
-        if n.kind == "chip"
-        and k in after
-        and all(t in found.beyond for t in [w.target for w in wires if w.source == k])
-    }
+    readers: dict[str, list[str]] = {}
+    for wire in wires:
+        readers.setdefault(wire.source, []).append(wire.target)
+    more: set[str] = {""}
+    while more:  # data that only read-outs need, and what is computed of it
+        more = {
+            k
+            for k, n in nodes.items()
+            if k not in found.beyond and k in after and n.kind != "state" and found.block[k] not in recurrent
+            and all(t in found.beyond for t in readers[k])
+        }  # fmt: skip
+        found.beyond |= more
+        found.targets |= more
 
 
 def _closure(start: Iterable[str], graph: dict[str, list[str]], along: Callable[[str, str], bool]) -> set[str]:
@@ -429,12 +436,14 @@ def _clear_highways(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> N
 
 
 def _targets_up(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
-    """Data that only a read-out or a loss needs stands right below it, not at the bottom and on no state's line."""
+    """Data that only a read-out or a loss needs stands right below it, not at the bottom and on no state's line; what
+    is computed of it too."""
     recurrent = set(found.recurrent)
     busy = {found.row[s.state] for s in found.spines.values()} | {found.row[r] for r in found.rails}
-    for key, node in nodes.items():
+    for key in sorted(nodes, key=lambda k: (nodes[k].kind == "chip", -found.row[k])):
         readers = [w.target for w in wires if w.source == key]
-        if node.kind == "chip" and readers and not any(found.block[r] in recurrent for r in readers):
+        free = nodes[key].kind == "chip" or key in found.targets
+        if free and readers and not any(found.block[r] in recurrent for r in readers):
             row = min(found.row[r] for r in readers) - 1
             while row in busy:
                 row -= 1

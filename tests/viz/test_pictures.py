@@ -198,6 +198,22 @@ def test_the_decoder_stands_above_its_encoder_step_over_step() -> None:
     }
 
 
+def test_risers_bend_no_more_than_boxes_make_them() -> None:
+    """What passes other rows goes straight up; wires into the read-out stay off the lines with their numbers."""
+    step = compose(dsl.load("ClockworkRNN").system, {"t": 2}).steps["t"]
+    for state in ("h2", "h3"):
+        passed = step.nets[state].trunk
+        beside = {x for r, x in passed.items() if any(step.rows.row[k] == r for k in ("h1", "h2"))}
+        assert len(beside) == 1 and beside.pop() > step.boxes["h1"].x + step.boxes["h1"].width / 2
+    changes = [len(set(n.trunk.values())) - 1 for n in step.nets.values() if n.trunk]
+    assert sum(changes) <= 6
+
+
+def test_a_product_that_is_read_twice_names_its_parameter() -> None:
+    scene = viz.cell("LayerNormLSTM").scene
+    assert {"W_h", "W_x"} <= {p.parameter for m in scene.marks for p in m.pills}
+
+
 def test_a_read_of_a_step_that_is_not_drawn_is_named() -> None:
     scene = viz.unrolled("CTC").scene
     outside = {"".join(s.text for s in m.title) for m in scene.marks if "boundary" in m.classes and m.node.key == "y"}
