@@ -50,7 +50,12 @@ class Frame:
         return rect(self.x, self.y, self.width, self.height, "panel", 3)
 
     def axes(
-        self, xlabel: str, ylabel: str, whole: bool = True, rows: bool = False, columns: Sequence[float] = ()
+        self,
+        xlabel: str,
+        ylabel: str | theme.Label,
+        whole: bool = True,
+        rows: bool = False,
+        columns: Sequence[float] = (),
     ) -> list[str]:
         """Frame, ticks and labels; with `log`, ticks are powers of ten. `whole` keeps x ticks integers, `rows` those of
         y; `columns` are the x ticks themselves."""
@@ -81,7 +86,8 @@ class Frame:
             shown = theme.label("10", sup=f"{v:g}".replace("-", "−")) if tens else theme.label(plain)
             out.append(text(self.x - 7, py, shown, 10.5, "end", "muted"))
         out.append(text(self.x + self.width / 2, self.y + self.height + 29, theme.label(xlabel), 11.5, "middle"))
-        out.append(text(self.x, self.y - 11, theme.label(ylabel), 11.5, "start"))
+        above = theme.label(ylabel) if isinstance(ylabel, str) else ylabel
+        out.append(text(self.x, self.y - 11, above, 11.5, "start"))
         return out
 
     def _tick(self, x: float, y: float, dx: float, dy: float) -> str:

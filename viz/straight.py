@@ -113,8 +113,15 @@ def _riser(step: Step, net: Net, placed: list[Net], passed: list[int], up: bool)
         k = int(back[n - 1][k]) if n else k
 
 
-def _leaving(at: np.ndarray[tuple[int], np.dtype[np.float64]], ends: list[float]) -> np.ndarray:
-    return sum((np.abs(at - x) + TURN * (np.abs(at - x) > 0.6) for x in ends), np.zeros(len(at)))
+def _leaving(
+    at: np.ndarray[tuple[int], np.dtype[np.float64]], ends: list[float]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """What a riser at each place still has to go to the sockets above: to one, or along a track to all of them."""
+    if not ends:
+        return np.zeros(len(at))
+    reach = np.maximum(at, max(ends)) - np.minimum(at, min(ends))
+    bent = np.abs(at[:, None] - np.array(ends)[None, :]).min(axis=1) > 0.6
+    return np.asarray(reach + TURN * bent)
 
 
 def _taken(step: Step, net: Net, placed: list[Net], row: int) -> list[tuple[float, float]]:

@@ -205,8 +205,8 @@ def _spectra(found: Sequence[tuple[str, Jacobians]]) -> Drawing:
     left = Frame(64, 40, 380, 240, (0.0, float(last)), span(ones, True), True)
     right = Frame(540, 40, 380, 240, (0.0, float(last)), span(wholes, True), True)
     out = scene.extra
-    out += left.axes("t", "singular values of ∂h_t/∂h_{t−1}")
-    out += right.axes("k", "largest singular value of ∂h_T/∂h_k")
+    out += left.axes("t", (*theme.label("singular values of ∂h", "t"), *theme.label("/∂h", "t−1")))
+    out += right.axes("k", (*theme.label("largest singular value of ∂h", "T"), *theme.label("/∂h", "k")))
     for n, (name, j) in enumerate(found):
         classes, dash = LOOKS[n]
         steps = [float(k) for k in range(len(j.direct))]

@@ -55,7 +55,7 @@
     const k = current(at), out = [];
     if (k === null) { fill(by("rule"), [element("p", "Press Next to compute the first operation.", "small")]); return; }
     const op = ops[k], rule = data.rules[op.rule], back = at > F + 1;
-    out.push(element("p", `${op.title}: ${op.name}`, "code"));
+    out.push(element("p", op.title === op.name ? op.name : `${op.title}: ${op.name}`, "code"));
     if (at === F + 1) out.push(element("p", "The derivative of the loss by itself is one. From here the rules carry it to every input.", "small"));
     else if (rule) {
       if (!back) out.push(formula(rule.forward));
