@@ -111,6 +111,11 @@ PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
         'viz.walk(run, to="W")',
         lambda: viz.walk(run("Elman", 5), to="W"),
     ),
+    "lab.html": (
+        "How far gradients reach, beside other cells (a page)",
+        'viz.lab("Skip", ["LSTM", "GRU"])',
+        lambda: viz.lab("Skip", ["LSTM", "GRU"]),
+    ),
 }
 LEAVES = {"x1": 2.0, "x2": 0.0, "w1": -3.0, "w2": 1.0, "b": 6.88}
 
