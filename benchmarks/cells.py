@@ -30,6 +30,7 @@ cell ThreeLayers(D, H):
   output rnn
 """
 CELLS: dict[str, dict[str, Any]] = {
+    "GRU": {},
     "Peephole": {},
     "MGU": {},
     "IndRNN": {},

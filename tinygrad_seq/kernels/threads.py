@@ -25,6 +25,7 @@ from tinygrad_seq.kernels.nests import Nests, objects
 # Multiply-adds of a run that make a thread of its own worth while. Over 100 steps two threads gain 22 % on 4 rows of an
 # LSTM 32 -> 64 (10 million), 8 % on 4 rows of a simple net (2.5 million), whose single rows take 20 microseconds.
 WORK_PER_PART = 1_200_000
+NAP = 5e-5  # seconds between looks at a thread that has kept another waiting: the processor may be needed elsewhere
 
 Failure = tuple[int, BaseException]
 
@@ -46,7 +47,7 @@ class _Worker(threading.Thread):
             if self.inbox.empty():
                 self.change(self.box, mailbox.AWAY, mailbox.LISTENING)
                 while not self.serve(self.box, mailbox.ROUNDS):
-                    time.sleep(0)
+                    time.sleep(NAP)
 
     def put(self, job: Callable[[], None]) -> None:
         """A job for the inbox, from where a worker is called away from its box."""
@@ -159,7 +160,7 @@ def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
         for worker, _ in posted:
             while not worker.fetch(worker.box, mailbox.ROUNDS):
                 try:
-                    time.sleep(0)
+                    time.sleep(NAP)
                 except KeyboardInterrupt as error:
                     interrupt = error
             _pool.give_back(worker)
