@@ -43,11 +43,18 @@ def peer(name: str) -> Any:
 TORCH, JAX, HIPS = peer("torch"), peer("jax"), peer("autograd")
 
 
+def leaf(array: Any) -> tg.Tensor:
+    """A variable over this very array, as `torch.from_numpy` makes one."""
+    t = tg.Tensor.wrap(array)
+    t.requires_grad = True
+    return t
+
+
 def contenders(f: Callable[..., Any], arrays: dict[str, Any]) -> dict[str, Run]:
     """`f(xp, **arrays)` is a scalar, written against a namespace xp of the few functions the cases use."""
 
     def ours() -> Any:
-        variables = {k: tg.tensor(a, requires_grad=True) for k, a in arrays.items()}
+        variables = {k: leaf(a) for k, a in arrays.items()}
         f(Ours, **variables).backward()
         return [v.grad.data for v in variables.values() if v.grad is not None]
 
@@ -210,7 +217,7 @@ def _pair(ours: Callable[[Any], Any], theirs: Callable[[Any], Any], x: Any) -> d
     """Ours and torch's function of the same array."""
 
     def mine() -> Any:
-        t = tg.tensor(x, requires_grad=True)
+        t = leaf(x)
         ours(t).backward()
         assert t.grad is not None
         return [t.grad.data]

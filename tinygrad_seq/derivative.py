@@ -356,14 +356,21 @@ def _readers(cotangents: Sequence[Symbol | None], order: Sequence[Symbol]) -> Co
 def _whole(order: Sequence[Symbol]) -> set[Symbol]:
     """Expressions of the result's own shape and dtype whose value is g, y or an array made here."""
     found: set[Symbol] = set()
+    narrow: set[Symbol] = set()  # sums of those that keep their dims: they broadcast without widening anything
     for node in order:
         if node.op is None:
             if isinstance(node.leaf, Slot) and node.leaf.kind in "gy":
                 found.add(node)
+        elif node.is_op("sum") and node.args[0] in found and node.options.get("keepdims"):
+            narrow.add(node)
         elif node.op.name in _WHOLE and any(a in found for a in node.args):
-            if all(a in found or (a.is_number and not isinstance(a.leaf, complex)) for a in node.args):
+            if all(a in found or a in narrow or _is_real_number(a) for a in node.args):
                 found.add(node)
     return found
+
+
+def _is_real_number(node: Symbol) -> bool:
+    return node.is_number and not isinstance(node.leaf, complex)
 
 
 def _fresh(cotangents: Sequence[Symbol | None], order: Sequence[Symbol]) -> tuple[bool, ...]:

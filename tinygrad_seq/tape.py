@@ -182,10 +182,9 @@ def backward(
         if record and not isinstance(value, _tensor_type):
             value = _tensor_type(value)
         sums.add(edge, value)
-    wanted = frozenset(wrt or ())
+    wanted = frozenset(wrt) if wrt is not None else None
     results: dict[Edge, Any] = {}
-    watches = state().watches
-    changed_at = latest_change()
+    watches, changed_at = state().watches, latest_change()
     with np.errstate(all="ignore"), changed(recording=record):
         plain, pop = not record and not watches, sums.held.pop
         for node in order:
@@ -199,22 +198,31 @@ def backward(
                 if free:
                     node.saved, node.freed = None, True  # node.free()
                 continue
-            taken = [sums.take((node, slot)) for slot in range(node.count)]
-            for watch in watches:
-                watch.arrived(node, [value for value, _ in taken])
-            if node in stops:
-                for slot, (value, made) in enumerate(taken):
-                    if value is not None and (node, slot) in wanted:  # no buffer is handed out that may be another's
-                        results[node, slot] = value if record or made else np.array(value)
-            if wrt is None and isinstance(node, Leaf):
-                _deposit(node, *taken[0])
-            elif node.edges and (leads is None or node in leads):
-                incoming = [value for value, _ in taken]
+            incoming = _arrive(node, sums, wanted, results, record, watches)
+            if node.edges and (leads is None or node in leads):
                 if incoming[0] is not None or any(value is not None for value in incoming):
                     _propagate(node, incoming, sums, record, useful)
                 if free:
                     node.free()
     return [results.get(edge) for edge in wrt or ()]
+
+
+def _arrive(
+    node: Node, sums: Sums, wanted: frozenset[Edge] | None, results: dict[Edge, Any], record: bool, watches: Any
+) -> list[Any]:
+    """What arrived at a node, its outputs in order; shown to who looks on, and put where it was asked for."""
+    taken = [sums.take((node, slot)) for slot in range(node.count)]
+    incoming = [value for value, _ in taken]
+    for watch in watches:
+        watch.arrived(node, incoming)
+    if wanted is None:
+        if isinstance(node, Leaf):
+            _deposit(node, *taken[0])
+        return incoming
+    for slot, (value, made) in enumerate(taken):
+        if value is not None and (node, slot) in wanted:  # no buffer is handed out that may be another's
+            results[node, slot] = value if record or made else np.array(value)
+    return incoming
 
 
 def _leading(order: Sequence[Node], stops: frozenset[Node]) -> set[Node]:

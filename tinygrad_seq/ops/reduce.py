@@ -7,7 +7,6 @@ keep their dims.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -15,10 +14,12 @@ import numpy as np
 
 from tinygrad_seq.loops import load
 from tinygrad_seq.ops.elementwise import equal, exp, where
+from tinygrad_seq.ops.multiply import shares, spread
 from tinygrad_seq.ops.shape import Axis, Cotangents, axes_of, broadcast_to, expand, shape_of, size
 from tinygrad_seq.primitive import Primitive
 
 COMPILED = 20_000  # elements from which a compiled softmax is worth its call
+EXPONENTIAL = 32  # multiply-adds that take as long as one, with what is around it
 _ADD: Any = np.add.reduce  # what np.sum ends in, without the ways there
 _MAXIMUM: Any = np.maximum.reduce
 _MINIMUM: Any = np.minimum.reduce
@@ -143,12 +144,9 @@ def as_rows(x: Any, axis: Any) -> Any:
 
 
 def over_rows(name: str, out: Any, rows: Any, *others: Any) -> None:
-    """A loop of `loops.softmax` over the rows, in as many parts as there are threads."""
-    from tinygrad_seq.kernels.threads import run_parts, thread_count
-
-    loop, count = getattr(load("softmax"), name), thread_count()
-    cuts, bits = [len(rows) * i // count for i in range(count + 1)], rows.view(f"i{rows.itemsize}")
-    run_parts([functools.partial(loop, rows, bits, *others, part, out) for part in zip(cuts, cuts[1:], strict=False)])
+    """A loop of `loops.softmax` over the rows, in as many parts as it is worth."""
+    loop, bits = getattr(load("softmax"), name), rows.view(f"i{rows.itemsize}")
+    spread(lambda part: loop(rows, bits, *others, part, out), shares(len(rows), rows.size * EXPONENTIAL))
 
 
 def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
