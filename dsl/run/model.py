@@ -349,7 +349,9 @@ class Model:
         trained = tuple(self.params.trained)
         assert saved is not None
         grads = compiled.backward(saved, {loss: cotangent}, trained)
-        mean = float(np.add.reduce(value, axis=None)) / max(value.size, 1)  # value.mean() takes longer than a small cell
+        mean = float(np.add.reduce(value, axis=None)) / max(
+            value.size, 1
+        )  # value.mean() is slow
         return mean, {n: self._gradient_of(n, grads) for n in trained}, arrays
 
     def _in_segments(

@@ -8,6 +8,7 @@ does itself what nobody takes. Workers do not survive a fork; the child starts i
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -50,8 +51,11 @@ class _Worker(threading.Thread):
                     time.sleep(NAP)
 
     def put(self, job: Callable[[], None]) -> None:
-        """A job for the inbox, from where a worker is called away from its box."""
+        """A job for the inbox, to which a worker is called away from its box."""
         self.inbox.put(job)
+        self.call_away()
+
+    def call_away(self) -> None:
         self.change(self.box, mailbox.LISTENING, mailbox.AWAY)
 
 
@@ -86,6 +90,13 @@ _pool = _Pool()
 def _forked() -> None:
     global _pool
     _pool = _Pool()
+
+
+@atexit.register
+def _leaving() -> None:
+    """Machine code goes with the process: nobody is to be in it then."""
+    for worker in _pool.idle:
+        worker.call_away()
 
 
 if hasattr(os, "register_at_fork"):
