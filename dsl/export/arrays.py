@@ -187,6 +187,8 @@ class Arrays:
             given = [self.full(a, (), "real") if a.is_number else a for a in given]
         if name == "add" and given[1].is_number and isinstance(back := given[1].static[0], int) and back < 0:
             return self("sub", given[0], -back)
+        if name == "sign" and given[0].kind == "complex":
+            return self.call("direction", given[0])
         kinds = [_kind_of_number(a.static[0]) if a.is_number else a.kind for a in given]
         if name == "where":
             kinds = kinds[1:]

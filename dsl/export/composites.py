@@ -271,6 +271,14 @@ def cis(o: Arrays, x: Array) -> Array:
 
 
 @composite
+def direction(o: Arrays, x: Array) -> Array:
+    """x/|x|, and 0 at 0."""
+    alive = o("greater", o("abs", x), 0.0)
+    safe = o("where", alive, x, 1.0)
+    return o("where", alive, o("div", safe, o("abs", safe)), 0.0)
+
+
+@composite
 def modrelu(o: Arrays, x: Array, b: Array) -> Array:
     """relu(|x| + b) x/|x|, and 0 at 0 (Arjovsky, Shah and Bengio 2016)."""
     alive = o("logical_and", o("greater", o("abs", x), 0.0), o("greater", o("add", o("abs", x), b), 0.0))

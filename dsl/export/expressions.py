@@ -130,7 +130,15 @@ class Expressions(Reads):
         return made[root, place]
 
     def _outside(self, node: Symbol, here: Place) -> Place | None:
-        """The place around the innermost loop, for a read of what lies there and for a product of such."""
+        """The place around the innermost loop, for a read of what lies there, for a product of such, and for what runs
+        over all steps of an axis that a loop is in the middle of."""
+        axis, name = named_axis(node), "" if node.op is None else node.op.name
+        if axis is not None and axis in here.axes_of_loops:
+            loop = here.loops[-1]
+            opened = loop.axis in self.kinds.of(node).axes
+            if opened and loop.axis == axis and not here.span(loop).is_plain:
+                raise lacking(self.system, f"{name}[{axis}] beside equations that run at other steps of {axis}")
+            return here.outside(opened)
         if not here.loops or not (node.op is None or node.op.name in ALL_STEPS_AT_ONCE):
             return None
         loop = here.loops[-1]

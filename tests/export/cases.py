@@ -159,6 +159,19 @@ cell Backward(D):                     # the same backwards, and a long lag
   c[t] = sigmoid(w*c[t+4] + v*c[t+1] + b[t])
   output a, c
 """
+INNER = """
+cell Inner(D):                        # what runs over all steps of an axis, in the middle of a loop over that axis
+  input x[t]: D
+  input y[s]: D
+  state h[t]: D = 0
+  state g[s,t]: D = 0.2
+  param w: D ~ normal
+  z[t] = x[t]*w
+  h[t] = tanh(h[t-1] + sum[t](z[t]*x[t])*x[t] + softmax[t](z[t])*max[s](y[s]*h[t-1]))
+  k[s,t] = y[s]*h[t]
+  g[s,t] = tanh(g[s-1,t] + w*g[s,t-1] + mean[t](k[s,t])*x[t] + logsumexp[s](k[s,t]) + softmax[t](k[s,t]))
+  output h, g
+"""
 GRID = """
 cell Grid(D):                         # a recurrence over two axes
   input x[s]: D
@@ -224,7 +237,7 @@ cell Complex(D, N):                   # complex states, the Fourier transform, r
   g[t] = permute(P, reflect(r, fft(cis(d)*h[t-1])))
   w[t] = ifft(unpermute(P, conj(g[t])*1j + V@x[t]))
   h[t] = modrelu(w[t] + V@x[t], b)
-  y[t] = concat(re(h[t]), im(h[t]) + abs(h[t]) + angle(h[t]))
+  y[t] = concat(re(h[t]), im(h[t]) + abs(h[t]) + angle(h[t]) + re(d*sign(h[t] + 1)))
   output y
 """
 CARRIED = """
@@ -322,6 +335,7 @@ TEXTS = {
     "strides": (STRIDES, {"D": 2}),
     "backward": (BACKWARD, {"D": 2}),
     "grid": (GRID, {"D": 2}),
+    "inner": (INNER, {"D": 2}),
     "layers": (LAYERS, {"D": 2}),
     "matrices": (MATRICES, {"D": 2, "H": 3}),
     "numbers": (NUMBERS, {"D": 3}),
