@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,22 @@ class Explanation(str):
         return str(self)
 
 
-def explain(name: str | Primitive) -> Explanation:
+def explain(name: str | Primitive | Callable[..., Any]) -> Explanation:
     """What the engine knows of a primitive: rule as text and LaTeX, residuals, kinks, kernel, and a check of
-    the rule against finite differences at an example."""
-    key = name.name if isinstance(name, Primitive) else name
+    the rule against finite differences at an example. `tg.softmax` is as good as "softmax".
+
+    Errors: ValueError for what is no primitive; a function composed of several is for `tg.trace`.
+    """
+    key = name if isinstance(name, str) else str(getattr(name, "name", None) or getattr(name, "__name__", name))
     op = REGISTRY.get(key)
     if op is None:
+        if callable(name) or callable(getattr(sys.modules["tinygrad_seq"], key, None)):
+            raise ValueError(
+                f"{key} is composed of primitives: print(tg.trace({key})(…)) shows which, for your arguments"
+            )
         near = difflib.get_close_matches(key, REGISTRY, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no primitive is named {key!r}: {hint}There are {', '.join(sorted(REGISTRY))}")
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(REGISTRY))}"
+        raise ValueError(f"no primitive is named {key!r}: {hint}")
     if not op.differentiable:
         return Explanation(f"{op.name}: no derivative (a constant to what it is computed from)")
     args, static = example(op)

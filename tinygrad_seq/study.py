@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.derivative import Slot
 from tinygrad_seq.errors import GradientError
-from tinygrad_seq.symbol import text
+from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.symbol import Symbol, lift, substitute, text
 from tinygrad_seq.tape import Node, Step, Sums, changed, reach, state
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.watch import Watch
@@ -22,15 +24,15 @@ from tinygrad_seq.watch import Watch
 Array = np.ndarray[Any, Any]
 
 
-@dataclass
+@dataclass(repr=False)
 class Line:
-    """One operation, or an input of the computation.
+    """One operation, or an input of the computation. Prints as a line, however deep the tape.
 
     name      the user's for it, or %number
     op        the primitive's name; "input" for a tensor that was there before
     inputs    for each argument the line that made it, or the number, array or shape itself
     value     the result
-    rule      for each input the cotangent it is sent, as text (None: nothing)
+    rule      for each input the cotangent it is sent, as text over the inputs' names, g and y (None: nothing)
     adjoint   what arrived in the last backward pass, None before one
     made      file:line of the program
     """
@@ -51,14 +53,30 @@ class Line:
         """`tanh(a)`, `a + b`: the operation over names."""
         if self.op == "input":
             return "input"
-        options = [f"{k}={v!r}" for k, v in self.static.items()]
-        return f"{self.op}({', '.join([_shown(a) for a in self.inputs] + options)})"
+        arguments = [_shown(a) for a in self.inputs]
+        op = REGISTRY.get(self.op)
+        if op is not None and op.infix and len(arguments) == 2:
+            return f" {op.infix} ".join(arguments)
+        options = [f"{k}={v!r}" for k, v in self.static.items() if v is not None and v is not False]
+        return f"{self.op}({', '.join(arguments + options)})"
 
     @property
     def rule(self) -> tuple[str | None, ...]:
         if not isinstance(self.node, Step):
             return ()
-        return tuple(None if c is None else text(c) for c in self.node.derivative.cotangents)
+        cotangents = self.node.derivative.cotangents
+        return tuple(None if c is None else text(substitute(c, self._by_its_names)) for c in cotangents)
+
+    def _by_its_names(self, node: Symbol) -> Symbol | None:
+        """A rule's own letters as what this call was made of; where a cotangent of 0 stays 0 goes without saying."""
+        slot = node.leaf
+        if isinstance(slot, Slot) and slot.kind in ("input", "shape") and slot.position < len(self.inputs):
+            return lift(Slot(slot.kind, slot.position, _shown(self.inputs[slot.position])))
+        return node.args[0] if node.is_op("settle") else None
+
+    def __repr__(self) -> str:
+        adjoint = "" if self.adjoint is None else f"  adjoint {_brief(self.adjoint, 32)}"
+        return f"{self.name} = {self.call}  {self.kind}  {_brief(self.value, 32)}{adjoint}"
 
     @property
     def kind(self) -> str:
@@ -189,4 +207,4 @@ class Tape(Watch):
                     sums.add(edge, value)
             at = next((self._by_output[node, s] for s in range(node.count) if (node, s) in self._by_output), None)
             if at is not None:
-                yield at, outgoing
+                yield at, [None if value is None else np.asarray(value) for value in outgoing]

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -349,8 +349,15 @@ def enable_grad() -> AbstractContextManager[None]:
 
 def detect_anomaly(limit: float = math.inf) -> AbstractContextManager[None]:
     """A context in which the first result or cotangent that is not finite, or whose norm is above `limit`,
-    raises AnomalyError; it names the operation, the line of user code, and which call of that line it was."""
-    return changed(watches=(*state().watches, Anomaly(limit)))
+    raises AnomalyError; it names the operation, the line of user code, and which call of that line it was. NumPy's
+    warnings, which name a line in here, are silent meanwhile."""
+    return _watched_by(Anomaly(limit))
+
+
+@contextmanager
+def _watched_by(watch: Anomaly) -> Iterator[None]:
+    with np.errstate(all="ignore"), changed(watches=(*state().watches, watch)):
+        yield
 
 
 def stop_gradient(x: Any) -> Any:

@@ -190,3 +190,42 @@ def test_a_tape_and_a_detector_look_on_together() -> None:
     with tg.Tape() as tape, tg.detect_anomaly(), np.errstate(all="ignore"), pytest.raises(tg.AnomalyError, match="log"):
         tg.log(tg.tensor(-1.0))
     assert [line.op for line in tape] == ["input", "log"]
+
+
+# ---------------------------------------------------------------- at the prompt
+
+
+def test_rules_on_a_tape_name_what_the_call_was_made_of() -> None:
+    with tg.Tape() as tape:
+        x = tg.tensor([1.0, 2.0], requires_grad=True, name="x")
+        loss = tg.sum(x**2) / 3
+    assert [line.call for line in tape] == ["input", "x ** 2", "sum(%2)", "%3 / 3"] and len(tape) == 4
+    assert [line.rule for line in tape][1:] == [
+        ("g * (2 * x)", None), ("broadcast_to(g, shape_of(%2))",), ("g / 3", None)
+    ]  # fmt: skip
+    assert repr(tape[2]) == "%2 = x ** 2  float64[2]  [1. 4.]"
+    loss.backward()
+
+
+def test_a_line_deep_down_a_tape_prints_without_the_tape() -> None:
+    with tg.Tape() as tape:
+        x = tg.tensor(1.0, requires_grad=True)
+        for _ in range(3000):
+            x = tg.sin(x)
+    assert repr(tape[3001]) == f"%3001 = sin(%3000)  float64[]  {x.item():.4f}"
+
+
+def test_explain_takes_the_function_and_says_what_is_composed() -> None:
+    assert tg.explain(tg.softmax) == tg.explain("softmax") and tg.explain(tg.tanh) == tg.explain("tanh")
+    for what in (tg.layer_norm, "layer_norm"):
+        with pytest.raises(ValueError, match=r"layer_norm is composed of primitives: print\(tg.trace\(layer_norm\)"):
+            tg.explain(what)
+
+
+def test_detect_anomaly_leaves_the_telling_to_its_own_error() -> None:
+    import warnings
+
+    with warnings.catch_warnings(), tg.detect_anomaly():
+        warnings.simplefilter("error")
+        with pytest.raises(tg.AnomalyError, match="the result of log has an infinity"):
+            tg.log(tg.tensor(0.0))
