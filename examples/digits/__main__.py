@@ -64,7 +64,7 @@ def run(e: Experiment) -> None:
             optimizer=tg.optim.Adam(model.params.trained, lr=e.size(2e-2, 5e-3, 2e-3)),
             batch=32,
             clip=1.0,
-            steps=e.size(200, 1500, 10_000),
+            steps=e.size(200, 2500, 10_000),
             valid_every=e.size(50, 100, 250),
             evaluate=measured,
             until=lambda found: found["right"] > 0.98,
