@@ -137,7 +137,10 @@ class Expressions(Reads):
             loop = here.loops[-1]
             opened = loop.axis in self.kinds.of(node).axes
             if opened and loop.axis == axis and not here.span(loop).is_plain:
-                raise lacking(self.system, f"{name}[{axis}] beside equations that run at other steps of {axis}")
+                what = f"{name}[{axis}] beside equations that run at other steps of {axis}"
+                raise lacking(
+                    self.system, what, help_=f"give it an equation of its own: `q[{axis}] = {name}[{axis}](...)`"
+                )
             return here.outside(opened)
         if not here.loops or not (node.op is None or node.op.name in ALL_STEPS_AT_ONCE):
             return None

@@ -20,7 +20,8 @@ complex stream as two real ones), or choose another target: PyTorch and JAX have
 
 def lacking(system: System, operation: str, target: str = "", help_: str = "") -> CellError:
     """The error for an operation of a system that a target cannot say, at the first equation that uses it."""
-    name = next((n for n, e in system.equations.items() if any(x.is_op(operation) for x in postorder([e]))), None)
+    head = operation.partition("[")[0]
+    name = next((n for n, e in system.equations.items() if any(x.is_op(head) for x in postorder([e]))), None)
     if operation == "complex numbers":
         name = next((n for n, s in system.streams.items() if s.dtype == "complex"), None)
     who = name if name is not None else system.name

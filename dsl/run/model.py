@@ -349,9 +349,7 @@ class Model:
         trained = tuple(self.params.trained)
         assert saved is not None
         grads = compiled.backward(saved, {loss: cotangent}, trained)
-        mean = float(np.add.reduce(value, axis=None)) / max(
-            value.size, 1
-        )  # value.mean() is slow
+        mean = float(np.add.reduce(value, axis=None)) / max(value.size, 1)  # value.mean() is slow
         return mean, {n: self._gradient_of(n, grads) for n in trained}, arrays
 
     def _in_segments(
