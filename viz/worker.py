@@ -72,7 +72,7 @@ def _run(dot: str, program: str, form: str, limit: float, forced: str) -> bytes:
         why = (
             "the picture is too large to paint: save as .svg or .html"
             if program == "nop2"
-            else "the graph is too tangled"
+            else "the graph is too tangled, or the machine too busy"
         )
         raise LayoutError(f"Graphviz did not finish within {limit:g} s; {why}") from None
     except OSError as error:
