@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations, pairwise
+from math import ceil, floor
 
 import numpy as np
 
@@ -153,7 +154,8 @@ def _places(
     taken: dict[int, list[tuple[float, float]]],
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Where it may run: as it does, under its ends, beside what stands in the way; all inside the step."""
-    edges = [x for r in passed for span in taken[r] for x in span]
+    spans = [span for r in passed for span in taken[r]]
+    edges = [x for a, b in spans for x in (floor(a * 10) / 10, ceil(b * 10) / 10)]
     found = {*net.trunk.values(), *edges, *(x for xs in ends.values() for x in xs), *([] if start is None else [start])}
     inside = sorted({round(x, 1) for x in found if DUMMY / 2 <= x <= step.width + 6 * DUMMY} | set(net.trunk.values()))
     return np.array(inside)
