@@ -56,6 +56,7 @@ class Inference:
     changed: bool = False
     desperate: bool = False  # stalled: also fix streams by what they stand beside
     final: bool = False
+    lost: set[str] = field(default_factory=set)  # names whose only equation could not be read: of any shape
 
     def run(self, statements: Sequence[Statement]) -> None:
         while True:
@@ -76,10 +77,12 @@ class Inference:
 
     def _statement(self, statement: Statement) -> None:
         for term in statement.terms:
-            if any(a.op == "hole" for a in term.args):
+            if any(a.op == "hole" for a in term.args) or (term.op == "read" and term.payload.name in self.lost):
                 term.op = "hole"
             if term.op == "hole":
                 statement.broken = True
+                if self.slots[statement.name].shape is None:
+                    self.lost.add(statement.name)
                 return
         try:
             for term in statement.terms:
