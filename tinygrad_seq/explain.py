@@ -53,8 +53,8 @@ def explain(name: str | Primitive | Callable[..., Any]) -> Explanation:
             raise ValueError(
                 f"{key} is composed of primitives: print(tg.trace({key})(…)) shows which, for your arguments"
             )
-        near = difflib.get_close_matches(key, REGISTRY, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(REGISTRY))}"
+        near = difflib.get_close_matches(key, REGISTRY, 3, 0.75)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(sorted(REGISTRY))}"
         raise ValueError(f"no primitive is named {key!r}: {hint}")
     if not op.differentiable:
         return Explanation(f"{op.name}: no derivative (a constant to what it is computed from)")
