@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,15 @@ PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
 LEAVES = {"x1": 2.0, "x2": 0.0, "w1": -3.0, "w2": 1.0, "b": 6.88}
 
 
+def speed(folder: Path) -> list[str]:
+    """What `python -m benchmarks.pictures docs/pictures/speed.svg` measured last."""
+    figures = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    rows = [f"| {f['what']} | {f['seconds']:.2f} s | {f['limit']:g} s |" for f in figures]
+    said = "Processor time, Graphviz's included; `python -m benchmarks.pictures` measures it on your machine."
+    table = ["| | took | may take |", "|---|---|---|", *rows]
+    return ["", "## How long they take", "", said, "", *table, "", "![Seconds over nodes](pictures/speed.svg)"]
+
+
 def main() -> None:
     np.seterr(all="ignore")
     folder = HERE / "pictures"
@@ -138,6 +148,7 @@ def main() -> None:
         draw().save(folder / name)
         shown = f"![{said}](pictures/{name})" if name.endswith(".svg") else f"[{name}](pictures/{name})"
         lines += ["", f"## {said}", "", f"`{call}`", "", shown]
+    lines += speed(folder)
     (HERE / "pictures.md").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 

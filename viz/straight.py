@@ -15,6 +15,7 @@ import numpy as np
 from viz.layout import DUMMY, Net, Step, leaves_up
 
 CLEAR = 9.0  # between a riser and a box
+HEAD = 9.0  # more where an arrow comes in from the side
 TURN = 60.0  # px of way that a bend costs
 LINE = 150.0  # and the way between two nodes of a highway
 BLOCKED = 1e6
@@ -127,11 +128,12 @@ def _leaving(
 
 def _taken(step: Step, net: Net, placed: list[Net], row: int) -> list[tuple[float, float]]:
     """Where a riser cannot pass a row: on its boxes and beside risers that have their place."""
-    found = [
-        (b.x - b.width / 2 - b.left - CLEAR, b.x + b.width / 2 + b.right + CLEAR)
-        for k, b in step.boxes.items()
-        if step.rows.row[k] == row and k != net.key
-    ]
+    ways = {k for spine in step.rows.spines.values() for k in spine.path}
+    found = []
+    for k, b in step.boxes.items():
+        if step.rows.row[k] == row and k != net.key:
+            clear = CLEAR + (HEAD if k in ways else 0.0)
+            found.append((b.x - b.width / 2 - b.left - clear, b.x + b.width / 2 + b.right + CLEAR))
     return found + [(n.trunk[row] - DUMMY, n.trunk[row] + DUMMY) for n in placed if row in n.trunk]
 
 
