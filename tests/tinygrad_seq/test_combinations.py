@@ -149,23 +149,32 @@ def test_eight_threads_at_once_give_the_serial_gradients() -> None:
 
 
 def _per_node(count: int) -> tuple[float, Any]:
-    start = time.perf_counter()
+    """Processor seconds of a node, forwards and back."""
+    start = time.process_time()
     x = tg.tensor(0.5, requires_grad=True)
     y: Any = x
     for _ in range(count):
         y = y * 1.0
     y.backward()
-    return (time.perf_counter() - start) / count, x.grad
+    return (time.process_time() - start) / count, x.grad
 
 
 @pytest.mark.slow
-def test_a_node_costs_the_same_among_a_million() -> None:
+@pytest.mark.parametrize(("collector", "growth"), [(False, 1.6), (True, 3.0)])
+def test_a_node_costs_the_same_among_a_million(collector: bool, growth: float) -> None:
+    """Constant for the tape itself; Python's cyclic collector, while it is on, walks what is alive again and again."""
     _per_node(1000)
-    small = statistics.median(_per_node(10_000)[0] for _ in range(5))
-    large, gradient = _per_node(1_000_000)
+    try:
+        if not collector:
+            gc.disable()
+        small = statistics.median(_per_node(10_000)[0] for _ in range(5))
+        large, gradient = _per_node(1_000_000)
+    finally:
+        gc.enable()
     assert gradient.data == 1
     gc.collect()
-    assert large < 3 * small, f"{large * 1e6:.1f} µs a node among a million, {small * 1e6:.1f} µs among ten thousand"
+    assert large < growth * small, f"{large * 1e6:.1f} µs among a million, {small * 1e6:.1f} µs among ten thousand"
+    print(f"{small * 1e6:.2f} µs a node among ten thousand, {large * 1e6:.2f} µs among a million")
 
 
 def test_the_memory_of_a_tape_is_its_residuals() -> None:
