@@ -1,9 +1,11 @@
 """Contenders timed against one another, fairly.
 
 Every contender lives in a process of its own, with its own threads; turns are short and interleaved, so that a slow
-minute of the machine meets all alike; only one process works at a time; the medians are over all turns. A contender is
-named by where its class is, so that the process can make it: it has `step()`, `infer()`, both back when the work is
-done, and `gradients()`, a loss and gradients by name. Knows nothing of cells.
+minute of the machine meets all alike; the medians are over all turns. Only one process runs at a time, the others are
+stopped: threads of some libraries keep a core busy for a while after their work (OpenBLAS waits awake), which would
+cost whoever comes next the half of its speed. A contender is named by where its class is, so that the process can make
+it: it has `step()`, `infer()`, both back when the work is done, and `gradients()`, a loss and gradients by name. Knows
+nothing of cells.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import signal
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -55,11 +58,20 @@ class Contender:
     error: float = float("nan")  # of its gradients
 
     def ask(self, command: str, details: Any = None) -> Any:
+        self.wake()
         self.pipe.send((command, details))
         answer = self.pipe.recv()
+        self._signal("SIGSTOP")
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def wake(self) -> None:
+        self._signal("SIGCONT")
+
+    def _signal(self, name: str) -> None:
+        if hasattr(signal, name) and self.process.is_alive():  # Windows has neither
+            os.kill(self.process.pid, getattr(signal, name))
 
 
 def serve(entry: Entry, pipe: Connection) -> None:
@@ -120,6 +132,7 @@ class Race:
     def __exit__(self, *error: object) -> None:
         for contender in self.contenders:
             if contender.process.is_alive():
+                contender.wake()
                 contender.pipe.send(("stop", None))
             contender.process.join(10)
 
