@@ -195,43 +195,10 @@ class _Tile:
         builder.ret_void()
 
 
-def transposer(module: ir.Module, cut: Shape) -> ir.Function:
-    """void transpose(A, sa, B, sb): B[k, i] = A[i, k] for a block of lanes x lanes, rows of A sa, of B sb apart.
-
-    The two off-diagonal quarters change places, then those of each quarter, down to single elements: every stage is one
-    shuffle a row, and the block stays in registers.
-    """
-    pointer = real(cut.dtype).as_pointer()
-    name, n = f"tgseq_transpose_{cut.dtype}", cut.lanes
-    function = _function(module, name, ir.FunctionType(ir.VoidType(), [pointer, _I, pointer, _I]))
-    a, sa, b, sb = function.args
-    builder, vector = ir.IRBuilder(function.append_basic_block("entry")), ir.VectorType(real(cut.dtype), n)
-
-    def place(start: Any, stride: Any, row: int) -> Any:
-        line = builder.gep(start, [builder.mul(stride, _const(row))], inbounds=True)
-        return builder.bitcast(line, vector.as_pointer())
-
-    rows = [builder.load(place(a, sa, i), align=itemsize(cut.dtype)) for i in range(n)]
-    half = n // 2
-    while half:
-        upper = [lane if not lane & half else n + lane - half for lane in range(n)]
-        lower = [lane + half if not lane & half else n + lane for lane in range(n)]
-        for i in (i for i in range(n) if not i & half):
-            pair = rows[i], rows[i + half]
-            rows[i], rows[i + half] = (_shuffled(builder, *pair, lanes) for lanes in (upper, lower))
-        half //= 2
-    for i, row in enumerate(rows):
-        builder.store(row, place(b, sb, i), align=itemsize(cut.dtype))
-    builder.ret_void()
-    return function
-
-
-def _shuffled(builder: Any, x: Any, y: Any, lanes: list[int]) -> Any:
-    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
-
-
 def _splat(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
     index = ir.IntType(32)
     undefined = ir.Constant(vector, ir.Undefined)
     single = builder.insert_element(undefined, scalar, ir.Constant(index, 0))
-    return _shuffled(builder, single, undefined, [0] * vector.count)
+    return builder.shuffle_vector(
+        single, undefined, ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count)
+    )

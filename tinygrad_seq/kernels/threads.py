@@ -139,7 +139,7 @@ def run_parts(functions: Sequence[Callable[[], object]]) -> None:
     workers = _pool.borrow(len(functions) - 1)
     done: SimpleQueue[None] = SimpleQueue()
     for worker in workers:
-        worker.put(_share(waiting, failures, done, _pool, worker))
+        worker.put(_errand(partial(_work, waiting, failures), done, _pool, worker))
     try:
         _work(waiting, failures)
     finally:
@@ -181,26 +181,11 @@ def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
 
 
 def _errand(call: Callable[[], None], done: SimpleQueue[None], pool: _Pool, worker: _Worker) -> Callable[[], None]:
+    """A job for a worker, which is idle again after it, whatever happens."""
+
     def job() -> None:
         try:
             call()
-        finally:
-            pool.give_back(worker)
-            done.put(None)
-
-    return job
-
-
-def _share(
-    waiting: deque[tuple[int, Callable[[], object]]],
-    failures: list[Failure],
-    done: SimpleQueue[None],
-    pool: _Pool,
-    worker: _Worker,
-) -> Callable[[], None]:
-    def job() -> None:
-        try:
-            _work(waiting, failures)
         finally:
             pool.give_back(worker)
             done.put(None)
