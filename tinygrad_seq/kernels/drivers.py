@@ -13,13 +13,14 @@ from __future__ import annotations
 from numba import types
 
 from tinygrad_seq.kernels.memory import load, store
-from tinygrad_seq.kernels.product import cut_of, tile_of, transpose_of
+from tinygrad_seq.kernels.product import cut_of, tile_of
+from tinygrad_seq.kernels.squares import side, transpose_square
 
 DTYPE = "float32"
 CUT = cut_of(DTYPE)
 PANEL, TAIL, ROWS, LANES, STRIP = CUT.panel, CUT.tail, CUT.rows, CUT.lanes, CUT.strip
 BLOCK = 12 * ROWS  # rows of A (and their K elements each) that stay in the second-level cache
-tile, transpose = tile_of(DTYPE), transpose_of(DTYPE)
+tile, SIDE = tile_of(DTYPE), side(DTYPE)
 
 POINTER = types.CPointer(types.float32 if DTYPE == "float32" else types.float64)
 COUNTS = types.CPointer(types.int64)
@@ -82,10 +83,10 @@ def pack(w, sn, sk, n, k, out, n0, k0, total_n, total_k):  # type: ignore[no-unt
                 for j in range(count):
                     store(out, place + q * width + j, load(w, i + j + q * sk))
         else:
-            columns, rows = count // LANES * LANES, k // LANES * LANES
-            for j in range(0, columns, LANES):
-                for q in range(0, rows, LANES):
-                    transpose(w, (i + j) * sn + q, sn, out, place + q * width + j, width)
+            columns, rows = count // SIDE * SIDE, k // SIDE * SIDE
+            for j in range(0, columns, SIDE):
+                for q in range(0, rows, SIDE):
+                    transpose_square(w, (i + j) * sn + q, sn, out, place + q * width + j, width)
             for j in range(count):
                 for q in range(rows if j < columns else 0, k):
                     store(out, place + q * width + j, load(w, (i + j) * sn + q))

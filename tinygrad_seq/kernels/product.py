@@ -26,8 +26,8 @@ from numba.core.errors import NumbaError, TypingError
 from numba.extending import intrinsic
 
 from tinygrad_seq.kernels import cache as disk
-from tinygrad_seq.kernels.emit import Shape, shape, tiles, transposer
-from tinygrad_seq.kernels.memory import check_flat, element, load, slots, store
+from tinygrad_seq.kernels.emit import Shape, shape, tiles
+from tinygrad_seq.kernels.memory import check_flat, element, slots
 from tinygrad_seq.kernels.target import host
 
 _I = ir.IntType(64)
@@ -110,37 +110,6 @@ def tile_of(dtype: str) -> Callable[..., None]:
         return types.void(n, a, n, n, n, b, n, n, n, c, n, n, n, n), generate
 
     return tile  # type: ignore[no-any-return]
-
-
-def transpose_of(dtype: str) -> Callable[..., None]:
-    """The transposing block as a function for kernels over pointers: `transpose(a, ao, sa, b, bo, sb)`."""
-    cut = cut_of(dtype)
-    if _BACKENDS.get(dtype) == "loops":
-        return _plain_transpose(cut.lanes)
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def transpose(typing: Any, a: Any, ao: Any, sa: Any, b: Any, bo: Any, sb: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, ao, sa, b, bo, sb = args
-            name = f"tgseq_transpose_{cut.dtype}"
-            block = builder.module.globals.get(name) or transposer(builder.module, cut)
-            builder.call(block, [builder.gep(a, [ao], inbounds=True), sa, builder.gep(b, [bo], inbounds=True), sb])
-            return context.get_dummy_value()
-
-        n = types.intp
-        return types.void(a, n, n, b, n, n), generate
-
-    return transpose  # type: ignore[no-any-return]
-
-
-def _plain_transpose(lanes: int) -> Callable[..., None]:
-    @njit(**disk.OPTIONS)
-    def transpose(a, ao, sa, b, bo, sb):  # type: ignore[no-untyped-def]
-        for k in range(lanes):
-            for i in range(lanes):
-                store(b, bo + k * sb + i, load(a, ao + i * sa + k))
-
-    return transpose  # type: ignore[no-any-return]
 
 
 def _plain_tile(cut: Shape) -> Callable[..., None]:
