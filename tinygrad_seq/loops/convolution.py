@@ -28,6 +28,13 @@ def padded(n: int, array: Any) -> Any:
 
 
 @kernel
+def inside(left: int, stride: int, width: int, ow: int) -> Any:
+    """The columns low..high-1 of y for which a place of the window, at `left` for column 0, lies in the image."""
+    low = min(max((-left + stride - 1) // stride, 0), ow)
+    return low, max(min((width - left + stride - 1) // stride, ow), low)
+
+
+@kernel
 def pull(x: Any, b: int, c0: int, w: Any, y: Any, r0: int, r1: int, steps: Any, columns: Any, ld: int) -> None:
     """columns (C/groups * kh * kw, ld): what each place of the window sees of image b, from rows r0..r1-1 of y."""
     sh, sw, ph, pw, dh, dw = steps
@@ -36,8 +43,7 @@ def pull(x: Any, b: int, c0: int, w: Any, y: Any, r0: int, r1: int, steps: Any, 
         for i in range(w.shape[2]):
             for j in range(w.shape[3]):
                 left = j * dw - pw
-                low = min(max((-left + sw - 1) // sw, 0), ow)
-                high = max(min((width - left + sw - 1) // sw, ow), low)
+                low, high = inside(left, sw, width, ow)
                 for r in range(r0, r1):
                     h, at = r * sh + i * dh - ph, row + (r - r0) * ow
                     if h < 0 or h >= height:
@@ -65,8 +71,7 @@ def push(columns: Any, ld: int, x: Any, b: int, c0: int, w: Any, y: Any, r0: int
         for i in range(w.shape[2]):
             for j in range(w.shape[3]):
                 left = j * dw - pw
-                low = min(max((-left + sw - 1) // sw, 0), ow)
-                high = max(min((width - left + sw - 1) // sw, ow), low)
+                low, high = inside(left, sw, width, ow)
                 for r in range(r0, r1):
                     h, at = r * sh + i * dh - ph, row + (r - r0) * ow
                     if h < 0 or h >= height:
