@@ -151,9 +151,25 @@ def test_long_curves_keep_their_peaks() -> None:
     drawing = viz.curves({"loss": loss.tolist()})
     assert len(drawing.svg) < 120_000
     lines = [d.split('"')[0] for d in drawing.svg.split('d="M')[1:]]
-    longest = max(lines, key=len)
-    top = min(float(point.split()[1]) for point in longest.split("L"))
+    top = min(float(point.split()[1]) for line in lines if line.count("L") > 100 for point in line.split("L"))
     assert len(drawing.data["loss"]) == 50_000 and top < 90
+
+
+def test_a_noisy_curve_is_smoothed_over_its_pale_self() -> None:
+    steps = np.arange(4000)
+    noise = np.where(steps % 2, 3.0, -1.0)
+    loss, norm = 10 - steps / 1000 + noise, 10.0 ** np.where(steps % 2, 1, -1)
+    loss[2000] = np.nan
+    drawing = viz.curves({"loss": loss, "gradient_norm": norm})
+    inside = slice(100, 3900)
+    truth = 11 - steps / 1000
+    assert np.abs(drawing.data["loss_smoothed"] - truth)[inside].max() < 0.12  # noise of ±2 is gone, the gap is closed
+    assert np.abs(np.log10(drawing.data["gradient_norm_smoothed"]))[inside].max() < 0.06  # a mean of logarithms
+    np.testing.assert_array_equal(drawing.data["loss"], loss)
+    assert drawing.svg.count('opacity="0.3"') == 2
+    short = viz.curves({"loss": loss[:150]})
+    np.testing.assert_array_equal(short.data["loss_smoothed"], loss[:150])
+    assert 'opacity="0.3"' not in short.svg
 
 
 def test_nan_in_a_curve_leaves_a_gap() -> None:

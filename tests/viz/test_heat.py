@@ -45,6 +45,20 @@ def test_panels_stand_side_by_side() -> None:
     assert max(float(x) for x in re.findall(r'<text x="([\d.]+)"', named.svg)) + 22 * 6 < named.scene.bounds[2]
 
 
+def test_panels_one_above_the_other_begin_at_the_same_place() -> None:
+    panels = {"a": np.eye(2), "b": np.eye(9), "a much longer name": np.eye(5), "d": np.eye(3)}
+    frames = re.findall(r'class="panel" x="([\d.]+)" y="([\d.]+)"', viz.heat(panels, across=2, side=10).svg)
+    (a, b, c, d) = [(float(x), float(y)) for x, y in frames[-4:]]
+    assert a[0] == c[0] and b[0] == d[0] and a[1] == b[1] < c[1] == d[1]
+    assert b[0] - a[0] > 18 * 5  # the long name below ends before what stands beside it
+
+
+def test_what_is_next_to_nothing_is_printed_as_nothing() -> None:
+    words = list(ET.fromstring(viz.heat({"p": [[3e-12, 0.25], [1e-5, 0.5]]}).svg).itertext())
+    assert "0 to .500" in words and not any("e−" in word for word in words)
+    assert "−.300 to .0200" in list(ET.fromstring(viz.heat({"q": [[-0.3, 0.02]]}).svg).itertext())
+
+
 @pytest.mark.parametrize(
     ("panels", "said"),
     [

@@ -9,15 +9,16 @@ import numpy as np
 
 from viz import theme
 from viz.drawing import Drawing
-from viz.plot import Frame, span, thinned
+from viz.plot import Array, Frame, smoothed, span, thinned
 from viz.scene import Scene
 from viz.svg import coordinate, text
 
 
 def curves(history: Any, title: str = "Training") -> Drawing:
     """`history` has `loss` and `gradient_norm`, one value a step from 1, and `valid`, pairs of step and loss
-    (a `Curves`, or a mapping like curves.json). Long curves are drawn by the extremes of each stretch; `.data`
-    has every value.
+    (a `Curves`, or a mapping like curves.json). Long curves are drawn smoothed, by the mean over a hundredth of their
+    length (of the logarithm where the axis has it), over their pale selves, which are drawn by the extremes of each
+    stretch. `.data` has every value, and `loss_smoothed`, `gradient_norm_smoothed`.
 
     Errors: ValueError when there is no loss yet.
     """
@@ -26,15 +27,17 @@ def curves(history: Any, title: str = "Training") -> Drawing:
     if not len(loss):
         raise ValueError("no training step has been taken yet: nothing to draw")
     steps = np.arange(1, len(loss) + 1)
+    log = bool((norm > 0).any())
+    smooth, calm = smoothed(loss), smoothed(norm, log)
     data = {"step": steps, "loss": loss, "gradient_norm": norm, "valid_step": valid[:, 0], "valid": valid[:, 1]}
+    data |= {"loss_smoothed": smooth, "gradient_norm_smoothed": calm}
     scene = Scene("curves", title)
     out = scene.extra
     out.append(text(64, 20, theme.label(title), 13.5, "start"))
     across = (0.0, float(max(len(loss), valid[:, 0].max() if len(valid) else 0)))
     top = Frame(64, 54, 560, 220, across, span(np.concatenate([loss, valid[:, 1]])))
     out += top.axes("", "loss")
-    xs, ys = thinned(steps, loss)
-    out.append(top.line(xs, ys, "net state-b", 1.4))
+    out += _course(top, loss, smooth, "net state-b", 1.4)
     if len(valid):
         good = valid[np.isfinite(valid[:, 1])]
         out.append(top.line(list(good[:, 0]), list(good[:, 1]), "net loss", 2.0))
@@ -43,18 +46,16 @@ def curves(history: Any, title: str = "Training") -> Drawing:
     _name(
         out,
         top,
-        float(loss[np.isfinite(loss)][-1]) if np.isfinite(loss).any() else 0.0,
+        float(smooth[np.isfinite(smooth)][-1]) if np.isfinite(smooth).any() else 0.0,
         "training",
         "state-b",
         lift=14 if len(valid) else 0,
     )
     bottom = top.y + top.height
     if len(norm):
-        log = bool((norm > 0).any())
         below = Frame(64, bottom + 56, 560, 120, across, span(norm, log), log)
         out += below.axes("update", "gradient norm")
-        xs, ys = thinned(np.arange(1, len(norm) + 1), norm)
-        out.append(below.line(xs, ys, "net state-a", 1.2))
+        out += _course(below, norm, calm, "net state-a", 1.2)
         bottom = below.y + below.height
     else:
         out.append(text(top.x + top.width / 2, bottom + 29, theme.label("update"), 11.5))
@@ -62,7 +63,16 @@ def curves(history: Any, title: str = "Training") -> Drawing:
     return Drawing(scene, data)
 
 
-def _pick(history: Any, key: str) -> np.ndarray[Any, Any]:
+def _course(frame: Frame, values: Array, smooth: Array, classes: str, width: float) -> list[str]:
+    """A curve over its steps; where it has been smoothed, what it was stands pale behind it."""
+    steps = np.arange(1, len(values) + 1)
+    if smooth is values:
+        return [frame.line(*thinned(steps, values), classes, width)]
+    pale = frame.line(*thinned(steps, values), classes, 1.0)
+    return [f'<g opacity="0.3">{pale}</g>', frame.line(*thinned(steps, smooth), classes, width + 0.4)]
+
+
+def _pick(history: Any, key: str) -> Array:
     found = history.get(key) if isinstance(history, Mapping) else getattr(history, key, None)
     return np.asarray([] if found is None else found, dtype=float)
 

@@ -14,7 +14,7 @@ from viz.scene import Scene
 from viz.svg import coordinate, rect, text
 
 Array = np.ndarray[Any, Any]
-TOP, GAP, LABEL = 58.0, 34.0, 11.0
+TOP, GAP, LABEL, RANGE = 68.0, 46.0, 11.0, 9.0
 LEVELS = theme.RAMP + 1  # the empty panel is the least
 
 
@@ -39,7 +39,8 @@ def heat(panels: Mapping[str, Any], *, title: str = "", across: int = 1, side: f
 
     side   px of a cell (default: so that the widest matrix is about 520 wide)
 
-    Shades go from the least to the greatest value of each matrix in seven steps; both are printed beside its name.
+    Shades go from the least to the greatest value of each matrix in seven steps; both are printed below its name, what
+    is less than a thousandth of the other as 0. Matrices one above the other begin at the same place.
     `.data` has every matrix. Errors: ValueError for no matrix, one that is not finite or has no cell, and for names
     that are not as many as rows or columns.
     """
@@ -56,15 +57,17 @@ def heat(panels: Mapping[str, Any], *, title: str = "", across: int = 1, side: f
     scene = Scene("heat", title or ", ".join(found))
     scene.extra.append(text(18, 20, theme.label(title), 13.5, "start"))
     items = list(found.items())
-    y, right = TOP, 18 + theme.text_width(title, 13.5)
+    widths = [
+        max(_width(name, panel, side) for name, panel in items[n::across]) for n in range(min(across, len(items)))
+    ]
+    y = TOP
     for first in range(0, len(items), across):
         x, bottom = left, y
-        for name, panel in items[first : first + across]:
-            width, height = _panel(scene, x, y, side, name, panel)
-            named = x + theme.text_width(_caption(name, panel), LABEL)
-            right, bottom = max(right, x + width, named), max(bottom, y + height)
-            x += max(width, theme.text_width(_caption(name, panel), LABEL)) + left
+        for (name, panel), width in zip(items[first : first + across], widths, strict=False):
+            bottom = max(bottom, y + _panel(scene, x, y, side, name, panel))
+            x += width + left
         y = bottom + GAP
+    right = max(18 + theme.text_width(title, 13.5), sum(widths) + left * len(widths))
     scene.bounds = (0.0, 0.0, right + 24, y)
     return Drawing(scene, {name: np.asarray(p.values) for name, p in items})
 
@@ -80,17 +83,26 @@ def _checked(name: str, panel: Any) -> Heat:
     return Heat(values, found.rows, found.columns, found.y, found.x)
 
 
-def _caption(name: str, panel: Heat) -> str:
-    low, high = float(panel.values.min()), float(panel.values.max())
-    return f"{name}   ({theme.number(low)} to {theme.number(high)})"
+def _range(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    least = max(abs(low), abs(high)) / 1000
+    return " to ".join(theme.number(0.0 if abs(v) < least else v) for v in (low, high))
 
 
-def _panel(scene: Scene, x: float, y: float, side: float, name: str, panel: Heat) -> tuple[float, float]:
-    """Draw one matrix with its corner at (x, y); its width and height with all names."""
+def _width(name: str, panel: Heat, side: float) -> float:
+    """How far a matrix reaches from its left edge, with its names."""
+    beside = 10 + theme.text_width(panel.y, LABEL) if panel.y else 0
+    said = max(theme.text_width(name, LABEL), theme.text_width(_range(panel.values), RANGE))
+    return float(max(side * panel.values.shape[1] + beside, said))
+
+
+def _panel(scene: Scene, x: float, y: float, side: float, name: str, panel: Heat) -> float:
+    """Draw one matrix with its corner at (x, y); its height with all names."""
     values: Array = panel.values
     rows, columns = values.shape
     out = scene.extra
-    out.append(text(x, y - 12, theme.label(_caption(name, panel)), LABEL, "start"))
+    out.append(text(x, y - 24, theme.label(name), LABEL, "start"))
+    out.append(text(x, y - 10, theme.label(_range(values)), RANGE, "start", "muted"))
     out.append(rect(x - 0.5, y - 0.5, side * columns + 1, side * rows + 1, "panel"))
     low, high = float(values.min()), float(values.max())
     shade = np.minimum(LEVELS - 1, ((values - low) / ((high - low) or 1.0) * LEVELS).astype(int))
@@ -109,7 +121,7 @@ def _panel(scene: Scene, x: float, y: float, side: float, name: str, panel: Heat
         below += 18
     if panel.y:
         out.append(text(x + side * columns + 6, y + side * rows / 2, theme.label(panel.y), LABEL, "start", "muted"))
-    return side * columns + (10 + theme.text_width(panel.y, LABEL) if panel.y else 0), below - y
+    return float(below - y)
 
 
 def _runs(chosen: Array, x: float, y: float, side: float) -> list[str]:
