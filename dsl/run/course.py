@@ -123,7 +123,11 @@ class Course:
         found = self.job.measure()
         self.watch.measured(self.job.step, found)
         self.reached = self.until is not None and self.until(found)
-        return self.reached or bool(self.patience and self.job.curves.stale >= self.patience)
+        best, stale = self.job.curves.best, self.job.curves.stale
+        if self.reached or not self.patience or best is None or stale < self.patience:
+            return self.reached
+        self.watch.say(f"stopped at step {self.job.step}: no better validation in {stale} since step {best[0]}")
+        return True
 
     def _now_and_then(self) -> None:
         """A sample and a checkpoint, when they are due."""

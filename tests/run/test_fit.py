@@ -400,7 +400,9 @@ def test_measures_are_kept_and_end_a_training(tmp_path: Path) -> None:
         done.curves.measured("mse")
 
 
-def test_patience_ends_a_training_that_overfits_with_its_best_weights(tmp_path: Path) -> None:
+def test_patience_ends_a_training_that_overfits_with_its_best_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Pure noise cannot be learned: what is held out gets worse, and the best weights come back."""
     random = np.random.default_rng(0)
     data = {"x": random.normal(size=(5, 24, 1)), "y": random.normal(size=(24, 1))}
@@ -416,12 +418,13 @@ def test_patience_ends_a_training_that_overfits_with_its_best_weights(tmp_path: 
         best=True,
         out=tmp_path,
         engine="tape",
-        progress=False,
         on_step=lambda step, loss, norm: found.__setitem__(step, weights(model)),
         **data,
     )
     assert done.best is not None
     step, value = done.best
+    said = capsys.readouterr().out
+    assert f"stopped at step {done.steps}: no better validation in 3 since step {step}" in said
     assert done.steps == step + 15 and done.valid > value == min(v for _, v in done.curves.valid)
     for name, array in found[step].items():
         np.testing.assert_array_equal(model.params[name].numpy(), array)
