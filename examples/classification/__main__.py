@@ -53,12 +53,12 @@ def accuracy(model: Any, test: Set) -> float:
 
 def run(e: Experiment) -> None:
     shown: dict[str, viz.Heat] = {}
-    curves: dict[str, Any] = {}
     for task in e.size(["reviews"], list(TASKS), list(TASKS)):
         random = np.random.default_rng([e.seed, len(task)])
         train, test = (TASKS[task](random, n) for n in (e.size(1000, 4000, 20_000), e.size(200, 500, 2000)))
         base = linear(e, train, test)
         reached: dict[str, float] = {}
+        curves: dict[str, Any] = {}
         hidden, steps = e.size(24, 48, 128), e.size(400, 800, 3000)
         for pool, cell in e.size({k: POOLS[k] for k in ("last", "attention")}, POOLS, POOLS).items():
             sizes: dict[str, Any] = {"A": hidden} if pool == "attention" else {}
@@ -78,7 +78,7 @@ def run(e: Experiment) -> None:
                 progress=e.progress,
             )
             reached[pool] = done.measures["accuracy"]
-            curves[f"{task}, {pool}"] = done.curves.measured("accuracy")
+            curves[pool] = done.curves.measured("accuracy")
             if pool == "attention" and task != "digits":
                 run_ = model(x=test.x[:, :3], lengths={"t": test.lengths[:3]}, y=test.y[:3])
                 weights = run_.value("w").data
@@ -91,7 +91,9 @@ def run(e: Experiment) -> None:
         if task == "DNA":
             for pool in ("max", "attention"):
                 e.figure(f"accuracy, {task}, {pool}", reached[pool], reached["last"], "the last state", "more")
-    e.draw(viz.lines(curves, x="update", y="accuracy, held out", title="One class a sequence"), "accuracy")
+        levels = {"logistic regression": base}
+        title = f"{task[0].upper()}{task[1:]}: one class a sequence"
+        e.draw(viz.lines(curves, x="update", y="accuracy, held out", title=title, levels=levels), task.lower())
     e.draw(viz.heat(shown, title="Weights of the steps, pooled by attention", across=3, side=11), "attention")
 
 

@@ -71,11 +71,14 @@ def run(e: Experiment) -> None:
 
     one = {n: v[: longest + (n == "y"), :1] for n, v in test.items() if n != "lengths"}
     n = int(test["lengths"]["s"][0])
-    picture = viz.attention(attending(x=one["x"][:n, 0], y=one["y"][: n + 1, 0]))
-    weights = picture.data["weights"][:n]
+    x, y = one["x"][:n, 0], one["y"][: n + 1, 0]
+    weights = viz.attention(attending(x=x, y=y)).data["weights"]
     on = float(np.mean([weights[t, n - 1 - t] for t in range(n)]))
     e.figure("attention on the anti-diagonal, mean weight", on, 1 / n, "looking everywhere alike", "more")
-    e.draw(picture, "attention")
+    looks = viz.Heat(weights, [*map(str, y[:n]), "end"], [*map(str, x)], "written", "read")
+    e.draw(viz.heat({"weight of each symbol read": looks}, title="Where the decoder looks"), "alignment")
+    few = test["x"][:3, 0]
+    e.draw(viz.attention(attending(x=few, y=np.append(few[::-1], END))), "attention")
 
 
 if __name__ == "__main__":
