@@ -24,12 +24,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 import dsl
 from dsl.spec import Spec
 from tinygrad_seq.files import write_file
 
 HOME = Path(__file__).resolve().parent
 MODES = ("quick", "normal", "full")
+UNSEEN = 10**6  # update n of a training draws from the generator of (seed, n), and none has so many
 Value = TypeVar("Value")
 
 
@@ -99,6 +102,10 @@ class Experiment:
     def size(self, quick: Value, normal: Value, full: Value) -> Value:
         """A number that depends on how large the run is."""
         return (quick, normal, full)[MODES.index(self.mode)]
+
+    def unseen(self, number: int = 0) -> np.random.Generator:
+        """What makes data to measure with: no update of a training gets this generator. `number` tells sets apart."""
+        return np.random.default_rng([self.seed, UNSEEN + number])
 
     def cell(self, name: str, file: str | None = None, **arguments: Any) -> Spec:
         """A cell of the example's own file, `FILE.cell` (the example's name without)."""

@@ -16,7 +16,7 @@ import numpy as np
 
 import tinygrad_seq as tg
 import viz
-from examples import tasks
+from examples import marked, tasks
 from examples.experiment import Experiment, leave, main
 
 # name -> the cell and the rate of Adam, beside the LSTM's
@@ -25,23 +25,21 @@ NETS = {"LSTM": ("LSTM", 1.0), "IRNN": ("IRNN", 0.2), "IndRNN": ("TwoIndRNN", 0.
 
 def run(e: Experiment) -> None:
     steps, hidden = e.size(10, 100, 400), e.size(16, 64, 128)
-    test = tasks.adding(np.random.default_rng([e.seed, 0]), steps, 500)
     curves = {}
     for name, (cell, slower) in NETS.items():
         model = e.cell("Adding", Cell=cell).build(H=hidden, seed=e.seed)
         if name == "IndRNN":  # the last layer starts so that half of a value or more is left at the end, as published
             own = model.params["rnn.rnn.1.u"]
             model.params["rnn.rnn.1.u"] = np.random.default_rng(e.seed).uniform(0.5 ** (1 / steps), 1, own.shape)
-        done = model.fit(
-            source=lambda random: tasks.adding(random, steps, 32),
+        done = marked.learn(
+            e,
+            model,
+            tasks.adding,
+            steps,
             optimizer=tg.optim.Adam(model.params.trained, lr=slower * e.size(2e-2, 5e-3, 2e-3)),
-            clip=1.0,
-            steps=e.size(400, 8000, 30_000),
-            valid_every=e.size(50, 200, 500),
-            evaluate=lambda m: {"mse": float(m(**test).mse.data)},
-            until=lambda found: found["mse"] < e.size(0.08, 0.002, 0.002),
-            seed=e.seed,
-            progress=e.progress,
+            updates=e.size(400, 8000, 30_000),
+            every=e.size(50, 200, 500),
+            enough=e.size(0.08, 0.002, 0.002),
         )
         e.note(f"parameters, {name}", model.params.count)
         e.note(f"updates, {name}", done.steps)

@@ -82,7 +82,7 @@ def learn(e: Experiment, cell: str, test: dict[str, Any]) -> tuple[Any, Front, A
 
 
 def run(e: Experiment) -> None:
-    test = scenes(np.random.default_rng([e.seed, 10**6]), e.size(60, 300, 1000))
+    test = scenes(e.unseen(), e.size(60, 300, 1000))
     others = np.roll(test["image"], 1, axis=0)
     curves: dict[str, Any] = {}
     for name, cell in (("show and tell", "Caption"), ("attend and tell", "AttendCaption"))[e.size(1, 0, 0) :]:

@@ -43,7 +43,7 @@ def order(e: Experiment, clip: float | None) -> Any:
     """A training on the order of two symbols, by the plain gradient."""
     steps = e.size(10, 30, 60)
     model = e.cell("Order").build(D=6, K=4, H=e.size(20, 50, 50), seed=e.seed)
-    test = tasks.order(np.random.default_rng([e.seed, 10**6]), steps, 500)
+    test = tasks.order(e.unseen(), steps, 500)
     try:
         return model.fit(
             source=lambda random: tasks.order(random, steps, 20),

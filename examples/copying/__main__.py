@@ -12,8 +12,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
-
 import tinygrad_seq as tg
 import viz
 from examples import tasks
@@ -22,7 +20,7 @@ from examples.experiment import Experiment, leave, main
 
 def run(e: Experiment) -> None:
     steps = e.size(10, 100, 100)
-    test = tasks.copying(np.random.default_rng([e.seed, 10**6]), steps, e.size(50, 100, 500))
+    test = tasks.copying(e.unseen(), steps, e.size(50, 100, 500))
     line = tasks.memoryless(steps)
     e.figure("loss of a guess at T = 100", tasks.memoryless(100), 0.1733, "published line", "equal", 5e-5)
     nets = {

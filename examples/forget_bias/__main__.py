@@ -16,7 +16,7 @@ import numpy as np
 
 import tinygrad_seq as tg
 import viz
-from examples import tasks
+from examples import marked, tasks
 from examples.experiment import Experiment, leave, main
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +34,6 @@ def retained(model: Any, steps: int) -> Array:
 def run(e: Experiment) -> None:
     steps, hidden = e.size(20, 200, 750), e.size(16, 32, 128)
     solved, limit = e.size(0.1, 0.01, 0.01), e.size(200, 10_000, 20_000)
-    test = tasks.adding(np.random.default_rng([e.seed, 10**6]), steps, 200)
     updates, curves, left = {}, {}, {}
     starts: dict[str, Any] = {"chrono": None, "bias 1": 1.0, "bias 0": 0.0}
     if e.mode == "full":
@@ -46,16 +45,16 @@ def run(e: Experiment) -> None:
             model = e.cell("Adding").build(H=hidden, seed=e.seed)
             model.params["rnn.b_f"] = np.full(hidden, bias)
         left[name] = retained(model, steps)
-        done = model.fit(
-            source=lambda random: tasks.adding(random, steps, 32),
+        done = marked.learn(
+            e,
+            model,
+            tasks.adding,
+            steps,
             optimizer=tg.optim.RMSProp(model.params.trained, lr=e.size(1e-2, 2e-3, 1e-3), decay=0.9),
-            clip=1.0,
-            steps=limit,
-            valid_every=e.size(20, 50, 200),
-            evaluate=lambda m: {"mse": float(m(**test).mse.data)},
-            until=lambda found: found["mse"] < solved,
-            seed=e.seed,
-            progress=e.progress,
+            updates=limit,
+            every=e.size(20, 50, 200),
+            enough=solved,
+            tests=200,
         )
         updates[name] = done.steps if done.reached else limit
         curves[name] = done.curves.measured("mse")

@@ -42,7 +42,7 @@ def run(e: Experiment) -> None:
         "scheduled sampling": scheduled,
         "free running": lambda random, batch: np.broadcast_to(start, (steps, batch)),
     }
-    test = waves(np.random.default_rng([e.seed, 10**6]), steps, 200)
+    test = waves(e.unseen(), steps, 200)
     forced, alone = np.ones_like(test), np.broadcast_to(1.0 * start, test.shape)
     next_step, far, growth, picture = {}, {}, {}, {"the wave": test[:, 0]}
     for name, told in ways.items():

@@ -96,8 +96,8 @@ def taken_over(e: Experiment, model: Any, letters: int) -> float:
 
 def run(e: Experiment) -> None:
     letters, hidden, mixture = e.size(2, 4, 10), e.size(20, 48, 400), e.size(3, 6, 20)
-    test = batch(np.random.default_rng([e.seed, 10**6]), e.size(40, 200, 500), letters)
-    base = memoryless(batch(np.random.default_rng([e.seed, 10**6 + 1]), 500, letters), test)
+    test = batch(e.unseen(), e.size(40, 200, 500), letters)
+    base = memoryless(batch(e.unseen(1), 500, letters), test)
     steps = e.size(150, 1800, 10_000)
 
     free = dsl.load("Handwriting").build(H=hidden, M=mixture, seed=e.seed)

@@ -144,7 +144,7 @@ def tell(e: Experiment, name: str, runs: list[Any], enough: float, published: in
 
 def run(e: Experiment) -> None:
     steps, tests = e.size(20, 100, 100), e.size(20, 256, 256)
-    unseen = np.random.default_rng([e.seed, 10**6])
+    unseen = e.unseen()
 
     name, runs = "embedded Reber grammar", []
     for seed in range(e.seed, e.seed + e.size(1, 3, 10)):

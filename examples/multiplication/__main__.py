@@ -10,32 +10,28 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-
 import tinygrad_seq as tg
 import viz
-from examples import tasks
+from examples import marked, tasks
 from examples.experiment import Experiment, leave, main
 
 
 def run(e: Experiment) -> None:
     steps = e.size(10, 100, 200)
     model = e.cell("Product").build(H=e.size(16, 32, 64), seed=e.seed)
-    test = tasks.multiplication(np.random.default_rng([e.seed, 10**6]), steps, 500)
-    done = model.fit(
-        source=lambda random: tasks.multiplication(random, steps, 32),
+    done = marked.learn(
+        e,
+        model,
+        tasks.multiplication,
+        steps,
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 5e-3, 2e-3)),
-        clip=1.0,
-        steps=e.size(300, 5000, 30_000),
-        valid_every=e.size(50, 100, 500),
-        evaluate=lambda m: {"mse": float(m(**test).mse.data)},
-        until=lambda found: found["mse"] < e.size(0.02, 0.001, 0.0005),
-        seed=e.seed,
-        progress=e.progress,
+        updates=e.size(300, 5000, 30_000),
+        every=e.size(50, 100, 500),
+        enough=e.size(0.02, 0.001, 0.0005),
     )
     e.note("parameters", model.params.count)
-    e.note("sequences", 32 * done.steps)
-    mean = float(test["y"].var())
+    e.note("sequences", marked.BATCH * done.steps)
+    mean = float(tasks.multiplication(e.unseen(), steps, 500)["y"].var())
     e.note("mean squared error of the mean, on the same test", round(mean, 5))
     e.figure("mean squared error, LSTM", done.measures["mse"], 7 / 144, "always answering 1/4")
     if e.mode != "quick":

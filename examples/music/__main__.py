@@ -37,7 +37,7 @@ def by_pairs(learned: Array, count: int, seed: int) -> Array:
 
 def run(e: Experiment) -> None:
     bars = e.size(3, 6, 8) * PHRASE
-    test, log_p = songs(np.random.default_rng([e.seed, 10**6]), e.size(200, 1000, 2000), bars)
+    test, log_p = songs(e.unseen(), e.size(200, 1000, 2000), bars)
     exact = entropies(bars)
     e.note("entropy, nats a chord, of songs this long", round(float(exact.mean()), 5))
     e.note("entropy rate, nats a chord", round(float(entropies(12 * PHRASE)[-PHRASE:].mean()), 5))
@@ -58,7 +58,7 @@ def run(e: Experiment) -> None:
         progress=e.progress,
     )
     reached = done.measures["held out"]
-    learned, _ = songs(np.random.default_rng([e.seed, 10**6 + 1]), 2000, bars)
+    learned, _ = songs(e.unseen(1), 2000, bars)
     # the songs end to end: at a seam the table guesses a first chord, which is one of twelve to the model too
     tables = {n: interpolated_loss(learned.T.ravel(), test.T.ravel(), len(SYMBOLS), n) for n in (1, 2, 3)}
     for n in e.size((1, 2), (1, 2, 3), (1, 2, 3)):

@@ -95,8 +95,8 @@ def by_templates(image: Array, symbols: str, least: float) -> str:
 
 def run(e: Experiment) -> None:
     symbols, longest = "".join(sorted(GLYPHS))[: e.size(6, 36, 36)], e.size(4, 8, 12)
-    test = strips(np.random.default_rng([e.seed, 10**6]), e.size(40, 300, 1000), symbols, longest)
-    tuned = strips(np.random.default_rng([e.seed, 10**6 + 1]), e.size(20, 100, 200), symbols, longest)
+    test = strips(e.unseen(), e.size(40, 300, 1000), symbols, longest)
+    tuned = strips(e.unseen(1), e.size(20, 100, 200), symbols, longest)
 
     def matched(data: dict[str, Any], least: float) -> float:
         rows = zip(data["image"], data["lengths"]["t"], strict=True)

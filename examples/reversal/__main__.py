@@ -59,7 +59,7 @@ def learn(e: Experiment, name: str, model: Any, longest: int, test: dict[str, An
 
 def run(e: Experiment) -> None:
     longest, hidden = e.size(4, 12, 20), e.size(24, 64, 128)
-    test = pairs(np.random.default_rng([e.seed, 10**6]), longest, e.size(50, 200, 500))
+    test = pairs(e.unseen(), longest, e.size(50, 200, 500))
     sizes: dict[str, Any] = {"K_in": SYMBOLS, "K": SYMBOLS + 1, "H": hidden, "seed": e.seed}
     attending = dsl.load("Translate").build(A=hidden, **sizes)
     without = dsl.load("EncoderDecoder").build(**sizes)

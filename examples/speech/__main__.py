@@ -65,8 +65,8 @@ def by_spectrum(learned: dict[str, Any], test: dict[str, Any]) -> list[str]:
 
 def run(e: Experiment) -> None:
     syllables, hidden = e.size(1, 2, 4), e.size(24, 48, 128)
-    test = utterances(np.random.default_rng([e.seed, 10**6]), e.size(40, 200, 1000), syllables)
-    counted = utterances(np.random.default_rng([e.seed, 10**6 + 1]), 1000, syllables)
+    test = utterances(e.unseen(), e.size(40, 200, 1000), syllables)
+    counted = utterances(e.unseen(1), 1000, syllables)
     nearest = error_rate(by_spectrum(counted, test), test["texts"])
 
     def learn(name: str, model: Any, change: Any, measure: Any, steps: int) -> None:

@@ -34,7 +34,7 @@ NETS = {
 
 def run(e: Experiment) -> None:
     steps = e.size(10, 100, 200)
-    test = tasks.order(np.random.default_rng([e.seed, 10**6]), steps, 500)
+    test = tasks.order(e.unseen(), steps, 500)
     right, curves = {}, {}
     for name, (cell, bias) in NETS.items():
         model = e.cell("Order", Cell=cell).build(H=e.size(16, 32, 64), seed=e.seed)

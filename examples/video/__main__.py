@@ -39,7 +39,7 @@ def guesses(model: Any, front: Front, test: dict[str, Any]) -> Array:
 
 def run(e: Experiment) -> None:
     frames, filters, hidden = e.size(12, 20, 30), e.size(4, 8, 16), e.size(32, 64, 128)
-    test = clips(np.random.default_rng([e.seed, 10**6]), e.size(40, 200, 500), frames)
+    test = clips(e.unseen(), e.size(40, 200, 500), frames)
     commonest = float(np.bincount(test["y"].ravel()).max() / test["y"].size)
     reached: dict[str, float] = {}
     curves: dict[str, Any] = {}
