@@ -86,22 +86,20 @@ def fit(
     Errors: ValueError for bad data and for a checkpoint of another training; OSError, before the first step, when
     `out` cannot be written; FloatingPointError naming the step when a loss or gradient is not finite.
     """
-    options: dict[str, Any] = {"batch": batch, "chunk": chunk, "clip": clip, "valid": valid, "seed": seed}
-    name = model.loss_name(loss)
-    data = _data(model, streams)
-    train: Batches
-    held: Batches | None = None
-    if source is None:
-        _complete(model, data, name)
-        train, held = _batches(model, data, lengths, batch, chunk, valid, seed)
-        options["data"] = _digest(data)
-        if front is not None:
-            raise ValueError("front: what it reads is no stream of the cell; give batches of it by source=")
-    else:
-        train = _drawn(source, data, lengths, valid, seed)
-        options["data"] = getattr(source, "__qualname__", type(source).__qualname__)
     if not valid and (patience or best):
         raise ValueError(f"{'patience' if patience else 'best'} needs held-out data: valid=0.1, for example")
+    name, data = model.loss_name(loss), _data(model, streams)
+    train: Batches
+    held: Batches | None
+    if source is not None:
+        train, held, origin = _drawn(source, data, lengths, valid, seed), None, _called(source)
+    elif front is not None:
+        raise ValueError("front: what it reads is no stream of the cell; give batches of it by source=")
+    else:
+        _complete(model, data, name)
+        train, held = _batches(model, data, lengths, batch, chunk, valid, seed)
+        origin = _digest(data)
+    options = {"batch": batch, "chunk": chunk, "clip": clip, "valid": valid, "seed": seed, "data": origin}
     learned = front.learned(model) if front is not None else model.params.trained
     optimizer = optimizer if optimizer is not None else Adam(learned, lr=2e-3)
     folder = Path(out) if out is not None else None
@@ -171,6 +169,11 @@ def _drawn(source: Source, data: Mapping[str, Any], lengths: Any, valid: float, 
     if valid:
         raise ValueError("valid: a source has nothing to hold out; measure with evaluate=")
     return Drawn(source, seed)
+
+
+def _called(source: Source) -> str:
+    """A source by its name, to notice a resume with another."""
+    return str(getattr(source, "__qualname__", type(source).__qualname__))
 
 
 def _batches(
