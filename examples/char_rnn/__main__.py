@@ -74,7 +74,7 @@ def run(e: Experiment) -> None:
         e.figure("validation loss after 1,000 updates", dict(reached)[1000], 1.785, "char-rnn's")
     e.note("characters a second, in training", round(done.steps * e.size(500, 2500, 2500) / done.seconds, -2))
     e.note("it writes", model.generate(e.size(100, 400, 400), temperature=0.7, seed=e.seed))
-    e.draw(viz.curves(done.curves, "char-rnn"), "curves")
+    e.draw(viz.curves({**done.curves.plain(), "valid": reached}, "char-rnn"), "curves")
 
 
 if __name__ == "__main__":

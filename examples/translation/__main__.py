@@ -142,7 +142,8 @@ def run(e: Experiment) -> None:
     else:
         for name in e.size(["postfix"], list(TASKS), list(TASKS)):
             panels |= study(e, name, made(name, e.size(3000, 20_000, 50_000), e.seed))
-    e.draw(viz.heat(panels, title="Where the decoder looks: a row for each character written", side=16), "alignment")
+    title = "Where the decoder looks: a row for each character written"
+    e.draw(viz.heat(panels, title=title, across=3, side=16), "alignment")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ def _panel(scene: Scene, x: float, y: float, side: float, name: str, panel: Heat
     for r, said in enumerate(panel.rows):
         out.append(text(x - 6, y + side * (r + 0.5), theme.label(said), size, "end"))
     for c, said in enumerate(panel.columns):
-        out.append(text(x + side * (c + 0.5), y + side * rows + 10, theme.label(said), size))
+        fits = min(size, max(6.0, size * 0.95 * side / max(theme.text_width(said, size), 1e-9)))
+        out.append(text(x + side * (c + 0.5), y + side * rows + 10, theme.label(said), fits))
     below = y + side * rows + (18 if any(panel.columns) else 0)
     if panel.x:
         out.append(text(x + side * columns / 2, below + 10, theme.label(panel.x), LABEL, "middle", "muted"))
