@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
 from typing import Any
 
 from tinygrad_seq.watch import Watch
@@ -25,13 +24,26 @@ _state: ContextVar[State] = ContextVar("tinygrad_seq", default=State())  # noqa:
 state = _state.get
 
 
-@contextmanager
-def changed(**fields: Any) -> Iterator[None]:
-    token = _state.set(replace(_state.get(), **fields))
-    try:
-        yield
-    finally:
-        _state.reset(token)
+class changed(ContextDecorator):  # noqa: N801 - read as a verb: `with changed(recording=False):`
+    """A context with another state, or a decorator that gives it to a function's calls.
+
+    A class, since a generator takes microseconds to enter and leave, which is much around the run of a small cell.
+    """
+
+    def __init__(self, recording: bool | None = None, watches: tuple[Watch, ...] | None = None) -> None:
+        self.recording, self.watches = recording, watches
+        self._tokens: list[Token[State]] = []
+
+    def __enter__(self) -> None:
+        now = _state.get()
+        recording = now.recording if self.recording is None else self.recording
+        self._tokens.append(_state.set(State(recording, now.watches if self.watches is None else self.watches)))
+
+    def __exit__(self, *error: object) -> None:
+        _state.reset(self._tokens.pop())
+
+    def _recreate_cm(self) -> changed:
+        return changed(self.recording, self.watches)  # calls of a decorated function may overlap
 
 
 # ---------------------------------------------------------------- the user's line

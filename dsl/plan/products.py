@@ -145,6 +145,7 @@ class Factors(Writer):
 
     def _outers(self, depth: int, item: Outers, axis: str | None) -> None:
         by_right: dict[tuple[object, object, object], list[str]] = {}
+        self.packed_rows = ""
         for name in item.names:
             d = self.definitions[name]
             left, right = (o.leaf for o in d.operands)
@@ -182,6 +183,8 @@ class Factors(Writer):
         for a in others[:-1]:
             self.put(depth, f"for {self.var(a)} in range(T_{a}):")
             depth += 1
+        if len(others) > (walk is None):
+            self.packed_rows = ""  # in a loop of its own
         along = inner or walk
         bounds = f"0, T_{inner}" if inner else "t0, t1" if walk else "0, 1"
         counts = f"C, c_{along}" if along else "C, c_once"
@@ -196,7 +199,11 @@ class Factors(Writer):
                 stride = f"{self.span(place, a)} * {stride}"
             origin = self.row(place, steps, "0")
             left_side = f"{place.array}, {origin}, {stride}, w_{place.ident}, {columns}"
-            self.put(depth, f"rows = {call}({left_side}, {counts}, {bounds}, A, o_{target})")
+            line = f"rows = {call}({left_side}, {counts}, {bounds}, A, o_{target})"
+            if line != self.packed_rows:  # of several weights that read one value, the adjoint is packed once
+                self.put(depth, line)
+            if target == "rows":
+                self.packed_rows = line
         result = f"A, o_{head.ident}, w_{head.ident}, {m}, {n}, rows"
         self.put(depth, f"weight_gradient(A, o_rows, A, o_panels, {result})  # {', '.join(names)}")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dsl.plan.assemble import Piece
 from dsl.plan.writer import Writer
-from dsl.system.dims import Dim
 
 TILE = 16  # of a transposed copy: a cache line of float32 either way
 
@@ -58,6 +57,7 @@ class Shared(Writer):
         rows, columns = map(self.size, self.normal.streams[name].shape)
         p, m = self.scope("P"), self.scope(f"m_{name}")
         self._tiles(
+            1,
             columns,
             rows,
             f"store_{p}(P, o_{ident} + (i + 1) * w_{ident} + j, load_{m}(m_{self._ident(name)}, j * {columns} + i))",
@@ -68,50 +68,58 @@ class Shared(Writer):
 
     def _collecting(self, total: str) -> list[Piece]:
         """A total's contributions in A, each added to the array s_* that holds it."""
-        return [self._contribution(total, name, bool(turned)) for name, turned in self.normal.totals[total]]
+        shares = self.normal.totals[total]
+        return [self._contribution(total, name, bool(turned), k == 0) for k, (name, turned) in enumerate(shares)]
 
-    def _contribution(self, total: str, name: str, turned: bool) -> Piece:
+    def _contribution(self, total: str, name: str, turned: bool, first: bool) -> Piece:
+        """One of them; the `first` of the first part is not added, and what was in the array does not matter."""
         self.lines = []
-        kind, dims = self.totals[name]
-        ident = self.places[name].ident
-        if kind == "total" and not turned:
-            self._add_rows(total, ident, dims)
-        elif kind == "scatter":  # kept column by column, behind one of zeros
-            self._add_matrix(
-                total, self.size(dims[1]), self.size(dims[0]), f"o_{ident} + (i + 1) * w_{ident}", not turned
-            )
+        if first:
+            self.put(1, "if later:")
+            self._collect(2, total, name, turned, add=True)
+            self.put(1, "else:")
+            self._collect(2, total, name, turned, add=False)
         else:
-            stride = f"w_{ident}" if kind == "outer" else self.padded(dims[1])
-            self._add_matrix(total, self.size(dims[0]), self.size(dims[1]), f"o_{ident} + i * {stride}", turned)
+            self._collect(1, total, name, turned, add=True)
         return Piece("add", f"{total}, this part's share.", tuple(self.lines))
 
-    def _add_rows(self, total: str, ident: str, shape: tuple[Dim, ...]) -> None:
-        if not shape:
-            self.put(1, self._add(total, "0", f"o_{ident}"))
+    def _collect(self, depth: int, total: str, name: str, turned: bool, add: bool) -> None:
+        kind, dims = self.totals[name]
+        ident = self.places[name].ident
+        put = self._add if add else self._set
+        if kind == "total" and not turned:
+            if not dims:
+                self.put(depth, put(total, "0", f"o_{ident}"))
+                return
+            depth, here, dense = self._matrix_rows(depth, dims)
+            self.put(depth, f"for j in range({self.size(dims[-1])}):")
+            self.put(depth + 1, put(total, f"0{dense} + j", f"o_{ident}{here} + j"))
             return
-        depth, here, dense = self._matrix_rows(1, shape)
-        self.put(depth, f"for j in range({self.size(shape[-1])}):")
-        self.put(depth + 1, self._add(total, f"0{dense} + j", f"o_{ident}{here} + j"))
-
-    def _add_matrix(self, total: str, rows: str, columns: str, row: str, turned: bool) -> None:
-        """The rows of a region; `turned`, they are the columns of the total."""
-        if turned:
-            self._tiles(rows, columns, self._add(total, f"j * {rows} + i", f"{row} + j"))
+        rows, columns = map(self.size, dims)
+        row = f"o_{ident} + i * {f'w_{ident}' if kind == 'outer' else self.padded(dims[1])}"
+        if kind == "scatter":  # kept column by column, behind one of zeros
+            rows, columns, row, turned = columns, rows, f"o_{ident} + (i + 1) * w_{ident}", not turned
+        if turned:  # the rows of the region are the columns of the total
+            self._tiles(depth, rows, columns, put(total, f"j * {rows} + i", f"{row} + j"))
             return
-        self.put(1, f"for i in range({rows}):")
-        self.put(2, f"for j in range({columns}):")
-        self.put(3, self._add(total, f"i * {columns} + j", f"{row} + j"))
+        self.put(depth, f"for i in range({rows}):")
+        self.put(depth + 1, f"for j in range({columns}):")
+        self.put(depth + 2, put(total, f"i * {columns} + j", f"{row} + j"))
 
     def _add(self, total: str, place: str, source: str) -> str:
         target, s, a = f"s_{self._ident(total)}", self.scope(f"s_{total}"), self.scope("A")
         return f"store_{s}({target}, {place}, load_{s}({target}, {place}) + load_{a}(A, {source}))"
 
-    def _tiles(self, rows: str, columns: str, line: str) -> None:
+    def _set(self, total: str, place: str, source: str) -> str:
+        target, s, a = f"s_{self._ident(total)}", self.scope(f"s_{total}"), self.scope("A")
+        return f"store_{s}({target}, {place}, load_{a}(A, {source}))"
+
+    def _tiles(self, depth: int, rows: str, columns: str, line: str) -> None:
         """A transposed copy: i < rows and j < columns, in tiles, so that lines of neither side come twice."""
-        self.put(1, f"for start in range(0, {rows}, {TILE}):")
-        self.put(2, f"for j in range({columns}):")
-        self.put(3, f"for i in range(start, min({rows}, start + {TILE})):")
-        self.put(4, line)
+        self.put(depth, f"for start in range(0, {rows}, {TILE}):")
+        self.put(depth + 1, f"for j in range({columns}):")
+        self.put(depth + 2, f"for i in range(start, min({rows}, start + {TILE})):")
+        self.put(depth + 3, line)
 
     def _at_stage(self, total: str) -> int:
         """The stage of the loops after which a total is complete."""

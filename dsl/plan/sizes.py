@@ -40,13 +40,28 @@ class Sizes:
 
     stages: tuple[NDArray[np.int64], ...]
     preparing: NDArray[np.int64]
-    collecting: tuple[NDArray[np.int64], ...]
+    collecting: tuple[NDArray[np.int64], ...]  # of the first part, whose totals are not added to anything
+    adding: tuple[NDArray[np.int64], ...]  # of the others
     at: Mapping[str, int]
     reals: int
     categories: int
     parameters: int
     lengths: int
     counts: int
+
+
+def joined(tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """One program that runs several, one after the other."""
+    before = np.cumsum([0, *(len(t) - 1 - 2 * int(t[0]) for t in tables)])  # entries of the programs in front
+    count = sum(int(t[0]) for t in tables)
+    heads, bodies = [np.array([count], np.int64)], []
+    for table, shift in zip(tables, before, strict=False):
+        own = 2 * int(table[0])
+        head = table[1 : 1 + own].copy()
+        head[1::2] += 2 * count - own + shift
+        heads.append(head)
+        bodies.append(table[1 + own :])
+    return np.concatenate([*heads, *bodies])
 
 
 class Sizer:
@@ -74,6 +89,7 @@ class Sizer:
     def fill(self, shape: Shape, kept: Mapping[str, int] | None = None) -> Sizes:
         chunk = max(shape.chunk, self.source.reach)  # what is carried from chunk to chunk does not overlap
         at: dict[str, int] = {"nb": shape.rows, "batch": shape.batch, "chunk": chunk, "ragged": int(shape.ragged)}
+        at["later"] = 0
         steps = dict(shape.steps)
         at.update({f"T_{a}": n for a, n in steps.items()})
         for name, dim in self.source.dims.items():
@@ -91,9 +107,10 @@ class Sizer:
             stages,
             preparing,
             tuple(_numbers(entries, at) for entries in self.source.collecting),
+            tuple(_numbers(entries, {**at, "later": 1}) for entries in self.source.collecting),
             at,
             reals + LINE,
-            categories + LINE,
+            categories + LINE if categories else 0,
             parameters + LINE,
             axes * (2 * shape.rows + 1) + 1,
             sum(n for n in steps.values()) + 1,

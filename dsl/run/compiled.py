@@ -7,6 +7,7 @@ leases its arenas, so several runs can be alive and each can be differentiated m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +23,7 @@ from dsl.system.system import System
 from tinygrad_seq.kernels.threads import run_native
 
 KEPT_CALLS = 64  # shapes of whole batches that are remembered
-NOTHING = np.zeros(1)  # in place of an array that generated code will not touch
+NOTHING, NONE = np.zeros(1), np.zeros(1, INTEGER)  # in place of arrays that generated code will not touch
 
 
 @dataclass(slots=True)
@@ -54,7 +55,8 @@ def _return(parts: Sequence[Part], program: Executable, lessor: Arena) -> None:
     reals, categories, _ = program.roles
     for part in parts:
         lessor.give(part.reals, part.share.sizes, reals)
-        lessor.give(part.categories, part.share.sizes, categories)
+        if part.categories is not NONE:
+            lessor.give(part.categories, part.share.sizes, categories)
 
 
 @dataclass
@@ -68,6 +70,9 @@ class Compiled:
     _executables: dict[str, Executable] = field(default_factory=dict)
     _of: dict[int, Executable] = field(default_factory=dict)
     _calls: dict[Any, Call] = field(default_factory=dict)
+    _handed: dict[tuple[Executable, tuple[str, ...]], tuple[tuple[str, str | None, bool], ...]] = field(
+        default_factory=dict
+    )
 
     @cached_property
     def plans(self) -> Plans:
@@ -101,8 +106,11 @@ class Compiled:
         if not record:
             _return(run.parts, program, self.arena)
             return {n: values[n] for n in want}, None
-        held = {n: v for n, v in run.inputs.items() if n in self.system.streams}  # with shared values, computed once
-        held.update({n: values[n] for n in self.plans.totals})
+        held = run.inputs  # with shared values, computed once
+        if program.program.parts or program.normal.before:  # with names of this program alone
+            held = {n: v for n, v in held.items() if n in self.system.streams}
+        if self.plans.totals:
+            held = held | {n: values[n] for n in self.plans.totals}
         saved = Saved(program, held, run.call, run.frame, run.parts, start, self.arena)
         return {n: values[n] for n in want}, saved
 
@@ -128,15 +136,27 @@ class Compiled:
         values = run.execute()
         _return(run.parts, program, self.arena)
         out: dict[str, Array] = {}
-        taken = {id(a) for a in run.inputs.values()}
-        for name in wrt:
-            if name in derived.gradients:
-                found = values[derived.gradients[name]]
-                out[name] = np.array(found) if found.base is not None or id(found) in taken else found
-                taken.add(id(found))
+        for name, gradient, fresh in self._handing(program, wrt):
+            if gradient is not None:
+                found = values[gradient]
+                if not fresh and (found.base is not None or any(found is a for a in (*inputs.values(), *out.values()))):
+                    found = np.array(found)
+                out[name] = found
             elif name in inputs:  # what nothing reads is not even packed: no gradient
                 out[name] = np.zeros_like(inputs[name], dtype=precision(np.iscomplexobj(inputs[name]), self.dtype))
         return out
+
+    def _handing(self, program: Executable, wrt: tuple[str, ...]) -> tuple[tuple[str, str | None, bool], ...]:
+        """The streams that hold the gradients of `wrt`, and of which the run's array is nobody else's."""
+        found = self._handed.get((program, wrt))
+        if found is None:
+            gradients = self.plans.derived.gradients
+            uses = Counter(gradients[n] for n in wrt if n in gradients)
+            held = Counter(d for _, d in program.handed)
+            own = {*(n for n, d in program.handed if held[d] == 1), *program.normal.totals} - {*program.normal.after}
+            found = tuple((n, g, g in own and uses[g] == 1) for n in wrt for g in (gradients.get(n),))
+            self._handed[program, wrt] = found
+        return found
 
     @cached_property
     def _dims(self) -> dict[str, int]:
@@ -204,39 +224,42 @@ class _Run:
         self.forward = self.parts if saved is None else saved.parts  # whose memory is read
 
     def _part(self, share: Share) -> Part:
-        take, sizes, (reals, categories, _) = self.arena.take, share.sizes, self.program.roles
+        sizes, (role, other, _) = share.sizes, self.program.roles
+        reals = self.arena.take(sizes.reals, self.program.real, sizes, role)
         return Part(
-            share,
-            take(sizes.reals, self.program.real, sizes, reals),
-            take(sizes.categories, INTEGER, sizes, categories),
+            share, reals, self.arena.take(sizes.categories, INTEGER, sizes, other) if sizes.categories else NONE
         )
 
     # ------------------------------------------------------------ calls
 
     def execute(self) -> dict[str, Array]:
         """Run all parts and collect values."""
-        program, source, normal = self.program, self.program.source, self.program.normal
+        program, source, normal, inputs = self.program, self.program.source, self.program.normal, self.inputs
+        kinds, real = program.kinds, program.real
         results = self._results()
-        totals = {n: np.zeros(program.shape(n), program.real) for n in normal.totals}
+        new = np.empty if self.call.batch else np.zeros
+        totals = {n: new(shape, real) for n, shape in self.frame.totals}
         late: dict[str, Array] = {} if self.call.batch else dict(totals)
         if self.call.batch:
-            named = [np.ascontiguousarray(self.inputs[n], program.kinds[n]) for n in source.inputs]
+            named = [np.ascontiguousarray(inputs[n], kinds[n]) for n in source.inputs]
             named += results.values()
             named += [self._carried(n) for n in source.carried]
             sizes, role = self.frame.shares[0].sizes, program.roles[2]
-            room = self.arena.take(sizes.parameters, program.real, sizes.preparing, role)
+            room = self.arena.take(sizes.parameters, real, sizes.preparing, role)
             for stage in range(len(source.stages)):
-                known = {**self.inputs, **late} if late else self.inputs
-                shared = [self._shared(n, known) for n in source.shared]
+                known = {**inputs, **late} if late else inputs
+                shared = [  # zeros for one that only a later stage knows and needs
+                    np.ascontiguousarray(known[n] if n in known else np.zeros(program.shape(n)), real)
+                    for n in source.shared
+                ]
                 self._stage(stage, room, [*named, *shared, *totals.values()])
-                late.update((n, totals[n]) for n in source.complete[stage])
-                late.update(program.evaluate(normal.after, {**self.inputs, **late}) if normal.after else {})
+                late |= {n: totals[n] for n in source.complete[stage]}
+                if normal.after:
+                    late |= program.evaluate(normal.after, {**inputs, **late})
             self.arena.give(room, sizes.preparing, role)
         elif normal.after:
-            late.update(program.evaluate(normal.after, {**self.inputs, **late}))
-        values = {n: results[d] for n, d in normal.names.items() if d in results}
-        values.update((n, self.inputs[n]) for n in normal.before)
-        values.update(late)
+            late.update(program.evaluate(normal.after, {**inputs, **late}))
+        values = {n: results[d] for n, d in program.handed} | {n: inputs[n] for n in normal.before} | late
         for name, (re, im) in program.program.parts.items():
             if re in values and im in values:
                 values[name] = values[re] + 1j * values[im]
@@ -246,13 +269,18 @@ class _Run:
         """Shared values laid out, the loops of one stage over all parts, and the totals that are complete then."""
         run, calls = self.program.module.run, []
         for p, f in zip(self.parts, self.forward, strict=True):
-            own = (p.reals, p.categories, f.reals, f.categories, room, p.share.lengths, p.share.counts, p.share.rows)
-            calls.append(((*own, *outside), p.share.sizes))
+            share = p.share
+            own = (p.reals, p.categories, f.reals, f.categories, room, share.lengths, share.counts, share.rows)
+            calls.append(((*own, *outside), share.sizes))
         arrays, sizes = calls[0]
+        if self.frame.whole is not None:
+            run(arrays, self.frame.whole)
+            return
         run(arrays, sizes.preparing)
         run_native(run, [(arrays, sizes.stages[stage]) for arrays, sizes in calls])
-        for arrays, sizes in calls:
-            run(arrays, sizes.collecting[stage])
+        run(arrays, sizes.collecting[stage])
+        for arrays, sizes in calls[1:]:
+            run(arrays, sizes.adding[stage])
 
     # ------------------------------------------------------------ arrays for the loops
 
@@ -266,11 +294,6 @@ class _Run:
                 found[name] = np.full(shape, -1 if kinds[name] is INTEGER else 0, kinds[name])
         return found
 
-    def _shared(self, name: str, known: Mapping[str, Array]) -> Array:
-        """A shared value; zeros for one that only a later stage knows and needs."""
-        value = known[name] if name in known else np.zeros(self.program.shape(name))
-        return np.ascontiguousarray(value, self.program.real)
-
     def _started(self, name: str) -> Array | None:
         for stream, value in (self.start or {}).items():
             if stream == name or self.program.normal.names.get(stream) == name:
@@ -278,7 +301,7 @@ class _Run:
         return None
 
     def _carried(self, name: str) -> Array:
-        value = self._started(name)
+        value = self._started(name) if self.start else None
         if value is None:
             return NOTHING
         return np.ascontiguousarray(value[len(value) - self._held(name) :], self.program.kinds[name])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
 from dsl.plan.program import Program
-from dsl.plan.sizes import Shape, Sizer, Sizes
+from dsl.plan.sizes import Shape, Sizer, Sizes, joined
 from dsl.run.arenas import Array
 from dsl.run.rows import Ints, is_whole
 from dsl.system.dims import Dim
@@ -44,7 +44,9 @@ class Frame:
 
     shares: tuple[Share, ...]
     results: tuple[tuple[str, tuple[int, ...]], ...]  # a stream and the shape of its values
+    totals: tuple[tuple[str, tuple[int, ...]], ...]
     filled: bool  # every sequence has every step, so that nothing of a result is left as it was
+    whole: Array | None  # the table of all that is done, where one thread does it in one go
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,11 @@ class Executable:
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     @cached_property
+    def handed(self) -> tuple[tuple[str, str], ...]:
+        """Streams that loops hand over, and the results that hold them."""
+        return tuple((n, d) for n, d in self.normal.names.items() if d in self.source.results)
+
+    @cached_property
     def module(self) -> Any:
         return load_source(self.program.name, self.source.text)
 
@@ -139,7 +146,13 @@ class Executable:
             features = () if definition.dtype == "category" else map(self._sizer.number, definition.shape)
             results.append((name, (*(steps[a] for a in definition.axes), call.batch, *features)))
         before = None if forward is None else (forward[0], forward[1].shares)
-        return Frame(self._cut(call, count, before), tuple(results), not call.ragged and call.clock is None)
+        shares = self._cut(call, count, before)
+        whole = None
+        if len(shares) == len(self.source.stages) == 1:
+            sizes = shares[0].sizes
+            whole = joined((sizes.preparing, *sizes.stages, *sizes.collecting))
+        totals = tuple((n, self.shape(n)) for n in self.normal.totals)
+        return Frame(shares, tuple(results), totals, not call.ragged and call.clock is None, whole)
 
     def _cut(self, call: Call, count: int, forward: tuple[Executable, tuple[Share, ...]] | None) -> tuple[Share, ...]:
         rows = [s.rows for s in forward[1]] if forward is not None else _split(call, count)
@@ -241,6 +254,7 @@ def evaluate(root: Symbol, values: Mapping[str, Array], dims: Mapping[str, Any],
     return np.asarray(done[root], precision(np.iscomplexobj(done[root]), dtype))
 
 
+@cache
 def precision(is_complex: bool, dtype: str) -> np.dtype[Any]:
     """The engine's dtype for real or complex values."""
     return np.result_type(dtype, np.complex64) if is_complex else np.dtype(dtype)

@@ -16,7 +16,7 @@ import numpy as np
 from dsl.run.carry import State, carried
 from dsl.run.generate import generate
 from dsl.run.generator import Generator
-from dsl.run.inputs import Arranged, arrange, fed
+from dsl.run.inputs import Arranged, Intake
 from dsl.run.needs import Needs, settle
 from dsl.run.noise import draw, fresh, numbers_of, quiet, streams_of
 from dsl.run.parameters import Parameters, table
@@ -87,6 +87,7 @@ class Model:
         self.program = Program(with_terms(self.system))
         self._engines: dict[tuple[str, ...], Compiled] = {}
         self.needs = Needs(self.system)
+        self.intake = Intake(self.system, self.dtype)
         self.segments = Segments(self.system, self._open) if remat else None
         self._steppers: dict[int, tuple[System, Compiled]] = {}  # the systems are held, so that ids stay theirs
 
@@ -147,7 +148,7 @@ class Model:
         batch: int | None = None,
     ) -> Arranged:
         """A call's data, checked and laid out."""
-        names = list(fed(self.system))
+        names = self.intake.names
         if len(args) > len(names):
             raise ValueError(f"{self.system.name} takes {len(names)} streams ({', '.join(names)}), given {len(args)}")
         given = dict(zip(names, args, strict=False))
@@ -158,7 +159,7 @@ class Model:
         if self.symbols is not None:
             given = {n: self.encode(v) if isinstance(v, str) else v for n, v in given.items()}
         size = state.batch if state is not None else batch
-        data = arrange(self.system, given, lengths, self.dtype, size)
+        data = self.intake.arrange(given, lengths, size)
         for name, value in data.arrays.items():
             if isinstance(value, Tensor) and value.dtype != self.dtype and value.dtype.kind == "f":
                 data.arrays[name] = value.astype(self.dtype)
@@ -345,12 +346,12 @@ class Model:
             self._plain(data), data.lengths, data.batch, (loss, *want), start=start, clock=clock, record=True
         )
         value = arrays[loss]  # a number a sequence, or one for all when it reads totals alone
-        cotangent = np.full(value.shape, 1 / max(value.size, 1), self.dtype)
-        trained = tuple(self.params.trained)
+        count = max(value.size, 1)
+        trained = tuple([n for n, t in self.params.tensors.items() if t.edge is not None])
         assert saved is not None
-        grads = compiled.backward(saved, {loss: cotangent}, trained)
-        mean = float(np.add.reduce(value, axis=None)) / max(value.size, 1)  # value.mean() is slow
-        return mean, {n: self._gradient_of(n, grads) for n in trained}, arrays
+        grads = compiled.backward(saved, {loss: np.full(value.shape, 1 / count, self.dtype)}, trained)
+        mean = float(value.item() if count == 1 else np.add.reduce(value, axis=None)) / count  # .mean() is slow
+        return mean, {n: grads[n] if n in grads else self._gradient_of(n, grads) for n in trained}, arrays
 
     def _in_segments(
         self, loss: str, data: Arranged, state: State | None, want: tuple[str, ...]

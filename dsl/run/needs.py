@@ -10,7 +10,7 @@ import numpy as np
 from dsl.run.carry import State
 from dsl.run.inputs import Arranged, expected, fed
 from dsl.run.program import needed
-from dsl.run.rows import derived_lengths
+from dsl.run.rows import derived_lengths, shortest
 from dsl.run.unroll import EMPTY_IS_AN_ERROR
 from dsl.system.dims import Dim
 from dsl.system.kinds import Kinds, named_axis
@@ -25,11 +25,15 @@ class Needs:
         self.system = system
         self._reductions: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}  # operation and axis
         self._found: dict[tuple[str, ...], tuple[list[str], tuple[str, ...]]] = {}  # missing streams, free axes
+        self._computable: dict[object, tuple[str, ...]] = {}
 
     def computable(self, data: Arranged) -> tuple[str, ...]:
         """Outputs and losses that need nothing which is not given."""
-        wanted = dict.fromkeys([*self.system.outputs, *self.system.losses])
-        return tuple(n for n in wanted if not self.missing(n, data))
+        key = (*data.arrays, None, *data.lengths)
+        if key not in self._computable:
+            wanted = dict.fromkeys([*self.system.outputs, *self.system.losses])
+            self._computable[key] = tuple(n for n in wanted if not self.missing(n, data))
+        return self._computable[key]
 
     def missing(self, name: str, data: Arranged) -> list[str]:
         """What a stream needs and the data lacks: streams, or "lengths of" an axis."""
@@ -70,7 +74,7 @@ class Needs:
         if any(axis not in lengths for _, axis in self._reductions[names]):
             lengths = derived_lengths(self.system.axes, lengths, data.batch)
         for op, axis in self._reductions[names]:
-            if not lengths[axis].min():
+            if not shortest(lengths[axis]):
                 culprit = int(lengths[axis].argmin())
                 raise ValueError(f"{op}[{axis}] of sequence {culprit}, which has no steps on {axis}")
 

@@ -69,6 +69,12 @@ def whole(batch: int, steps: int) -> Ints:
     return lengths
 
 
+def shortest(lengths: Ints) -> int:
+    """The steps that all of some sequences (B,) have."""
+    first = int(lengths[0])
+    return first if lengths is whole(len(lengths), first) else int(lengths.min())
+
+
 def is_whole(lengths: Ints, steps: int) -> bool:
     """Whether all sequences have these steps."""
     return lengths is whole(len(lengths), steps) or not len(lengths) or int(lengths.min()) == steps

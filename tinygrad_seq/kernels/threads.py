@@ -122,7 +122,8 @@ def parts(rows: int, work: int) -> int:
           that a batch of one is never split
     work  multiply-adds of all steps over all rows
     """
-    return max(1, min(thread_count(), rows // 2, work // WORK_PER_PART))
+    most = min(rows // 2, work // WORK_PER_PART)
+    return min(thread_count(), most) if most > 1 else 1  # to count the processors takes as long as a small cell's step
 
 
 def run_parts(functions: Sequence[Callable[[], object]]) -> None:
