@@ -2,8 +2,9 @@
 
 Y. Bengio, P. Simard, P. Frasconi, "Learning long-term dependencies with gradient descent is difficult" (1994);
 R. Pascanu, T. Mikolov, Y. Bengio (2013), section 2. In the scalar case the slope of the logarithm of the norm is
-log|w|. A step's Jacobian of norm below 1 makes gradients vanish; one of norm above 1 does not make them explode:
-[[0, 2], [0, 0]] has norm 2 and square 0.
+log|w|. A step's Jacobian of norm below 1 makes gradients vanish, as a sigmoid's does, whose slope is 1/4 at most; one
+of norm above 1 does not make them explode: [[0, 2], [0, 0]] has norm 2 and square 0. A unitary net (M. Arjovsky, A.
+Shah, Y. Bengio, 2016) keeps every norm as it starts, since its biases are 0 then.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tinygrad_seq.initializers import initialize
 
 Array = np.ndarray[Any, Any]
 TANH, SKIP = "tanh, {} × orthogonal", "the first with a skip of 10"
+SIGMOID, UNITARY = "sigmoid, orthogonal", "unitary"
 
 
 def reach(model: Any, x: Array) -> Array:
@@ -43,8 +45,9 @@ def scalars(e: Experiment, steps: int) -> None:
     e.figure("norm of its square", np.linalg.norm(nilpotent @ nilpotent, 2), 0.0, "nothing explodes", "equal", 0.0)
 
 
-def cells(inputs: int, hidden: int, seed: int) -> dict[str, Any]:
-    """Models beside one another; a tanh net whose matrix is an orthogonal one times a gain, and gated ones."""
+def cells(e: Experiment, inputs: int, hidden: int) -> dict[str, Any]:
+    """Models beside one another: a tanh net whose matrix is an orthogonal one times a gain, other slopes, gated ones."""
+    seed = e.seed
     built: dict[str, Any] = {}
     random = np.random.default_rng(seed)
     turn = initialize("orthogonal", (hidden, hidden), random, "float64")
@@ -55,8 +58,10 @@ def cells(inputs: int, hidden: int, seed: int) -> dict[str, Any]:
     skip = dsl.load("Skip").build(D=inputs, H=hidden, k=10, seed=seed, dtype="float64")
     skip.params["W"] = skip.params["S"] = 0.5 * turn
     built[SKIP] = skip
+    built[SIGMOID] = e.cell("Sigmoid").build(D=inputs, H=hidden, seed=seed, dtype="float64")
     for name, cell in (("ReLU, identity", "IRNN"), ("LSTM", "LSTM"), ("GRU", "GRU")):
         built[name] = dsl.load(cell).build(D=inputs, H=hidden, seed=seed, dtype="float64")
+    built[UNITARY] = dsl.load("URNN").build(D=inputs, N=hidden // 2, seed=seed, dtype="float64")
     return built
 
 
@@ -64,12 +69,17 @@ def run(e: Experiment) -> None:
     steps, inputs, hidden = e.size(30, 100, 400), 8, e.size(12, 48, 100)
     scalars(e, steps)
     x = 0.3 * np.random.default_rng(e.seed).standard_normal((steps, inputs))
-    found = {name: reach(model, x) for name, model in cells(inputs, hidden, e.seed).items()}
+    found = {name: reach(model, x) for name, model in cells(e, inputs, hidden).items()}
     for name, norm in found.items():
         e.note(f"norm at the first step beside the last, {name}", float(f"{norm[0] / norm[-1]:.3g}"))
     weak, strong, short = found[TANH.format(0.5)], found["LSTM"], found[SKIP]
     e.figure("tanh of half gain, first beside last", weak[0] / weak[-1], 0.5 ** (steps - 1), "the bound |W|^(T-1)")
-    e.figure("LSTM, times that", (strong[0] / strong[-1]) / (weak[0] / weak[-1]), 1.0, "the tanh net", "more")
+    flat, kept = found[SIGMOID], found[UNITARY]
+    e.figure("sigmoid, first beside last", flat[0] / flat[-1], 0.25 ** (steps - 1), "the bound (|W|/4)^(T-1)")
+    e.figure("unitary, first beside last", kept[0] / kept[-1], 1.0, "its norm is kept", "equal", 1e-12)
+    e.figure(
+        "LSTM, times the tanh net's", (strong[0] / strong[-1]) / (weak[0] / weak[-1]), 1.0, "no more than it", "more"
+    )
     gain = (short[0] / short[-1]) / (weak[0] / weak[-1])
     e.figure("with a skip of 10 that net reaches, times as far", gain, 0.5 ** -(steps / 2), "half the steps", "more")
     e.draw(viz.lines(found, x="step k", y="‖∂h[T]/∂h[k]‖", log=True, title="How far gradients reach"), "reach")
