@@ -41,7 +41,7 @@ CURVES = {
     "sequences": (1, 4, 16, 64, 128),
 }
 BASE = {"sequences": 32, "steps": 100, "inputs": 64, "units": 128}
-SLOW = ("HIPS autograd", "plain loops", "torch.compile")  # left out where they take seconds a step, or minutes first
+SLOW = ("HIPS autograd", "by BLAS", "torch.compile")  # left out where they take seconds a step, or minutes first
 SHOWN = ("tinygrad-seq", "torch.nn", "jax scan")  # in the curves
 Rows = list[dict[str, Any]]
 

@@ -36,7 +36,7 @@ OTHERS = ("our LSTM", "torch.nn.LSTM", "torchrecurrent")  # of other gradients t
 NOTES = {
     "sizes": "`lstm`, `gru` (reset after the product), `rnn`; `custom` has peepholes, coupled gates and a matrix"
     " shortcut from four steps back. `tinygrad-seq` has the loss in the cell, as one more equation; `loss outside` is"
-    " ours with the loss in Python behind it, on the tape, where PyTorch has it; `plain loops` is ours without the"
+    " ours with the loss in Python behind it, on the tape, where PyTorch has it; `by BLAS` is ours without the"
     " product kernel: the fallback of machines that cannot have it. `torch loop` and `jax scan` have the input products"
     " outside the loop, `jax scan, plain` inside. `torch.nn` is not steady on this machine: at (32, 100, 128, 256) its"
     " LSTM took 30 to 66 ms from one race to another, ours 18 to 19.",

@@ -13,12 +13,12 @@ from typing import Any
 
 from dsl.bench.race import Entry
 
-LOOPS = (("TGSEQ_PRODUCT", "loops"),)  # without the product kernel: what a machine that cannot have it falls back on
+BLAS = (("TGSEQ_PRODUCT", "blas"),)  # without the product kernel: what a machine that cannot have it falls back on
 
 PEERS = {
     "tinygrad-seq": ("numba", Entry("tinygrad-seq", "benchmarks.peers.ours:Ours")),
     "loss outside": ("numba", Entry("loss outside", "benchmarks.peers.ours:LossOutside")),
-    "plain loops": ("numba", Entry("plain loops", "benchmarks.peers.ours:Ours", LOOPS)),
+    "by BLAS": ("numba", Entry("by BLAS", "benchmarks.peers.ours:Ours", BLAS)),
     "torch.nn": ("torch", Entry("torch.nn", "benchmarks.peers.pytorch:TorchModule")),
     "torch loop": ("torch", Entry("torch loop", "benchmarks.peers.pytorch:TorchLoop")),
     "torch.compile": ("torch", Entry("torch.compile", "benchmarks.peers.pytorch:TorchCompile")),

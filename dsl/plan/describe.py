@@ -52,7 +52,7 @@ class Plan:
         note = (
             "register tiles over packed weights"
             if found == "intrinsic"
-            else "plain loops: THE FAST KERNEL IS NOT AVAILABLE HERE"
+            else "BLAS over packed weights: THE REGISTER TILES ARE NOT AVAILABLE HERE"
         )
         return f"{self.system.name}, {self.dtype}; products: {note}"
 

@@ -72,11 +72,11 @@ def test_arrays_that_cannot_be_multiplied() -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ({"TGSEQ_PRODUCT": "loops"}, "loops"),
+        ({"TGSEQ_PRODUCT": "blas"}, "blas"),
         ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma"}, "haswell (AVX2) intrinsic"),
         ({"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"}, "x86-64 (128-bit) intrinsic"),
     ],
-    ids=["loops", "AVX2", "128-bit"],
+    ids=["BLAS", "AVX2", "128-bit"],
 )
 def test_other_targets_end_to_end(setting: dict[str, str], expected: str) -> None:
     if "NUMBA_CPU_NAME" in setting and not llvm.get_process_triple().startswith("x86_64"):

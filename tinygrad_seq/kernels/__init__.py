@@ -37,7 +37,7 @@ math     scalar functions of float32 or float64; NaN and infinities propagate, l
 
 product  plain Python: panel(dtype) is 32 (float64: 16), tail(dtype) half of it, padded(n, dtype) is n rounded up to a
          multiple of the tail; packed_size(N, K, dtype), rows_size(N, K, dtype): elements of packed operands;
-         backend(dtype): "intrinsic", or "loops", the fallback that TGSEQ_PRODUCT=loops forces.
+         backend(dtype): "intrinsic", or "blas", the fallback that TGSEQ_PRODUCT=blas forces.
          In kernels:
          pack(W, wo, ldw, n, k, P, po, n0, k0, N, K)             B[k0 + j, n0 + i] = W[i, j], W (n, k)
          pack_transposed(W, wo, ldw, k, n, P, po, n0, k0, N, K)  B[k0 + i, n0 + j] = W[i, j], W (k, n)

@@ -20,14 +20,15 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaError, TypingError
 from numba.extending import intrinsic
 
+from tinygrad_seq.kernels import blas
 from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels.emit import Shape, shape, tiles
-from tinygrad_seq.kernels.memory import check_flat, element, slots
+from tinygrad_seq.kernels.memory import check_flat, element
 from tinygrad_seq.kernels.target import host
 
 _I = ir.IntType(64)
@@ -71,7 +72,7 @@ def rows_size(n: int, k: int, dtype: str) -> int:
 
 
 def backend(dtype: str) -> str:
-    """ "intrinsic" (register tiles) or "loops" (the fallback, TGSEQ_PRODUCT=loops), after `require`."""
+    """ "intrinsic" (register tiles) or "blas" (the fallback, TGSEQ_PRODUCT=blas), after `require`."""
     require(dtype)
     return _BACKENDS[dtype]
 
@@ -79,8 +80,9 @@ def backend(dtype: str) -> str:
 def tile_of(dtype: str) -> Callable[..., None]:
     """The register tile as a function for kernels over pointers; see `emit.tiles` for its arguments."""
     cut = cut_of(dtype)
-    if _BACKENDS.get(dtype) == "loops":
-        return _plain_tile(cut)
+    if _BACKENDS.get(dtype) == "blas":
+        blas.provide(dtype)
+        return blas.tile_of(cut)
 
     @intrinsic  # type: ignore[untyped-decorator]
     def tile(
@@ -112,31 +114,6 @@ def tile_of(dtype: str) -> Callable[..., None]:
     return tile  # type: ignore[no-any-return]
 
 
-def _plain_tile(cut: Shape) -> Callable[..., None]:
-    """The tile as plain loops, for a target that the register tiles cannot be built for."""
-    rows, lanes, panel_width = cut.rows, cut.lanes, cut.panel
-    (load_a, _), (load_b, _), (load_c, store_c) = slots(3, "tile")
-
-    @njit(**disk.OPTIONS)
-    def tile(choice, a, ao, sm, sk, b, bo, bp, bk, c, co, ldc, k, beta):  # type: ignore[no-untyped-def]
-        strip = choice == 2 * rows
-        count = 1 if strip else choice % rows + 1
-        width = 8 * lanes if strip else (choice // rows + 1) * lanes
-        for m in range(count):
-            for low in range(0, width, panel_width):
-                high = min(width, low + panel_width)
-                right, into = bo + low // panel_width * bp, co + m * ldc + low
-                if beta == 0:
-                    for j in range(high - low):
-                        store_c(c, into + j, 0.0)
-                for q in range(k):
-                    x = load_a(a, ao + m * sm + q * sk)
-                    for j in range(high - low):
-                        store_c(c, into + j, load_c(c, into + j) + x * load_b(b, right + q * bk + j))
-
-    return tile  # type: ignore[no-any-return]
-
-
 _BACKENDS: dict[str, str] = {}
 _READY: set[str] = set()
 
@@ -152,16 +129,14 @@ def require(dtype: str) -> None:
         if dtype in _READY:
             return
         cut_of(dtype)
-        _BACKENDS[dtype] = "loops" if os.environ.get("TGSEQ_PRODUCT", "") == "loops" else "intrinsic"
+        _BACKENDS[dtype] = "blas" if os.environ.get("TGSEQ_PRODUCT", "") == "blas" else "intrinsic"
         try:
             _register(dtype)
         except (NumbaError, RuntimeError, NotImplementedError) as error:
-            if _BACKENDS[dtype] == "loops":
+            if _BACKENDS[dtype] == "blas":
                 raise
-            disk.warn_once(
-                f"the register tiles cannot be built for {host().name} ({error}); products run as plain loops"
-            )
-            _BACKENDS[dtype] = "loops"
+            disk.warn_once(f"the register tiles cannot be built for {host().name} ({error}); products run by BLAS")
+            _BACKENDS[dtype] = "blas"
             _register(dtype)
         _READY.add(dtype)
 

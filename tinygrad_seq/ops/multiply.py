@@ -83,7 +83,7 @@ def spread(loop: Any, parts: list[tuple[int, int]]) -> None:
 
 @functools.cache
 def has_tiles(dtype: str) -> bool:
-    """Whether this processor has register tiles; plain loops are no match for BLAS."""
+    """Whether this processor has register tiles; without them NumPy calls BLAS at once."""
     from tinygrad_seq.kernels.product import backend
 
     return backend(dtype) == "intrinsic"
