@@ -36,7 +36,8 @@ _NEW = _WHOLE | {
     "scatter_columns",
     "softmax_error",
 }
-_SHAPE = {"shape": np.shape}
+_SHAPE = {"shape": np.shape, "ndarray": np.ndarray}
+_SHAPE_OF = "values[{0}].shape if type(values[{0}]) is ndarray else shape(values[{0}])"
 _CACHE_LIMIT = 4096
 _cache: dict[Any, Derivative] = {}
 known = _cache.get  # by (op, marks as bits behind a leading 1, real, options …), as `Tensor.read` asks
@@ -273,7 +274,7 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
         _fresh(cotangents, order),
         _scatters(cotangents),
         _picker("values, y", ["y" if i == len(needs) else f"values[{i}]" for i in keep]),
-        _picker("values", [f"shape(values[{i}])" for i in shapes]),
+        _picker("values", [_SHAPE_OF.format(i) for i in shapes]),
         source,
         *functions,
     )

@@ -280,6 +280,8 @@ def matmul(a: Any, b: Any, /) -> Any:
     """NumPy's matrix product: vectors, matrices, and batches of matrices that broadcast."""
     a, b = as_array(a), as_array(b)
     first, second = a.shape, b.shape
+    if len(first) == 2 == len(second) and first[1] == second[0]:  # nearly always
+        return _matmul(a, b)
     rank, other = len(first), len(second)
     if not (rank and other):
         raise ValueError("matmul takes no scalars: use *")

@@ -4,6 +4,9 @@ A node holds edges to the nodes of its inputs and the residuals its derivative r
 dies with its last user, and no cycle keeps it. Nodes are numbered as they are made, hence a node's number is
 above those of its inputs. Freeing a node lets go of its residuals, never of its edges: what was computed can
 be drawn after a backward pass. The order in which nodes are pulled is the business of `tape`.
+
+An edge leads to one output of a node. Most nodes have one, and the edge to a node's first output is written as the node
+itself where it is kept (a `Source`), so that a million operations are a million containers and not four million.
 """
 
 from __future__ import annotations
@@ -15,31 +18,64 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.changes import changes, owner_of, serial
+from tinygrad_seq.collector import untrack
 from tinygrad_seq.derivative import Derivative
 from tinygrad_seq.errors import GradientError
+from tinygrad_seq.ops.index import Key
 from tinygrad_seq.primitive import REGISTRY, Primitive
 from tinygrad_seq.state import caller, line_of
 
 Edge = tuple["Node", int]  # a node, and which of its outputs
+Source = Any  # an edge as it is kept: the node alone for its first output, else a `Later`
 Meta = tuple[tuple[int, ...], Any]  # shape and dtype
 Pullback = Callable[[list[Any]], Sequence[Any]]
 _add_up: Any = np.add.reduce
 _new = object.__new__
 _NO_OPTIONS: dict[str, Any] = {}  # one for all: what nodes hold, Python's collector walks
+HARMLESS = frozenset({Key, bool, int, float, str, tuple, type(None)})  # options that lead to no node
+
+
+class Later(tuple[Any, ...]):
+    """An edge to an output behind the first; equal to that edge."""
+
+    __slots__ = ()
+    acyclic = False
+
+
+def source_of(edge: Edge | None) -> Source:
+    """An edge as it is kept."""
+    return edge if edge is None else Later(edge) if edge[1] else edge[0]
+
+
+def edge_of(source: Source) -> Edge | None:
+    """What is kept as an edge."""
+    if source is None:
+        return None
+    return (source[0], source[1]) if type(source) is Later else (source, 0)
 
 
 class Node:
     """What made one or several arrays."""
 
-    __slots__ = ("serial", "edges", "code", "at", "freed", "__weakref__")
+    __slots__ = ("serial", "code", "at", "freed", "__weakref__")
     count = 1  # outputs
     fresh = False  # whether nobody else holds the cotangents that it gives
+    acyclic = False  # whether it can reach arrays and older nodes only
 
-    def __init__(self, edges: tuple[Edge | None, ...]) -> None:
+    def __init__(self) -> None:
         self.serial = next(serial)
-        self.edges = edges
         self.code, self.at = caller()
         self.freed = False
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where its inputs come from; None for one that is no tensor, or has no gradient."""
+        return ()
+
+    @property
+    def edges(self) -> tuple[Edge | None, ...]:
+        """The same as edges."""
+        return tuple([edge_of(s) for s in self.sources])
 
     @property
     def name(self) -> str:
@@ -63,13 +99,20 @@ class Node:
         self.freed = True
 
 
+def parents(node: Node) -> list[Node]:
+    """The nodes of its inputs."""
+    sources = (node.first, node.second, *node.more) if type(node) is Step else node.sources
+    return [s[0] if type(s) is Later else s for s in sources if s is not None]
+
+
 class Leaf(Node):
     """A tensor with `requires_grad`; knows it weakly, to put its gradient there."""
 
     __slots__ = ("tensor", "shape", "dtype")
+    acyclic = True
 
     def __init__(self, tensor: Any) -> None:
-        super().__init__(())
+        super().__init__()
         self.tensor = weakref.ref(tensor)
         self.shape, self.dtype = tensor.shape, tensor.dtype
 
@@ -85,10 +128,18 @@ class Leaf(Node):
 
 
 class Step(Node):
-    """A primitive's call. `saved` holds the residuals: the inputs `derivative.saved`, then perhaps y."""
+    """A primitive's call. `saved` holds the residuals: the inputs `derivative.saved`, then perhaps y.
 
-    __slots__ = ("op", "static", "derivative", "saved", "shapes", "shape", "dtype")
+    The sources of the first two inputs and of those behind are `first`, `second` and `more`.
+    """
+
+    __slots__ = (
+        "op", "first", "second", "more", "static", "derivative", "saved", "shapes", "shape", "dtype", "acyclic"
+    )  # fmt: skip
     op: Primitive
+    first: Source
+    second: Source
+    more: tuple[Source, ...]
     static: dict[str, Any]
     derivative: Derivative
     saved: tuple[Any, ...] | None
@@ -101,7 +152,7 @@ class Step(Node):
         op: Primitive,
         static: dict[str, Any],
         derivative: Derivative,
-        edges: tuple[Edge | None, ...],
+        sources: list[Source],
         values: list[Any],
         out: Any,
         frame: Any,
@@ -110,7 +161,20 @@ class Step(Node):
         and a class's call costs as much again.)"""
         self = _new(Step)
         self.serial = next(serial)
-        self.edges = edges
+        count = len(sources)
+        self.first = first = sources[0]
+        acyclic = first is None or first.acyclic
+        if count == 1:
+            self.second, self.more = None, ()
+        else:
+            self.second = second = sources[1]
+            acyclic = acyclic and (second is None or second.acyclic)
+            self.more = ()
+            if count > 2:
+                self.more = more = tuple(sources[2:])
+                acyclic = acyclic and all([s is None or s.acyclic for s in more])
+                if acyclic:
+                    untrack(more)
         self.code = frame.f_code
         self.at = frame.f_lasti
         self.freed = False
@@ -120,8 +184,15 @@ class Step(Node):
         self.shape = out.shape
         self.dtype = out.dtype
         self.shapes = derivative.shapes_of(values) if derivative.shapes else ()
-        self.saved = derivative.kept_of(values, out)
+        self.saved = derivative.kept_of(values, out) if derivative.keep else ()
+        self.acyclic = acyclic = acyclic and (not static or HARMLESS.issuperset(map(type, static.values())))
+        if acyclic:
+            untrack(self)
         return self
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return (self.first, self.second, *self.more)[: len(self.derivative.cotangents)]
 
     @property
     def name(self) -> str:
@@ -147,14 +218,15 @@ class Step(Node):
 
     def _tensor(self, position: int, array: Any) -> Any:
         """A residual as the tensor that it was, its place on the tape included."""
-        edge = self.edges[position] if position < len(self.edges) else (self, 0)
+        edges = self.edges
+        edge = edges[position] if position < len(edges) else (self, 0)
         return array if edge is None else _tensor_type.on_tape(array, edge)
 
     def check_unchanged(self) -> None:
         """GradientError if a residual was changed in place since the node was made."""
         for i, array in zip(self.derivative.keep, self.saved or (), strict=True):
             if isinstance(array, np.ndarray) and changes.get(id(owner_of(array)), 0) > self.serial:
-                what = "result" if i == len(self.edges) else f"input {i}"
+                what = "result" if i == len(self.derivative.cotangents) else f"input {i}"
                 raise GradientError(
                     f"the {what} of {self.name} (made at {self.line}) was changed in place after the forward pass, "
                     "and its derivative reads it: change a copy, or change it after backward()"
@@ -168,7 +240,7 @@ class Step(Node):
 class Custom(Node):
     """A client's node: a pullback over arrays (or over tensors, if it is differentiable itself)."""
 
-    __slots__ = ("label", "pullback", "differentiable", "outputs", "count", "fresh")
+    __slots__ = ("label", "pullback", "differentiable", "outputs", "count", "fresh", "inputs")
 
     def __init__(
         self,
@@ -179,12 +251,17 @@ class Custom(Node):
         differentiable: bool,
         fresh: bool = False,
     ) -> None:
-        super().__init__(edges)
+        super().__init__()
+        self.inputs: tuple[Source, ...] = tuple([source_of(e) for e in edges])
         self.fresh = fresh
         self.label = label
         self.outputs, self.count = outputs, len(outputs)
         self.pullback: Pullback | None = pullback
         self.differentiable = differentiable
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return self.inputs
 
     @property
     def name(self) -> str:
@@ -209,6 +286,34 @@ class Custom(Node):
     def free(self) -> None:
         self.pullback = None
         super().free()
+
+
+class Variable(Node):
+    """The value of `parent` (None: of no tensor) seen as a variable of its own, to which its cotangent passes on."""
+
+    __slots__ = ("parent", "shape", "dtype", "acyclic")
+
+    def __init__(self, parent: Edge | None, array: Any) -> None:
+        super().__init__()
+        self.parent = source_of(parent)
+        self.shape, self.dtype = array.shape, array.dtype
+        self.acyclic = self.parent is None or self.parent.acyclic
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return (self.parent,)
+
+    @property
+    def name(self) -> str:
+        return "variable"
+
+    def meta(self, slot: int) -> Meta:
+        return self.shape, self.dtype
+
+    def pull(self, cotangents: list[Any], record: bool) -> Sequence[Any]:
+        if self.freed:
+            raise freed_error(self)
+        return cotangents
 
 
 def freed_error(node: Node) -> GradientError:

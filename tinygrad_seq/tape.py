@@ -14,7 +14,22 @@ import numpy as np
 
 from tinygrad_seq.changes import last_change, latest_change, touch
 from tinygrad_seq.errors import GradientError
-from tinygrad_seq.nodes import Custom, Edge, Leaf, Node, Pullback, Step, fit, freed_error, register_tensor
+from tinygrad_seq.nodes import (
+    Custom,
+    Edge,
+    Later,
+    Leaf,
+    Node,
+    Pullback,
+    Source,
+    Step,
+    Variable,
+    fit,
+    freed_error,
+    parents,
+    register_tensor,
+    source_of,
+)
 from tinygrad_seq.ops.linalg import Product
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.state import changed, state, user_line
@@ -26,6 +41,7 @@ __all__ = [
     "Node",
     "Step",
     "Sums",
+    "Variable",
     "backward",
     "changed",
     "custom_node",
@@ -54,7 +70,7 @@ def use_tensors(tensor_type: Any) -> None:
 class Sums:
     """Cotangents as they come in, edge by edge; a buffer is written to only if it was made here.
 
-    The first output of a node is held under the node itself, any other under the edge. Products that are not
+    They are held under their edge as sources have it: the node for its first output. Products that are not
     multiplied yet wait beside, until there are enough of them or the sum is taken.
     """
 
@@ -63,12 +79,11 @@ class Sums:
     def __init__(self, record: bool) -> None:
         self.held: dict[Any, Any] = {}
         self.made: set[Any] = set()
-        self.waiting: dict[Edge, Product] = {}
+        self.waiting: dict[Source, Product] = {}
         self.record = record
 
-    def add(self, edge: Edge, value: Any, fresh: bool = False) -> None:
+    def add(self, key: Source, value: Any, fresh: bool = False) -> None:
         """`fresh` says that nobody else holds the value, so that it may be added to in place."""
-        key = edge if edge[1] else edge[0]
         present = self.held.get(key)
         if present is None:
             self.held[key] = value
@@ -85,25 +100,29 @@ class Sums:
             self.held[key] = np.asarray(np.add(present, value))
             self.made.add(key)
 
-    def wait(self, edge: Edge, product: Product) -> None:
+    def wait(self, key: Source, product: Product) -> None:
         """Add a product to those that wait."""
-        present = self.waiting.setdefault(edge, product)
+        present = self.waiting.setdefault(key, product)
         if present is not product:
             present.join(product)
             if present.rows >= Product.ENOUGH:
-                self._multiply(edge)
+                self._multiply(key)
 
-    def _multiply(self, edge: Edge) -> None:
-        self.add(edge, fit(self.waiting.pop(edge).array(), *edge[0].meta(edge[1])), True)
+    def _multiply(self, key: Source) -> None:
+        self.add(key, fit(self.waiting.pop(key).array(), *meta_of(key)), True)
 
-    def take(self, edge: Edge) -> tuple[Any, bool]:
+    def take(self, key: Source) -> tuple[Any, bool]:
         """What arrived, and whether its buffer was made here; forgotten here."""
-        if edge in self.waiting:
-            self._multiply(edge)
-        key = edge if edge[1] else edge[0]
+        if key in self.waiting:
+            self._multiply(key)
         made = key in self.made
         self.made.discard(key)
         return self.held.pop(key, None), made
+
+
+def meta_of(source: Source) -> Any:
+    """Shape and dtype of the output that an edge leads to."""
+    return source[0].meta(source[1]) if type(source) is Later else source.meta(0)
 
 
 def reach(
@@ -127,14 +146,12 @@ def reach(
         if node.freed:
             raise freed_error(node)
         if node in stops or node in own:
-            outside = outside or node.serial < floor or any(e is not None for e in node.edges)
+            outside = outside or node.serial < floor or any(s is not None for s in node.sources)
             if node.serial <= floor:
                 continue
         elif isinstance(node, Leaf):
             outside = True
-        for edge in node.edges:
-            if edge is not None:
-                stack.append(edge[0])
+        stack += parents(node)
     return sorted(seen, key=_number, reverse=True), outside
 
 
@@ -146,10 +163,17 @@ def _below(roots: Sequence[Edge]) -> list[Node]:
     for node in order:  # which grows
         if node.freed:
             raise freed_error(node)
-        for edge in node.edges:
-            if edge is not None and (source := edge[0]) not in seen:
-                see(source)
-                append(source)
+        if type(node) is Step:
+            sources = (node.first, node.second, *node.more) if node.more else (node.first, node.second)
+        else:
+            sources = node.sources
+        for source in sources:
+            if source is not None:
+                if type(source) is Later:
+                    source = source[0]
+                if source not in seen:
+                    see(source)
+                    append(source)
     order.sort(key=_number, reverse=True)
     return order
 
@@ -181,7 +205,7 @@ def backward(
         value = cotangent.data if isinstance(cotangent, _tensor_type) and not record else cotangent
         if record and not isinstance(value, _tensor_type):
             value = _tensor_type(value)
-        sums.add(edge, value)
+        sums.add(source_of(edge), value)
     wanted = frozenset(wrt) if wrt is not None else None
     results: dict[Edge, Any] = {}
     watches, changed_at = state().watches, latest_change()
@@ -199,7 +223,7 @@ def backward(
                     node.saved, node.freed = None, True  # node.free()
                 continue
             incoming = _arrive(node, sums, wanted, results, record, watches)
-            if node.edges and (leads is None or node in leads):
+            if node.sources and (leads is None or node in leads):
                 if incoming[0] is not None or any(value is not None for value in incoming):
                     _propagate(node, incoming, sums, record, useful)
                 if free:
@@ -211,7 +235,7 @@ def _arrive(
     node: Node, sums: Sums, wanted: frozenset[Edge] | None, results: dict[Edge, Any], record: bool, watches: Any
 ) -> list[Any]:
     """What arrived at a node, its outputs in order; shown to who looks on, and put where it was asked for."""
-    taken = [sums.take((node, slot)) for slot in range(node.count)]
+    taken = [sums.take(source_of((node, slot))) for slot in range(node.count)]
     incoming = [value for value, _ in taken]
     for watch in watches:
         watch.arrived(node, incoming)
@@ -229,8 +253,10 @@ def _leading(order: Sequence[Node], stops: frozenset[Node]) -> set[Node]:
     """The nodes with an edge that leads to one of `stops`."""
     leads: set[Node] = set()
     for node in reversed(order):
-        if any(e is not None and (e[0] in leads or e[0] in stops) for e in node.edges):
-            leads.add(node)
+        for parent in parents(node):
+            if parent in leads or parent in stops:
+                leads.add(node)
+                break
     return leads
 
 
@@ -243,26 +269,28 @@ def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
         if rules.scatters and _scatter(node, g, sums, useful):
             return
         results = rules.on_tape(g, kept, node.shapes, node.static)
-        for value, edge, fresh in zip(results, node.edges, rules.fresh):  # noqa: B905 - of one length; to say so is slow
-            if value is None or edge is None or (useful is not None and edge[0] not in useful):
+        sources = (node.first, node.second, *node.more) if node.more else (node.first, node.second)
+        for value, source, fresh in zip(results, sources, rules.fresh):  # noqa: B905 - two at the least; to say so is slow
+            if value is None or source is None:
                 continue
-            source, slot = edge
+            if useful is not None and (source[0] if type(source) is Later else source) not in useful:
+                continue
             inner = type(source) is Step
             if inner:
-                shape, dtype = source.shape, source.dtype  # type: ignore[attr-defined]
+                shape, dtype = source.shape, source.dtype
             else:
-                shape, dtype = source.meta(slot)
+                shape, dtype = meta_of(source)
             if value.shape != shape or value.dtype is not dtype:
                 if type(value) is Product:
                     if not inner:
-                        sums.wait(edge, value)
+                        sums.wait(source, value)
                         continue
                     value = value.array()
                 value = fit(value, shape, dtype)
             if inner and source not in held:  # nearly always
                 held[source] = value
             else:
-                sums.add(edge, value, fresh and type(value) is np.ndarray)
+                sums.add(source, value, fresh and type(value) is np.ndarray)
     except Exception as error:
         error.add_note(f"in the backward pass, at {node.name} (made at {node.line})")
         raise
@@ -271,11 +299,9 @@ def _step(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> None:
 def _scatter(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> bool:
     """Add the cotangent of a slice to its source's buffer, in place: T slices of an array cost T slices, not T
     arrays. False when it is not as simple as that."""
-    edge = node.edges[0]
-    key = node.static["key"]
-    if edge is None or edge[1] or not key.simple:
+    source, key = node.first, node.static["key"]
+    if source is None or type(source) is Later or not key.simple:
         return False
-    source = edge[0]
     if useful is not None and source not in useful:
         return True
     shape, dtype = (source.shape, source.dtype) if type(source) is Step else source.meta(0)
@@ -285,7 +311,9 @@ def _scatter(node: Step, g: Any, sums: Sums, useful: set[Node] | None) -> bool:
     if buffer is None:
         buffer = sums.held[source] = np.zeros(shape, dtype)
         sums.made.add(source)
-    elif source not in sums.made:
+        buffer[key.value] = g
+        return True
+    if source not in sums.made:
         buffer = sums.held[source] = np.array(buffer)
         sums.made.add(source)
     view = buffer[key.value]
@@ -308,9 +336,10 @@ def _propagate(node: Node, incoming: list[Any], sums: Sums, record: bool, useful
     for watch in watches:
         watch.sent(node, outgoing)
     fresh = node.fresh and not watches  # who watches keeps them
-    for edge, value in zip(node.edges, outgoing, strict=True):
-        if edge is not None and value is not None and (useful is None or edge[0] in useful):
-            sums.add(edge, value, fresh)
+    for source, value in zip(node.sources, outgoing, strict=True):
+        if source is not None and value is not None:
+            if useful is None or (source[0] if type(source) is Later else source) in useful:
+                sums.add(source, value, fresh)
 
 
 def _deposit(leaf: Leaf, value: Any, made_here: bool) -> None:

@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_seq import protocol
-from tinygrad_seq.derivative import Derivative, derivative, is_plain, known, remember
+from tinygrad_seq.arraylike import ArrayMethods, functions
+from tinygrad_seq.derivative import known
 from tinygrad_seq.errors import GradientError
-from tinygrad_seq.ops.index import Key
-from tinygrad_seq.primitive import HALF, REGISTRY, Arithmetic, Primitive
+from tinygrad_seq.nodes import Edge, Leaf, Node, Source, Step, edge_of, source_of
+from tinygrad_seq.ops.index import ONCE, Key
+from tinygrad_seq.primitive import REGISTRY, Primitive
+from tinygrad_seq.reading import constant, rules_for, settled
 from tinygrad_seq.state import ours, state, user_line
-from tinygrad_seq.tape import Edge, Leaf, Node, Step, backward, touch, use_tensors
+from tinygrad_seq.tape import backward, touch, use_tensors
 
 Array = np.ndarray[Any, Any]
 _getframe, _step, _blank = sys._getframe, Step.make, object.__new__
@@ -26,7 +29,7 @@ _GETITEM = REGISTRY["getitem"]
 _FLOAT, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
-class Tensor(Arithmetic):
+class Tensor(ArrayMethods):
     """A NumPy array, its place on the tape, its gradient and its name.
 
     `data` is the array itself, to be read; `numpy()` a read-only view of it; `assign` and `t[key] = value`
@@ -34,11 +37,11 @@ class Tensor(Arithmetic):
     scalars do not widen it, float64 arrays do.
     """
 
-    __slots__ = ("data", "edge", "grad", "name", "__weakref__")
+    __slots__ = ("data", "source", "grad", "name", "__weakref__")
     reading_level = 1
 
     data: Array
-    edge: Edge | None
+    source: Source
     grad: Tensor | None
     name: str | None
 
@@ -54,7 +57,7 @@ class Tensor(Arithmetic):
         self.data = np.array(value.data if isinstance(value, Tensor) else value, dtype=dtype)
         if self.data.dtype.kind not in "fciub":
             raise TypeError(f"a tensor holds numbers, not {self.data.dtype} (shape {self.data.shape})")
-        self.edge = self.grad = None
+        self.source = self.grad = None
         self.name = name
         if requires_grad:
             self._track()
@@ -64,20 +67,20 @@ class Tensor(Arithmetic):
         """A tensor over this very array, off the tape."""
         self = object.__new__(cls)
         self.data = array if type(array) is np.ndarray else np.asarray(array)
-        self.edge = self.grad = self.name = None
+        self.source = self.grad = self.name = None
         return self
 
     @classmethod
     def on_tape(cls, array: Any, edge: Edge) -> Tensor:
         """A tensor over this very array, as the output that `edge` names."""
         self = cls.wrap(array)
-        self.edge = edge
+        self.source = source_of(edge)
         return self
 
     def _track(self) -> None:
         if self.data.dtype.kind not in "fc":
             raise TypeError(f"a gradient needs a floating dtype, not {self.data.dtype}: tensor(..., dtype='float32')")
-        self.edge = (Leaf(self), 0)
+        self.source = Leaf(self)
 
     # ------------------------------------------------------------ reading primitives
 
@@ -85,23 +88,23 @@ class Tensor(Arithmetic):
     def read(cls, op: Primitive, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         """What calling a primitive with a tensor among its arguments means."""
         values: list[Any] = []
-        edges: list[Edge | None] = []
+        sources: list[Source] = []
         needs, common = 1, None  # a leading 1, then a bit for each argument; the one dtype of all arrays, else False
         for a in args:
             if isinstance(a, Tensor):
                 needs += needs
-                edge = a.edge
-                if edge is not None:
+                source = a.source
+                if source is not None:
                     needs += 1
-                edges.append(edge)
+                sources.append(source)
                 a = a.data
                 if a.dtype is not common:
                     common = a.dtype if common is None else False
             else:
                 needs += needs
-                edges.append(None)
+                sources.append(None)
                 if type(a) is not float:
-                    a = _constant(a)
+                    a = constant(a)
                     if type(a) is np.ndarray and a.dtype is not common:
                         common = a.dtype if common is None else False
             values.append(a)
@@ -113,11 +116,11 @@ class Tensor(Arithmetic):
         if out.dtype is common and (common is _FLOAT or common is _DOUBLE):  # nearly always
             real = smooth = True
         else:
-            out, real = _settled(op, values, out, static)
+            out, real = settled(op, values, out, static)
             smooth = out.dtype.kind in "fc"
         result: Tensor = _blank(cls)
         result.data = out
-        result.edge = result.grad = result.name = None
+        result.source = result.grad = result.name = None
         current = state()
         if smooth and needs & needs - 1 and current.recording:  # more bits than the leading one
             key: tuple[Any, ...] = (op, needs, real)
@@ -126,17 +129,16 @@ class Tensor(Arithmetic):
             if op.constant is not None:
                 key += (values[op.constant] if isinstance(values[op.constant], (int, float)) else None,)
             try:
-                rules = known(key) or _rules(key, values, static)
+                rules = known(key) or rules_for(key, values, static)
             except TypeError:  # an option that cannot be looked up
-                rules = _rules(key, values, static)
+                rules = rules_for(key, values, static)
             if rules.live:
                 if not rules.full:
-                    edges = [e if c is not None else None for e, c in zip(edges, rules.cotangents, strict=True)]
-                frame: Any = _getframe(1)
+                    sources = [s if c is not None else None for s, c in zip(sources, rules.cotangents, strict=True)]
+                frame: Any = _getframe(2)  # behind who called a primitive, an operator or an index: one of ours
                 while ours[frame.f_code.co_filename] and frame.f_back is not None:
                     frame = frame.f_back
-                node = _step(op, static, rules, tuple(edges), values, out, frame)
-                result.edge = (node, 0)
+                result.source = _step(op, static, rules, sources, values, out, frame)
         if current.watches:
             line = user_line()
             for watch in current.watches:
@@ -162,8 +164,13 @@ class Tensor(Arithmetic):
     # ------------------------------------------------------------ what it is
 
     @property
+    def edge(self) -> Edge | None:
+        """The node that made it, and which of that node's outputs it is."""
+        return edge_of(self.source)
+
+    @property
     def requires_grad(self) -> bool:
-        return self.edge is not None
+        return self.source is not None
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
@@ -174,15 +181,16 @@ class Tensor(Arithmetic):
         if wanted:
             self._track()
         else:
-            self.edge = None
+            self.source = None
 
     @property
     def node(self) -> Node | None:
-        return None if self.edge is None else self.edge[0]
+        edge = self.edge
+        return None if edge is None else edge[0]
 
     @property
     def is_leaf(self) -> bool:
-        return self.edge is None or isinstance(self.edge[0], Leaf)
+        return self.source is None or isinstance(self.source, Leaf)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -257,39 +265,11 @@ class Tensor(Arithmetic):
     def __reduce__(self) -> tuple[Any, ...]:
         return (_unpickle, (np.array(self.data), isinstance(self.node, Leaf), self.name))
 
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: Any) -> Any:
-        return REGISTRY["equal"](self, other)
-
-    def __ne__(self, other: Any) -> Any:
-        return REGISTRY["not_equal"](self, other)
-
-    def __lt__(self, other: Any) -> Any:
-        return REGISTRY["less"](self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return REGISTRY["less_equal"](self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return REGISTRY["greater"](self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return REGISTRY["greater_equal"](self, other)
-
-    def __abs__(self) -> Any:
-        return REGISTRY["abs"](self)
-
-    def __matmul__(self, other: Any) -> Any:
-        return _functions().matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return _functions().matmul(other, self)
-
     # ------------------------------------------------------------ indexing and change in place
 
     def __getitem__(self, key: Any) -> Any:
-        return self.read(_GETITEM, (self,), {"key": Key(_plain_key(key))})
+        once = ONCE.issuperset(map(type, key)) if type(key) is tuple else type(key) in ONCE
+        return self.read(_GETITEM, (self,), {"key": Key(key, True) if once else Key(_plain_key(key))})
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._check_change()
@@ -306,83 +286,15 @@ class Tensor(Arithmetic):
         return self
 
     def _check_change(self) -> None:
-        if self.edge is not None and state().recording:
+        if self.source is not None and state().recording:
             raise GradientError(
                 f"{self.name or 'this tensor'} takes part in a gradient, which would not see a change in place: "
                 "use where() or concat(), or change it inside no_grad()"
             )
 
-    # ------------------------------------------------------------ methods of the array
-
-    def sum(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-        return REGISTRY["sum"](self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-        return REGISTRY["mean"](self, axis=axis, keepdims=keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-        return REGISTRY["max"](self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-        return REGISTRY["min"](self, axis=axis, keepdims=keepdims)
-
-    def var(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
-        return _functions().var(self, axis=axis, keepdims=keepdims, correction=options.get("ddof", 0))
-
-    def std(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
-        return _functions().std(self, axis=axis, keepdims=keepdims, correction=options.get("ddof", 0))
-
-    def prod(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-        return _functions().prod(self, axis=axis, keepdims=keepdims)
-
-    def any(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-        return REGISTRY["any"](self, axis=axis, keepdims=keepdims)
-
-    def all(self, axis: Any = None, keepdims: bool = False, **_: Any) -> Any:
-        return REGISTRY["all"](self, axis=axis, keepdims=keepdims)
-
-    def argmax(self, axis: int | None = None, **_: Any) -> Any:
-        return REGISTRY["argmax"](self, axis=axis)
-
-    def argmin(self, axis: int | None = None, **_: Any) -> Any:
-        return REGISTRY["argmin"](self, axis=axis)
-
-    def cumsum(self, axis: int | None = None, **_: Any) -> Any:
-        return REGISTRY["cumsum"](self.reshape(-1) if axis is None else self, axis=axis or 0)
-
-    def clip(self, min: Any = None, max: Any = None, **_: Any) -> Any:  # noqa: A002
-        return _functions().clip(self, min, max)
-
-    def squeeze(self, axis: Any = None) -> Any:
-        return _functions().squeeze(self, axis)
-
-    def flatten(self) -> Any:
-        return self.reshape(-1)
-
-    def transpose(self, *axes: Any) -> Any:
-        order = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
-        return _functions().permute_dims(self, order) if order else self.T
-
-    def reshape(self, *shape: Any) -> Any:
-        return _functions().reshape(self, shape[0] if len(shape) == 1 else shape)
-
-    def astype(self, dtype: DTypeLike) -> Any:
-        return REGISTRY["astype"](self, dtype=np.dtype(dtype).name)
-
-    @property
-    def real(self) -> Any:
-        return REGISTRY["re"](self)
-
-    @property
-    def imag(self) -> Any:
-        return REGISTRY["im"](self)
-
-    def conj(self) -> Any:
-        return REGISTRY["conj"](self)
-
     @property
     def T(self) -> Any:  # noqa: N802 - NumPy's name
-        return _functions().permute_dims(self, tuple(reversed(range(self.ndim))))
+        return functions().permute_dims(self, tuple(reversed(range(self.ndim))))
 
     # ------------------------------------------------------------ gradients
 
@@ -394,7 +306,8 @@ class Tensor(Arithmetic):
         A value that is not a scalar needs the cotangent to start from (its own shape). The residuals
         are freed unless `retain_graph`; `create_graph` makes the gradients differentiable (and retains).
         """
-        if self.edge is None:
+        edge = self.edge
+        if edge is None:
             raise GradientError(
                 "nothing to differentiate: no input of this value requires a gradient, or nothing was recorded"
             )
@@ -407,48 +320,7 @@ class Tensor(Arithmetic):
         start = cotangent if isinstance(cotangent, Tensor) else np.asarray(cotangent, self.dtype)
         if start.shape != self.shape:
             raise ValueError(f"the cotangent has shape {start.shape}, the value {self.shape}")
-        backward([self.edge], [start], None, record=create_graph, free=not (retain_graph or create_graph))
-
-
-def _constant(value: Any) -> Any:
-    """An argument that is no tensor, as primitives take it: an array, or a number that widens nothing."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return np.asarray(value) if isinstance(value, list) else value
-
-
-def _rules(key: tuple[Any, ...], values: list[Any], static: dict[str, Any]) -> Derivative:
-    """The derivative for this call, remembered under its key if that says it all."""
-    op, needs, real = key[:3]
-    constant = key[-1] if op.constant is not None else None
-    found = derivative(op, tuple([mark == "1" for mark in f"{needs:b}"[1:]]), static, constant, real)
-    if op.opaque or all(is_plain(v) for v in static.values()):
-        remember(key, found)
-    return found
-
-
-def _settled(op: Primitive, values: list[Any], out: Array, static: dict[str, Any]) -> tuple[Array, bool]:
-    """A result in the dtype that it should have, and whether no complex number had a part in it."""
-    if out.dtype == HALF:
-        out = np.asarray(op.in_full(out, values, static))
-    kinds = {v.dtype.char for v in values if type(v) is np.ndarray}
-    if out.dtype.char not in kinds and out.dtype.char in "dD" and op.name != "astype":
-        out = _narrow(out, values)
-    real = not kinds & {"F", "D"} and out.dtype.char not in "FD"
-    if op.ordered and not real:
-        raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
-    return out, real
-
-
-def _narrow(out: Array, values: list[Any]) -> Array:
-    """float32 among integers, booleans and plain numbers stays float32, where NumPy would widen it."""
-    if any(isinstance(v, np.ndarray) and v.dtype.char in "dD" for v in values):
-        return out
-    floats = [v.dtype for v in values if isinstance(v, np.ndarray) and v.dtype.kind in "fc"]
-    if not floats:
-        return out
-    target = np.result_type(*floats)
-    return out.astype(target) if target.char in "fF" and out.dtype.kind == target.kind else out
+        backward([edge], [start], None, record=create_graph, free=not (retain_graph or create_graph))
 
 
 def _plain_key(key: Any) -> Any:
@@ -460,12 +332,6 @@ def _plain_key(key: Any) -> Any:
     if isinstance(key, Tensor):
         return key.data
     return np.asarray(key) if isinstance(key, list) else key
-
-
-def _functions() -> Any:
-    import tinygrad_seq
-
-    return tinygrad_seq
 
 
 def _unpickle(array: Array, requires_grad: bool, name: str | None) -> Tensor:

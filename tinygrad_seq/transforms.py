@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.changes import serial
 from tinygrad_seq.errors import GradientError
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.tape import Custom, Edge, Node, backward, changed, reach, state
+from tinygrad_seq.tape import Custom, Edge, Node, Variable, backward, changed, reach, state
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.watch import Anomaly
 
@@ -61,9 +62,7 @@ def _fresh(value: Any) -> Tensor:
             raise TypeError(f"a gradient needs a floating argument, not {array.dtype}")
         array = array.astype(np.float64)
     parent = value.edge if isinstance(value, Tensor) else None
-    meta = (array.shape, array.dtype)
-    node: Node = Custom("variable", (parent,), (meta,), lambda g: g, True)
-    return Tensor.on_tape(array, (node, 0))
+    return Tensor.on_tape(array, (Variable(parent, array), 0))
 
 
 class Recorded:
@@ -295,7 +294,7 @@ def remat(f: Function) -> Function:
                 outputs, form = flatten(f(*unflatten(shape, list(inputs)), **options))
             return floor_probe, outputs, form
 
-        start = Node(()).serial
+        start = next(serial)
         variables, outputs, form = run()
         tracked = [i for i, y in enumerate(outputs) if isinstance(y, Tensor) and y.edge is not None]
         own = [v.edge[0] for v in variables if v.edge is not None]
@@ -303,7 +302,7 @@ def remat(f: Function) -> Function:
 
         def pullback(cotangents: list[Any]) -> list[Any]:
             record = any(isinstance(c, Tensor) for c in cotangents)
-            begin = Node(()).serial
+            begin = next(serial)
             fresh, again, _ = run()
             pairs = [(again[i].edge, c) for i, c in zip(tracked, cotangents, strict=True) if c is not None]
             wrt = [v.edge for v in fresh if v.edge is not None] + captured

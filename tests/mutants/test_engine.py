@@ -155,8 +155,8 @@ def overwriting_scatter(node: Any, g: Any, sums: Any, useful: Any) -> bool:
     return True
 
 
-def overwriting_sum(self: Any, edge: Any, value: Any, fresh: bool = False) -> None:
-    self.held[edge if edge[1] else edge[0]] = value
+def overwriting_sum(self: Any, key: Any, value: Any, fresh: bool = False) -> None:
+    self.held[key] = value
 
 
 def last_product(self: Any, other: Any) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_seq.ops.shape import Cotangents, shape_of
 from tinygrad_seq.primitive import Primitive
 
-_ONCE = frozenset({int, slice, type(None), type(Ellipsis)})
+ONCE = frozenset({int, slice, type(None), type(Ellipsis)})  # kinds of index that address each element once
 
 
 class Key:
@@ -20,13 +20,12 @@ class Key:
 
     __slots__ = ("value", "simple")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, simple: bool | None = None) -> None:
         self.value = value
-        self.simple = True  # ints, slices, ... and None address each element once
-        if type(value) not in _ONCE:
-            for p in value if type(value) is tuple else (value,):
-                if type(p) not in _ONCE and not isinstance(p, np.integer):
-                    self.simple = False
+        if simple is None:  # not known to be made of ints, slices, ... and None
+            parts = value if type(value) is tuple else (value,)
+            simple = all(type(p) in ONCE or isinstance(p, np.integer) for p in parts)
+        self.simple = simple
 
     def __repr__(self) -> str:
         return repr(self.value)
