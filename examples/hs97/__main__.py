@@ -20,7 +20,7 @@ import numpy as np
 
 import tinygrad_seq as tg
 import viz
-from examples.experiment import Experiment, leave, main
+from examples.experiment import UNSEEN, Experiment, leave, main
 
 Array = np.ndarray[Any, Any]
 SYMBOLS = "BTSXPVE"
@@ -56,13 +56,14 @@ def reber_batch(random: np.random.Generator) -> dict[str, Array]:
 
 def reber_share(model: Any, count: int, seed: int) -> float:
     """The share of strings at whose every step all that may come next is rated above all that may not."""
-    random = np.random.default_rng([seed, 10**6])
+    random = np.random.default_rng([seed, UNSEEN])
+    strings = [embedded_reber(random) for _ in range(count)]
+    rated = model(x=[np.array([SYMBOLS.index(s) for s in text[:-1]]) for text, _ in strings]).p.numpy()
     right = 0
-    for _ in range(count):
-        text, after = embedded_reber(random)
-        rated = model(x=np.array([SYMBOLS.index(s) for s in text[:-1]])).p.numpy()
+    for n, (_, after) in enumerate(strings):
         legal = np.array([[s in allowed for s in SYMBOLS] for allowed in after])
-        right += bool((np.where(legal, rated, 2).min(1) > np.where(legal, -1, rated).max(1)).all())
+        found = rated[: len(after), n]
+        right += bool((np.where(legal, found, 2).min(1) > np.where(legal, -1, found).max(1)).all())
     return right / count
 
 

@@ -46,7 +46,7 @@ def scalars(e: Experiment, steps: int) -> None:
 
 
 def cells(e: Experiment, inputs: int, hidden: int) -> dict[str, Any]:
-    """Models beside one another: a tanh net whose matrix is an orthogonal one times a gain, other slopes, gated ones."""
+    """Models beside one another: a tanh net of an orthogonal matrix times a gain, nets of other slopes, gated ones."""
     seed = e.seed
     built: dict[str, Any] = {}
     random = np.random.default_rng(seed)
