@@ -40,6 +40,18 @@ def on_rim(graph: Graph, rows: Rows, key: str) -> bool:
     return key in graph.nodes and graph.nodes[key].kind == "state" and key not in rows.beyond
 
 
+def lanes(graph: Graph, rows: Rows, ends: Mapping[str, int]) -> dict[str, int]:
+    """What leaves states for rows above runs beside the rim, each on a line of its own as far as it goes: that of the
+    uppermost state nearest to the rim. `ends` says up to which row each node is read."""
+    found: dict[str, int] = {}
+    for key in sorted(ends, key=lambda k: (-rows.row[k], k)):
+        if on_rim(graph, rows, key) and key in rows.down and ends[key] > rows.row[key]:
+            side = direction_of(rows, key)
+            beside = [n for k, n in found.items() if rows.row[k] < ends[key] and direction_of(rows, k) == side]
+            found[key] = min(set(range(len(beside) + 1)) - set(beside))
+    return found
+
+
 def falling(graph: Graph, rows: Rows) -> dict[str, int]:
     """Nodes that come down from a highway towards a state, rather than back up to it, with their direction."""
     found: dict[str, int] = {}
@@ -55,8 +67,9 @@ def falling(graph: Graph, rows: Rows) -> dict[str, int]:
     return found
 
 
-def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks) -> None:
-    """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (source, row -> x) change."""
+def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks, room: float = 0.0) -> None:
+    """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (source, row -> x) change. Lines beside
+    the rim take `room`."""
     falls = falling(graph, rows)
     _centre(graph, rows, boxes)
     _flush(graph, rows, boxes, trunks, {*falls, *(k for k in boxes if on_rim(graph, rows, k))})
@@ -92,7 +105,7 @@ def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks
                 if source in alone and r < rows.row[source]:
                     trunk[r] = at
         if sign < 0 and read_outs:
-            _beyond(graph, rows, boxes, trunks, at, at - old, width)
+            _beyond(graph, rows, boxes, trunks, at, at - old, width, room)
 
 
 def _centre(graph: Graph, rows: Rows, boxes: Mapping[str, Placed]) -> None:
@@ -164,6 +177,7 @@ def _beyond(
     at: float,
     moved: float,
     width: float,
+    room: float,
 ) -> None:
     """Read-outs go right of the rim where they stand beside it, those of each storey by themselves."""
     storeys: dict[int, list[str]] = {}
@@ -179,14 +193,17 @@ def _beyond(
         if beside:
             over = [(s, {r: x for r, x in t.items() if x >= left and r > top}, t) for s, t in last]
             ways = [(s, t, t) for s, t in mine] + [w for w in over if w[1]]
-            _pack(graph, rows, boxes, keys, ways, round(at + width / 2 + 2 * SPACE, 1))
+            _pack(graph, rows, boxes, keys, ways, round(at + width / 2 + 2 * SPACE + room, 1))
             continue
+        right = max(boxes[k].x + boxes[k].width / 2 + boxes[k].right for k in keys) + moved
+        start = min(b.x - b.width / 2 - b.left for b in boxes.values())
+        by = moved - max(0.0, min(right - at - width / 2, left + moved - start))  # over the step, not beyond it
         for k in keys:
-            boxes[k].x = round(boxes[k].x + moved, 1)
+            boxes[k].x = round(boxes[k].x + by, 1)
         for source, trunk in [*mine, *last]:
             for r in trunk:
                 if source in keys or r > top:
-                    trunk[r] = round(trunk[r] + moved, 1)
+                    trunk[r] = round(trunk[r] + by, 1)
 
 
 def _pack(

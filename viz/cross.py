@@ -241,13 +241,14 @@ class Crossing:
         x, middle = source.at(column, (box.x, box.y))
         top, bottom = middle - box.height / 2, middle + box.height / 2
         edge, side = x + box.width / 2, self._side(source, column, start + key)
-        over = [b for k, b in boxes if k != key and abs(b.x - box.x) < (b.width + 12) / 2 and b.y < box.y]
-        if up and not over:
+        higher = [b for k, b in boxes if k != key and abs(b.x - box.x) < (b.width + 12) / 2 and b.y < box.y]
+        if up and not higher:
             return [(x, top), (x, y)]
         if not up and self.graph.nodes[key].kind == "chip":
             return [(x, bottom), (x, y)]
         if _followed(source, key):
-            return [(x, top), (x, top - 10), (side, top - 10), (side, y)]
+            over = top - 7 - 5 * (self.legs[start + key] % 4)
+            return [(x, top), (x, over), (side, over), (side, y)]
         if self.graph.nodes[key].kind == "state":  # clear of the line to the next step
             middle += -BELOW if up else BELOW
         return [(edge, middle), (side, middle), (side, y)]

@@ -15,8 +15,9 @@ import graphviz
 
 from viz import theme, worker
 from viz.apart import apart
-from viz.columns import along_spines, falling, on_rim, settle
+from viz.columns import along_spines, falling, lanes, on_rim, settle
 from viz.graph import Graph, Node, Wire
+from viz.narrow import narrow
 from viz.rows import Rows, is_near, is_port, port_of, rail_of, rows
 
 TITLE = 13.0  # font sizes
@@ -29,6 +30,7 @@ DUMMY = 10.0
 SEPARATION = 16.0  # between neighbours in a row
 CHANNEL = 30.0  # least height between rows
 TRACK = 11.0
+LANE = 10.0  # between lines beside the rim
 NUMBER = 20.0  # room on a highway's wires for a number
 
 
@@ -100,6 +102,7 @@ class Step:
     paths: list[Path] = field(default_factory=list)
     rail_y: dict[str, float] = field(default_factory=dict)
     rail_x: dict[str, float] = field(default_factory=dict)  # the far end of a rail inside the step
+    lanes: dict[str, int] = field(default_factory=dict)  # nets that leave a state sideways and up: which of those lines
     row_y: list[float] = field(default_factory=list)
     width: float = 0.0
     height: float = 0.0
@@ -112,6 +115,8 @@ def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
     for node in graph.within(lane):
         step.boxes[node.key] = _size(node, step, stepped)
     _nets(step)
+    ends = {n.key: max(step.rows.row[w.target] for w in n.wires) for n in step.nets.values() if n.kind == "out"}
+    step.lanes = lanes(step.graph, step.rows, ends)
     settled = along_spines(step.graph, step.rows, step.boxes)
     _graphviz(step, settled)
     alike = _storeys_alike(step)
@@ -120,7 +125,8 @@ def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
     _levels(step)
     _snap(step)
     apart(step.rows.row, step.boxes, _fixed(step), rightward=True)
-    step.width = max(step.width, round(max(b.x + b.width / 2 + b.right for b in step.boxes.values()), 1))
+    narrow(step.boxes, [n.trunk for n in step.nets.values()])
+    step.width = round(max(b.x + b.width / 2 + b.right for b in step.boxes.values()), 1)
     return step
 
 
@@ -391,7 +397,8 @@ def _flat(step: Step) -> Iterable[tuple[str, str, bool]]:
 def _levels(step: Step) -> None:
     """Rows and channels from top to bottom; also the common column of the states."""
     r = step.rows
-    settle(step.graph, r, step.boxes, [(n.source, n.trunk) for n in step.nets.values()])
+    room = LANE * max(step.lanes.values(), default=0)
+    settle(step.graph, r, step.boxes, [(n.source, n.trunk) for n in step.nets.values()], room)
     apart(r.row, step.boxes, _fixed(step))
     left = min(b.x - b.width / 2 - b.left for b in step.boxes.values())
     for net in step.nets.values():

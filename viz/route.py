@@ -11,7 +11,7 @@ from itertools import permutations
 
 from viz.columns import direction_of
 from viz.graph import Graph, Wire
-from viz.layout import DUMMY, TRACK, Box, Net, Path, Port, Step, arrange, leaves_up, stack
+from viz.layout import DUMMY, LANE, TRACK, Box, Net, Path, Port, Step, arrange, leaves_up, stack
 from viz.sockets import sockets
 from viz.straight import straighten
 
@@ -199,7 +199,7 @@ def _exit(step: Step, net: Net, up: bool) -> float:
     box = step.boxes[net.key if net.kind == "port" else net.source]
     if not _sideways(step, net, up):
         return box.x
-    return round(box.x - _outward(step, net.source) * (box.width / 2 + 12), 1)
+    return round(box.x - _outward(step, net.source) * (box.width / 2 + 12 + LANE * step.lanes.get(net.key, 0)), 1)
 
 
 def _outward(step: Step, key: str) -> int:

@@ -9,7 +9,7 @@ later. Everything here is difference constraints between rows, solved by longest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
@@ -18,8 +18,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from viz.graph import Graph, Node, Wire
+from viz.readouts import closure, off_highways, read_outs
 
 LINEAR = ("×", "+", "−")
+LONGEST = 6  # nodes in a line from one step to the next, state included: a longer way is folded, it rises through rows
 Constraint = tuple[str, str, int, bool]  # a, b, gap: row(b) >= row(a) + gap; whether it may be dropped
 
 
@@ -140,7 +142,7 @@ def _spines(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
             if not linear and found.block[key] in linear_blocks:
                 continue
             path = _path(key, found, nodes, wires, taken, linear)
-            if path is None:
+            if path is None or (not linear and len(path) > LONGEST):
                 continue
             found.spines[key] = Spine(key, found.direction[key], path, linear)
             taken.update(path)
@@ -208,9 +210,9 @@ def _beyond(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
             before.setdefault(wire.target, []).append(wire.source)
     on = {k for s in found.spines.values() for k in s.path}
     recurrent = set(found.recurrent)
-    needed = _closure(on | found.down, before, lambda a, b: found.block[a] == found.block[b])
+    needed = closure(on | found.down, before, lambda a, b: found.block[a] == found.block[b])
     stack = [k for k in on | found.down if found.block[k] in recurrent]
-    follow = _closure(stack, after, lambda a, b: found.block[b] not in recurrent or found.block[a] == found.block[b])
+    follow = closure(stack, after, lambda a, b: found.block[b] not in recurrent or found.block[a] == found.block[b])
     found.beyond = {k for k in follow if k not in needed or found.block[k] not in recurrent}
     readers: dict[str, list[str]] = {}
     for wire in wires:
@@ -225,18 +227,6 @@ def _beyond(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
         }  # fmt: skip
         found.beyond |= more
         found.targets |= more
-
-
-def _closure(start: Iterable[str], graph: dict[str, list[str]], along: Callable[[str, str], bool]) -> set[str]:
-    seen = set(start)
-    stack = list(seen)
-    while stack:
-        key = stack.pop()
-        for other in graph.get(key, ()):
-            if other not in seen and along(key, other):
-                seen.add(other)
-                stack.append(other)
-    return seen
 
 
 def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire]) -> None:
@@ -264,8 +254,8 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
     _raise(found, nodes, group, constraints, level)
     for key in group:
         found.row[key] = level[group[key]]
-    _clear_highways(found, nodes, wires)
-    _targets_up(found, nodes, wires)
+    read_outs(found, nodes, wires)
+    off_highways(found, nodes)
 
 
 def _rails(found: Rows, nodes: dict[str, Node], wires: list[Wire], group: dict[str, str]) -> dict[int, list[str]]:
@@ -412,39 +402,3 @@ def _raise(
         if nodes[key].kind == "card":
             room = min(room, top[found.block[key]])
         level[key] = max(level[key], room)
-
-
-def _clear_highways(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
-    """Read-outs beside a recurrence stand between the rows along which states run on to the next step."""
-    if not found.recurrent:
-        return
-    busy = {found.row[s.state] for s in found.spines.values()} | {found.row[r] for r in found.rails}
-    after = [k for k, n in nodes.items() if k in found.beyond and n.kind != "chip"]
-    into: dict[str, list[str]] = {k: [] for k in after}
-    onto: dict[str, list[str]] = {}
-    for wire in wires:
-        if wire.relation == "step" and not wire.lag:
-            onto.setdefault(wire.source, []).append(wire.target)
-            if wire.target in into:
-                into[wire.target].append(wire.source)
-    for key in sorted(after, key=lambda k: (found.block[k], found.row[k])):
-        row = max((found.row[s] + 1 for s in into[key] if nodes[s].kind != "chip"), default=found.row[key])
-        while row in busy:
-            row += 1
-        if row < min((found.row[t] for t in onto.get(key, ()) if t not in after), default=row + 1):
-            found.row[key] = row
-
-
-def _targets_up(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
-    """Data that only a read-out or a loss needs stands right below it, not at the bottom and on no state's line; what
-    is computed of it too."""
-    recurrent = set(found.recurrent)
-    busy = {found.row[s.state] for s in found.spines.values()} | {found.row[r] for r in found.rails}
-    for key in sorted(nodes, key=lambda k: (nodes[k].kind == "chip", -found.row[k])):
-        readers = [w.target for w in wires if w.source == key]
-        free = nodes[key].kind == "chip" or key in found.targets
-        if free and readers and not any(found.block[r] in recurrent for r in readers):
-            row = min(found.row[r] for r in readers) - 1
-            while row in busy:
-                row -= 1
-            found.row[key] = max(0, row)

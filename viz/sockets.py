@@ -82,10 +82,13 @@ def _attach(step: Step, node: Node, box: Box, side: str, sockets: list[int]) -> 
                 step.ports[node.key, k] = Port(centre, edge, side)
             x += width + PILL_GAP
         return
+    net, row = step.nets.get(node.key), step.rows.row
+    falls = side == "below" and net is not None and any(row[w.target] < row[node.key] for w in net.wires)
     for n, k in enumerate(sockets):
         dx = (n - (len(sockets) - 1) / 2) * (
             16.0 if node.kind == "round" else min(18.0, box.width / (len(sockets) + 1))
         )
+        dx -= 9.0 * falls  # what goes down leaves from the middle
         y = edge
         if node.kind == "round":
             radius = box.height / 2

@@ -18,6 +18,7 @@ CLEAR = 9.0  # between a riser and a box
 HEAD = 9.0  # more where an arrow comes in from the side
 TURN = 60.0  # px of way that a bend costs
 LINE = 150.0  # and the way between two nodes of a highway
+RUN = 400.0  # px of a rail that a crossing costs
 BLOCKED = 1e6
 
 
@@ -53,13 +54,14 @@ def straighten(step: Step) -> None:
 
 
 def _cost(step: Step) -> float:
-    """Crossings of nets in the channels between rows, and their bends."""
-    row = step.rows.row
+    """Crossings of nets in the channels between rows, their bends, and how far rails run before they rise."""
+    row, along = step.rows.row, 0.0
     ways: dict[int, list[tuple[str, float, float]]] = {}
     for net in step.nets.values():
         at = {row[net.key]: step.boxes[net.key if net.kind == "port" else net.source].x, **net.trunk}
         if net.kind == "rail":
             del at[row[net.key]]
+            along += max((x if net.wires[0].lag < 0 else step.width - x for x in net.trunk.values()), default=0.0)
         for r, x in net.trunk.items():
             before = r - 1 if r > row[net.key] else r + 1
             if before in at:
@@ -73,7 +75,8 @@ def _cost(step: Step) -> float:
     crossed = sum(
         p[0] != q[0] and (p[1] - q[1]) * (p[2] - q[2]) < 0 for here in ways.values() for p, q in combinations(here, 2)
     )
-    return crossed + 0.5 * sum(abs(a - b) > 0.6 for here in ways.values() for _, a, b in here)
+    bends = sum(abs(a - b) > 0.6 for here in ways.values() for _, a, b in here)
+    return crossed + 0.5 * bends + along / RUN
 
 
 def _upward(one: int, a: float, other: int, b: float) -> tuple[float, float]:
@@ -100,7 +103,9 @@ def _riser(step: Step, net: Net, placed: list[Net], passed: list[int], up: bool)
             blocked[n] = np.where(np.abs(at - net.trunk[r]) < 0.06, 0.0, BLOCKED)
     away = np.abs(at[:, None] - at[None, :])
     move = away + TURN * (away > 0.6)
-    cost = blocked[0] + (np.zeros(len(at)) if start is None else np.abs(at - start) + TURN * (np.abs(at - start) > 0.6))
+    edge = 0.0 if net.wires[0].lag < 0 else step.width  # where a rail comes in
+    first = np.abs(at - edge) / 4 if start is None else np.abs(at - start) + TURN * (np.abs(at - start) > 0.6)
+    cost = blocked[0] + first
     cost = cost + _leaving(at, ends.get(passed[0], []))
     back: list[np.ndarray[tuple[int], np.dtype[np.intp]]] = []
     for n, r in enumerate(passed[1:], 1):
@@ -134,7 +139,8 @@ def _taken(step: Step, net: Net, placed: list[Net], row: int) -> list[tuple[floa
         if step.rows.row[k] == row and k != net.key:
             clear = CLEAR + (HEAD if k in ways else 0.0)
             found.append((b.x - b.width / 2 - b.left - clear, b.x + b.width / 2 + b.right + CLEAR))
-    return found + [(n.trunk[row] - DUMMY, n.trunk[row] + DUMMY) for n in placed if row in n.trunk]
+    others = [n for n in step.nets.values() if n is not net and (n in placed or leaves_up(step, n, row))]
+    return found + [(n.trunk[row] - DUMMY, n.trunk[row] + DUMMY) for n in others if row in n.trunk]
 
 
 def _lines(step: Step, row: int) -> list[tuple[float, float]]:
@@ -159,7 +165,7 @@ def _places(
     spans = [span for r in passed for span in taken[r]]
     edges = [x for a, b in spans for x in (floor(a * 10) / 10, ceil(b * 10) / 10)]
     found = {*net.trunk.values(), *edges, *(x for xs in ends.values() for x in xs), *([] if start is None else [start])}
-    inside = sorted({round(x, 1) for x in found if DUMMY / 2 <= x <= step.width + 6 * DUMMY} | set(net.trunk.values()))
+    inside = sorted({round(x, 1) for x in found if -6 * DUMMY <= x <= step.width + 6 * DUMMY} | set(net.trunk.values()))
     return np.array(inside)
 
 
@@ -167,7 +173,7 @@ def _flush(step: Step) -> None:
     """Move everything left by what no box and no riser needs any more."""
     left = min(b.x - b.width / 2 - b.left for b in step.boxes.values())
     left = min([left, *(x - DUMMY / 2 for n in step.nets.values() for x in n.trunk.values())])
-    if left < 0.1:
+    if abs(left) < 0.1:
         return
     for box in step.boxes.values():
         box.x = round(box.x - left, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import tinygrad_seq.ops  # noqa: F401  (registers the primitives)
@@ -9,6 +12,7 @@ from dsl.system.dims import Dim
 from dsl.system.system import Axis, Index, Stream, System, read
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.symbol import Symbol, lift
+from viz import worker
 
 H, D = Dim.of("H"), Dim.of("D")
 T = Index("t")
@@ -105,3 +109,14 @@ def with_loss(base: System) -> System:
     equations["logits"] = product("U", at("h")) + read("a")
     equations["nll"] = op("mean", op("cross_entropy", at("logits"), at("y")), axis="t")
     return base.with_(streams=streams, equations=equations, losses=("nll",))
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """What is inside takes no more processor time, that of the layout engine (which starts afresh) included."""
+    worker._run.cache_clear()
+    before = os.times()
+    yield
+    after = os.times()
+    spent = sum(after[:4]) - sum(before[:4])
+    assert spent <= seconds, f"{spent:.2f} s of processor time"

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+import time
 import weakref
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -99,6 +100,35 @@ def test_a_hung_engine_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
     with pytest.raises(viz.LayoutError, match="did not finish within 0.3 s"):
         worker.layout("digraph { hung }", limit=0.3)
+
+
+def test_a_late_engine_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works a little at a time, as on a machine under load: two limits of wall time, a fifth of one of work."""
+    code = (
+        "import time, sys\nend = time.monotonic() + 2.0\n"
+        "while time.monotonic() < end:\n"
+        "    began = time.process_time()\n"
+        "    while time.process_time() < began + .004: pass\n"
+        "    time.sleep(.04)\n"
+        "print('late')"
+    )
+    monkeypatch.setattr(worker, "_command", lambda *_: [sys.executable, "-S", "-c", code])
+    assert worker.layout("digraph { late }", limit=1.0).strip() == "late"
+
+
+def test_an_engine_that_works_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_command", lambda *_: [sys.executable, "-c", "while True: pass"])
+    began = time.monotonic()
+    with pytest.raises(viz.LayoutError, match="did not finish within 0.3 s; the graph is too tangled"):
+        worker.layout("digraph { busy }", limit=0.3)
+    assert time.monotonic() - began < 20.0
+
+
+def test_where_work_is_not_known_wall_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_worked", lambda pid: None)
+    monkeypatch.setattr(worker, "_command", lambda *_: [sys.executable, "-c", "while True: pass"])
+    with pytest.raises(viz.LayoutError, match="did not finish within 0.1 s"):
+        worker.layout("digraph { unknown }", limit=0.1)
 
 
 def test_an_engine_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

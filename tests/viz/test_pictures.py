@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import dsl
 import viz
 from dsl.system.system import System
 from tests.viz import helpers
+from tests.viz.helpers import at_most
 from viz import worker
 from viz.compose import compose
 from viz.example import example
@@ -71,12 +71,12 @@ def test_hand_written_systems_are_tidy(name: str, steps: int) -> None:
 
 @pytest.mark.parametrize("name", dsl.cells())
 def test_library_cells_are_tidy_and_quick(name: str) -> None:
-    began = time.process_time()
     for view in (viz.unrolled, viz.folded, viz.cell):
-        drawing = view(name)
+        with at_most(2.0):
+            drawing = view(name)
+            assert drawing.svg
         assert_tidy(drawing.scene)
         ET.fromstring(drawing.svg)
-    assert time.process_time() - began < 6.0
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
