@@ -43,6 +43,19 @@ def longest_lag(graph: Graph, lane: str) -> int:
     )
 
 
+_recent: list[tuple[System, Graph, dict[str, Step]]] = []
+
+
+def laid_out(system: System) -> tuple[Graph, dict[str, Step]]:
+    """A system's graph and the steps of its lanes as far as they are laid out: the views of one cell share them."""
+    for known, graph, steps in _recent:
+        if known is system:
+            return graph, steps
+    made: tuple[System, Graph, dict[str, Step]] = (system, build(system), {})
+    _recent[:] = [made, *_recent[:3]]
+    return made[1], made[2]
+
+
 def compose(
     system: System,
     lengths: Mapping[str, int] | None = None,
@@ -54,12 +67,14 @@ def compose(
 ) -> Picture:
     """Lay out and tile every lane. `lengths` gives steps for the axes; `keep` steps are shown whatever is elided, as
     happens beyond `limit`; wires from a whole axis to step and nodes `one` are drawn one by one."""
-    graph = build(system)
+    graph, known = laid_out(system)
     scene = Scene(system.name, title or f"{system.name} unrolled in time")
     picture = Picture(graph, {}, {}, scene, _lengths(graph, lengths or {}))
     lanes = [a for a in graph.lanes if not a or picture.lengths[a]]
     for lane in lanes:
-        picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
+        if lane not in known:
+            known[lane] = lay_out(graph, lane, stepped=bool(lane))
+        picture.steps[lane] = known[lane]
     shelves = _shelves(graph, picture.steps)
     shelf = {lane: n for n, lanes in enumerate(shelves) for lane in lanes}
     crossing = ways(graph, picture.steps, shelf)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,15 +32,30 @@ def browser() -> Iterator[Browser]:
 def test_every_cell_has_all_its_views(page: viz.Page) -> None:
     assert page.data["cells"] == CELLS and page.data["notes"] == {}
     for name in CELLS:
-        entry = page.html.partition(f'id="cell-{name}"')[2].partition("</section>")[0]
-        assert entry.count("<svg") == 5 and entry.count("<math") == 2 and entry.count("<details") == 3
-    assert len(page.html) < 250_000 * len(CELLS)
+        entry, kept = (
+            page.html.partition(f'id="cell-{name}"')[2].partition("</section>")[0],
+            page.data["sections"][name],
+        )
+        assert kept.count("<svg") == 5 and kept.count("<details") == 3
+        assert entry.count("<math") == kept.count("<math") == 1 and "<svg" not in entry
+
+
+def test_a_cell_weighs_little(page: viz.Page) -> None:
+    """Stylesheet and script once, pictures deflated: as they stand, these four would take more than half a megabyte."""
+    assert len(page.html) < 45_000 * len(CELLS) < sum(map(len, page.data["sections"].values())) / 2
+
+
+def test_what_is_kept_deflated_is_what_unfolds(page: viz.Page) -> None:
+    block = page.html.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+    kept = {k: zlib.decompress(base64.b64decode(v), -15).decode() for k, v in json.loads(block).items()}
+    assert kept == page.data["sections"]
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page: viz.Page) -> None:
-    ids = re.findall(r' id="([^"]*)"', page.html)
+    whole = page.html + "".join(page.data["sections"].values())
+    ids = re.findall(r' id="([^"]*)"', whole)
     assert len(ids) == len(set(ids))
-    assert set(re.findall(r' href="#([^"]*)"', page.html)) <= set(ids)
+    assert set(re.findall(r' href="#([^"]*)"', whole)) <= set(ids)
 
 
 def test_bytes_are_deterministic(page: viz.Page) -> None:
@@ -62,6 +80,21 @@ def test_own_cells(tmp_path: Path) -> None:
 def test_in_a_browser(page: viz.Page, browser: Browser, tmp_path: Path) -> None:
     path = page.save(tmp_path / "gallery.html")
     browser.open(path, "#cell-Skip")
+    shown = "document.querySelectorAll('#cell-Skip figure svg').length"
+    assert browser.settled(shown, 5)
     assert browser.requests == [path.resolve().as_uri()] and browser.errors == []
     assert all(n["name"].strip() for n in browser.names() if n["role"] in CONTROLS)
+    for name in CELLS:  # each unfolds when the reader comes to it
+        browser.value(f"location.hash = 'cell-{name}'")
+        assert browser.settled(f"document.querySelectorAll('#cell-{name} .kept[aria-busy]').length", 0)
     assert browser.value("document.querySelectorAll('math').length") == 2 * len(CELLS)
+    written = browser.value("document.querySelector('#cell-LSTM .kept').textContent")
+    assert "Inside one step" in written and "Plan of the compiled run" in written
+    assert browser.requests == [path.resolve().as_uri()] and browser.errors == []
+
+
+def test_a_link_into_a_picture_unfolds_its_cell(page: viz.Page, browser: Browser, tmp_path: Path) -> None:
+    path = page.save(tmp_path / "gallery.html")
+    browser.open(path, "#Translate-cell-eq-nll")
+    line = "document.getElementById('Translate-cell-eq-nll')"
+    assert browser.settled(f"!!{line} && {line}.matches(':target')", True)

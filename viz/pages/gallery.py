@@ -1,8 +1,14 @@
-"""All cells on one page: equations, backpropagation through time, pictures, plan, gradient flow."""
+"""All cells on one page: equations, backpropagation through time, pictures, plan, gradient flow.
+
+The equations stand in the page as they are; everything else of a cell is kept deflated in its data block, and
+`gallery.js` unfolds it when the reader comes near, so that a page of all cells opens at once and weighs little.
+"""
 
 from __future__ import annotations
 
+import base64
 import os
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from html import escape
@@ -32,7 +38,8 @@ def gallery(cells: Sequence[Any] | None = None, workers: int | None = None) -> P
 
     workers   processes that draw (default: one a processor, one alone for a few cells or for specs)
 
-    `.data["cells"]` are the names; `.data["notes"]` what could not be shown of a cell, by name. Errors: CellError for a
+    `.data["cells"]` are the names; `.data["sections"]` each cell's source, derivation, pictures and plan as HTML;
+    `.data["notes"]` what could not be shown of a cell, by name. Errors: CellError for a
     cell that does not resolve, ValueError for no cells.
     """
     chosen: list[Any] = list(dsl.cells() if cells is None else cells)
@@ -45,20 +52,30 @@ def gallery(cells: Sequence[Any] | None = None, workers: int | None = None) -> P
             parts = list(pool.map(entry, chosen, chunksize=2))
     else:
         parts = [entry(c) for c in chosen]
-    names = [name for name, _, _ in parts]
+    names = [name for name, _, _, _ in parts]
     index = "".join(f'<li><a href="#cell-{escape(n)}">{escape(n)}</a></li>' for n in names)
     body = (
         f'<main><h1>{len(names)} recurrent cells</h1><p class="lead">Each as its paper writes it: equations, their '
         "derivative through time, and both as pictures. Numbers are of a small random run.</p>"
-        f'<nav aria-label="Cells"><ul class="index">{index}</ul></nav>' + "".join(p for _, p, _ in parts) + "</main>"
+        '<p id="old" hidden>This browser cannot unfold the pictures (it has no DecompressionStream); one of 2023 or '
+        "later can.</p><noscript><p>The pictures unfold with JavaScript; the equations need none.</p></noscript>"
+        f'<nav aria-label="Cells"><ul class="index">{index}</ul></nav>{"".join(p[1] for p in parts)}</main>'
     )
-    notes = {name: note for name, _, note in parts if note}
-    html = write(f"{len(names)} recurrent cells", body, style=resource("gallery.css"))
-    return Page("Gallery of recurrent cells", html, {"cells": names, "notes": notes})
+    sections = {name: kept for name, _, kept, _ in parts}
+    notes = {name: note for name, _, _, note in parts if note}
+    data = {name: _deflated(kept) for name, kept in sections.items()}
+    html = write(f"{len(names)} recurrent cells", body, data, "gallery.js", resource("gallery.css"))
+    return Page("Gallery of recurrent cells", html, {"cells": names, "sections": sections, "notes": notes})
 
 
-def entry(subject: Any) -> tuple[str, str, list[str]]:
-    """One cell: its name, its section, what could not be shown."""
+def _deflated(text: str) -> str:
+    """As `gallery.js` reads it: raw deflate, in base64."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return base64.b64encode(packer.compress(text.encode()) + packer.flush()).decode()
+
+
+def entry(subject: Any) -> tuple[str, str, str, list[str]]:
+    """One cell: its name, its section, what unfolds in it, what could not be shown."""
     spec = dsl.load(subject) if isinstance(subject, str) else subject
     name = spec.name
     notes: list[str] = []
@@ -89,12 +106,13 @@ def entry(subject: Any) -> tuple[str, str, list[str]]:
         notes.append(f"plan: {str(error).splitlines()[0]}")
     source = _fold("Source", f"<pre>{escape(str(spec))}</pre>")
     said = "".join(f'<p class="small">Not shown: {escape(n)}</p>' for n in notes)
+    kept = f'{source}{backward}<div class="figures">{"".join(figures)}</div>{plan}{said}'
     html = (
-        f'<section class="entry" id="cell-{escape(name)}" aria-labelledby="title-{escape(name)}">'
-        f'<h2 id="title-{escape(name)}">{escape(name)}</h2><div class="formula">{equations}</div>'
-        f'{source}{backward}<div class="figures">{"".join(figures)}</div>{plan}{said}</section>'
+        f'<section class="entry" id="cell-{escape(name)}" data-cell="{escape(name)}" '
+        f'aria-labelledby="title-{escape(name)}"><h2 id="title-{escape(name)}">{escape(name)}</h2>'
+        f'<div class="formula">{equations}</div><div class="kept" aria-busy="true"></div></section>'
     )
-    return name, html, notes
+    return name, html, kept, notes
 
 
 def _figure(name: str, view: str, said: str, drawing: Drawing) -> str:
