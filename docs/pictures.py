@@ -13,6 +13,9 @@ import dsl
 import tinygrad_seq as tg
 import viz
 from viz.example import example
+from viz.jacobians import jacobians
+from viz.pages.feed import run_of, subject_of
+from viz.pages.lab import compared
 
 HERE = Path(__file__).parent
 TEXT = dsl.Text.of("to be, or not to be, that is the question")
@@ -25,6 +28,12 @@ def run(cell: str, steps: int = 4, **arguments: Any) -> Any:
 def neuron(x1: Any, x2: Any, w1: Any, w2: Any, b: Any) -> Any:
     n = x1 * w1 + x2 * w2 + b
     return tg.tanh(n)
+
+
+def spectrum(cell: str) -> Any:
+    one = subject_of(cell, None, 16, 0)
+    made = run_of(one, None, 40, 0)
+    return jacobians(made, made.system)
 
 
 def on_text() -> Any:
@@ -111,6 +120,11 @@ PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
         "BPTT walked, one step further back with every frame (a page)",
         'viz.walk(run, to="W")',
         lambda: viz.walk(run("Elman", 5), to="W"),
+    ),
+    "lab.svg": (
+        "What one step does to a gradient, and what all steps do together: the middle of the lab",
+        'viz.lab("skip.cell", ["LSTM", "GRU"])',
+        lambda: compared([(name, spectrum(name)) for name in ("Skip", "LSTM", "GRU")]),
     ),
     "lab.html": (
         "How far gradients reach, beside other cells (a page)",

@@ -120,7 +120,7 @@ class _Report:
         figures = f'<div class="figures">{"".join(self.flows)}</div>'
         body = ["<h2>‖∂L/∂h‖, from every loss to every step</h2>", figures]
         if self.spectra:
-            body += ["<h2>Singular values of the Jacobians</h2>", _explained(), _figure(_spectra(self.spectra), "all")]
+            body += ["<h2>Singular values of the Jacobians</h2>", _explained(), _figure(compared(self.spectra), "all")]
         if self.gated:
             about = "What gates and units do on the text" if on_text else "Gates over time"
             body += [f"<h2>{about}</h2>", f"<div{'' if on_text else ' class=figures'}>{''.join(self.gated)}</div>"]
@@ -194,7 +194,7 @@ def _figure(drawing: Drawing, name: str) -> str:
     return f'<figure><div class="scroll">{svg.inline(drawing.scene, prefix=prefix)}</div></figure>'
 
 
-def _spectra(found: Sequence[tuple[str, Jacobians]]) -> Drawing:
+def compared(found: Sequence[tuple[str, Jacobians]]) -> Drawing:
     """One step's singular values and all steps' together, every cell in both."""
     scene = Scene("lab", "Singular values of one step's Jacobian and of all steps together")
     ones = np.concatenate([j.direct[np.isfinite(j.direct)] for _, j in found])
