@@ -182,13 +182,13 @@ def main(
         source.name, title, given.mode or "normal", given.seed, given.out, source, not given.quiet, given.data
     )
     experiment.columns, experiment.workers, experiment.dask = given.columns, given.workers, given.dask
-    experiment.folder.mkdir(parents=True, exist_ok=True)
     print(f"{title}\n")
     started = time.monotonic()
     with one_message(files=given.data is not None or sweep):
+        experiment.folder.mkdir(parents=True, exist_ok=True)
         run(experiment)
-    result = experiment.result(time.monotonic() - started)
-    keep(result, experiment.folder / "result.json")
+        result = experiment.result(time.monotonic() - started)
+        keep(result, experiment.folder / "result.json")
     print(f"\n{result['seconds']:.0f} s, files in {experiment.folder}")
     if given.record:
         record(experiment, result)

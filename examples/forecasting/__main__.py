@@ -27,7 +27,12 @@ Array = np.ndarray[Any, Any]
 def study(e: Experiment, name: str, series: Array, horizon: int) -> None:
     """One series: what is reached beside the two baselines, and a picture of the last steps."""
     cut = len(series) * 4 // 5
-    mean, spread = series[:cut].mean(axis=0), series[:cut].std(axis=0)
+    with np.errstate(over="ignore"):
+        mean, spread = series[:cut].mean(axis=0), series[:cut].std(axis=0)
+    if not np.isfinite(spread).all():
+        raise ValueError(
+            f"{name}: numbers up to {np.abs(series).max():.1g} are too large to be squared; give smaller units"
+        )
     if (spread == 0).any():
         raise ValueError(f"{name}: a column that never changes cannot be scaled, and need not be forecast")
     z = (series - mean) / spread

@@ -31,6 +31,7 @@ CASES = [
     ("translation", "ü\tb\n".encode() + b"a\tb\n" * 400, "has a symbol 'ü' in a line held out that no other line has"),
     ("forecasting", b"a,b\n" + b"1,2\n" * 99 + b"1,x\n", "column b holds 'x', not a number"),
     ("forecasting", b"a,b\n" + b"1,2\n" * 99, "a column that never changes cannot be scaled"),
+    ("forecasting", b"a\n" + b"1e200\n7e300\n" * 60, "a: numbers up to 7e+300 are too large to be squared"),
     ("forecasting", b"1,2\n" * 99, "begins with numbers; its first line has to name the columns"),
     ("forecasting", b"a;b\n" + b"1;2\n" * 99, "it has a;b; are its columns separated by commas?"),
     ("forecasting", b"a,a\n" + b"1,2\n" * 99, "has two columns 'a'"),
@@ -60,6 +61,14 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     words = ["--quick", "--out", str(tmp_path), "--data", str(tmp_path / "none")]
     with pytest.raises(SystemExit, match="there is no file"):
         experiment.main(module.run, module.__doc__, module.__file__, words, data="a file")
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    module = importlib.import_module("examples.names.__main__")
+    with pytest.raises(SystemExit, match=r"^error: .*File exists: .*out") as left:
+        experiment.main(module.run, module.__doc__, module.__file__, ["--quick", "--out", str(tmp_path / "out")])
+    assert "\n" not in str(left.value) and (tmp_path / "out").read_text() == "mine"
 
 
 def test_columns_of_a_table_are_forecast(tmp_path: Path) -> None:
