@@ -24,6 +24,7 @@ from dsl.run.carry import State, lags, obstacles
 from dsl.run.inputs import Arranged
 from dsl.run.program import Program, needed, restrict
 from dsl.run.result import with_terms
+from dsl.run.rows import shortest, whole
 from dsl.run.unroll import Unrolling
 from dsl.system.dims import Dim
 from dsl.system.kinds import binds
@@ -216,8 +217,8 @@ class Segments:
     @staticmethod
     def length(steps: int) -> int:
         """Steps of a segment. What a segment keeps while it is differentiated is several times a state, and each costs
-        the calls of a run: a fifth of √T segments."""
-        return max(1, math.ceil(steps / max(1, round(math.sqrt(steps) / 5))))
+        the calls of a run: an eighth of √T segments."""
+        return max(1, math.ceil(steps / max(1, round(math.sqrt(steps) / 8))))
 
     def _along(self, arrays: Mapping[str, Any]) -> Arrays:
         streams = self.cut.system.streams
@@ -251,7 +252,9 @@ class Segments:
                 carried[name] = state.values[name]
         began = np.zeros(data.batch, np.int64) if state is None else state.clock[axis]
         given[RUN] = (began + a).astype(model.dtype)
-        return _Segment(given, {axis: np.clip(data.lengths[axis] - a, 0, b - a)}, data.batch, carried)
+        lengths = data.lengths[axis]
+        own = whole(data.batch, b - a) if shortest(lengths) >= b else np.clip(lengths - a, 0, b - a)
+        return _Segment(given, {axis: own}, data.batch, carried)
 
     def _join(self, model: Model, name: str, pieces: list[Tensor], data: Arranged) -> Tensor:
         stream = self.cut.system.streams.get(name)

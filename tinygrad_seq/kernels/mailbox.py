@@ -7,6 +7,7 @@ sets it back. May not know what is called, nor what threads there are.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -23,7 +24,8 @@ from tinygrad_seq.kernels.memory import element, invoke_at
 
 Box = NDArray[np.int64]
 AWAY, LISTENING, POSTED, DONE = range(4)
-ROUNDS = 10_000  # that a listener waits before it goes to sleep: a few tenths of a millisecond
+AWAKE = 4e-4  # seconds that a listener waits before it goes to sleep: longer than Python needs from one run to the next
+TRIAL = 1000  # rounds that are timed
 
 SOURCE = f'''"""Both sides of a box; see tinygrad_seq.kernels.mailbox."""
 
@@ -35,13 +37,14 @@ from tinygrad_seq.kernels.mailbox import pause, peek, run_posted, swap
 def serve(box, rounds):
     """Run what is posted. True when nothing was for so many rounds, or the listener is called away; False when what it
     ran has not been fetched for so long."""
-    left = rounds
+    left, before = rounds, {LISTENING}
     while True:
         state = peek(box)
+        if state != before:
+            left, before = rounds, state
         if state == {POSTED}:
             run_posted(box)
             swap(box, {POSTED}, {DONE})
-            left = rounds
         elif state == {AWAY}:
             return True
         elif left > 0:
@@ -75,6 +78,19 @@ def sides() -> tuple[Callable[..., bool], Callable[..., bool], Callable[..., boo
     """`serve(box, rounds)`, `fetch(box, rounds)` and `change(box, old, new)`, compiled once on a machine."""
     module = disk.load_source("mailbox", SOURCE)
     return module.serve, module.fetch, module.change
+
+
+@cache
+def rounds() -> int:
+    """Rounds of waiting in `AWAKE`: a pause takes ten times as long on one processor as on another."""
+    box, fetch = np.full(8, LISTENING, np.int64), sides()[1]
+    fetch(box, 1)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        fetch(box, TRIAL)
+        times.append(time.perf_counter() - start)
+    return int(TRIAL * AWAKE / max(min(times), 1e-6)) + 1
 
 
 def post(box: Box, address: int, objects: NDArray[np.int64], O: NDArray[np.int64]) -> bool:
@@ -135,4 +151,4 @@ def _field(context: Any, builder: Any, signature: Any, args: Any, k: int) -> Any
     return element(context, builder, signature.args[0], args[0], ir.Constant(ir.IntType(64), k))
 
 
-__all__ = ["AWAY", "DONE", "LISTENING", "POSTED", "ROUNDS", "Box", "post", "sides"]
+__all__ = ["AWAY", "DONE", "LISTENING", "POSTED", "Box", "post", "rounds", "sides"]

@@ -47,7 +47,7 @@ class _Worker(threading.Thread):
             del job  # keep nothing alive while waiting
             if self.inbox.empty():
                 self.change(self.box, mailbox.AWAY, mailbox.LISTENING)
-                while not self.serve(self.box, mailbox.ROUNDS):
+                while not self.serve(self.box, mailbox.rounds()):
                     time.sleep(NAP)
 
     def put(self, job: Callable[[], None]) -> None:
@@ -170,7 +170,7 @@ def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
             run(*call)
     finally:
         for worker, _ in posted:
-            while not worker.fetch(worker.box, mailbox.ROUNDS):
+            while not worker.fetch(worker.box, mailbox.rounds()):
                 try:
                     time.sleep(NAP)
                 except KeyboardInterrupt as error:
