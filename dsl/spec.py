@@ -203,15 +203,33 @@ def _with_meaning(error: CellError, arguments: Mapping[str, Any]) -> CellError:
     unread: set[str] = set()
     for diagnostic in error.diagnostics:
         start = text.rfind("\n", 0, diagnostic.span.start) + 1
-        unread |= _words(re.split(r"[=~\n]", text[start:], maxsplit=1)[0])  # what the line would have given
+        given = re.split(r"[=~#\n]", text[start:], maxsplit=1)[0]
+        if not given.split()[:1] == ["return"]:
+            unread |= _words(given)  # what the line would have given
+    hidden = _words(_not_read(error.partial))
     found: list[Diagnostic] = []
     for name in error.partial.cells:
         try:
             resolve(error.partial, name, arguments)
         except CellError as meaning:
-            found += [d for d in meaning.diagnostics if d.source is None and d.code not in NEEDS_ALL]
+            for d in meaning.diagnostics:
+                unknown = d.message.removeprefix("unknown name `").removesuffix("`")
+                stands = d.message != unknown and not hidden & _words(unknown)
+                if d.source is None and (stands or d.code not in NEEDS_ALL):
+                    found.append(d)
     known = [d for d in found if not unread & _words(" ".join(re.findall(r"`([^`]*)`", d.message)))]
     return CellError([*error.diagnostics, *dict.fromkeys(known)], error.source)
+
+
+def _not_read(file: File) -> str:
+    """The lines of a file of which no statement was made, without comments; what one `return`s, it does not define."""
+    source = file.source
+    read: set[int] = set()
+    for item in file.items:
+        for node in (item, *item.body) if isinstance(item, Cell) else (item,):
+            read.update(range(source.line_of(node.span.start), source.line_of(node.span.end) + 1))
+    lines = [line.partition("#")[0] for n, line in enumerate(source.text.split("\n"), 1) if n not in read]
+    return "\n".join(line for line in lines if line.split()[:1] != ["return"])
 
 
 def _words(text: str) -> set[str]:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from dsl.system.dims import Dim
 from dsl.system.system import Read
-from dsl.system.terms import Term
+from dsl.system.terms import Term, below
 from dsl.system.unify import Mismatch, Shape, Unifier, show
 from dsl.text.diagnostics import Diagnostic, Label
 from dsl.text.tree import Span
 
 WHOLE = ("sum", "mean", "max", "min", "logsumexp")
+# whose value has not the shape of what it is made of
+UNLIKE = ("product", "concat", "part", "outer", "logprob", "cross_entropy", *WHOLE)
 OF_VECTORS = ("fft", "ifft", "cumsum", "reflect", "reflect_adjoint", "permute", "unpermute")
 
 
@@ -77,22 +79,23 @@ class Inference:
 
     def _statement(self, statement: Statement) -> None:
         for term in statement.terms:
-            if any(a.op == "hole" for a in term.args) or (term.op == "read" and term.payload.name in self.lost):
-                term.op = "hole"
-            if term.op == "hole":
-                statement.broken = True
-                if self.slots[statement.name].shape is None:
-                    self.lost.add(statement.name)
-                return
+            lost = term.op == "read" and term.payload.name in self.lost
+            if term.op != "hole" and (lost or any(a.op == "hole" for a in term.args)):
+                term.op, term.payload = "hole", term.op  # what was done with a hole says what could stand there
+        if statement.value.op == "hole" and self.slots[statement.name].shape is None:
+            self.lost.add(statement.name)
         try:
             for term in statement.terms:
+                if term.op == "hole":
+                    continue
                 found = self._shape(term)
                 if found is not None:
                     found = self.unifier.shape(found)
                     if term.shape is None:
                         self.changed = True
                     term.shape = found
-            self._result(statement)
+            if statement.value.op != "hole":
+                self._result(statement)
         except _Problem as problem:
             statement.broken = True
             diagnostic = problem.diagnostic
@@ -128,8 +131,11 @@ class Inference:
         except Mismatch:
             code, name = "E306", statement.name
             if slot.defined and not slot.free and wanted == () and slot.origin is None:
-                message = f"a loss is one number per sequence, this is {self._show(value)}"
-                raise self._problem(code, message, value.span, (), "reduce it: `mean[t](sum(...))`") from None
+                what = {1: "a vector of size ", 2: "a matrix "}.get(len(value.shape), "")
+                message = f"a loss is one number per sequence, this is {what}{self._show(value)}"
+                steps = "".join(f"mean[{axis}](" for axis in value.axes)
+                hint = f"reduce it: `{steps}sum(...){')' * len(value.axes)}`"
+                raise self._problem(code, message, value.span, (), hint) from None
             related = (Label(slot.origin, f"{show(self.unifier.shape(wanted))} from here"),) if slot.origin else ()
             raise self._problem(
                 code,
@@ -137,6 +143,7 @@ class Inference:
                 value.span,
                 related,
                 self._elementwise_matrix(statement, wanted)
+                or self._of_size_one([value], value.shape, wanted)
                 or (
                     "change the declaration, or the equation"
                     if value.shape
@@ -155,6 +162,19 @@ class Inference:
                 continue
             a, b = self._names(term)
             return f"`{a}*{b}` multiplies number by number; a matrix product is `{a}@{b}`"
+        return ""
+
+    def _of_size_one(self, values: Sequence[Term], *shapes: Shape) -> str:
+        """Of a vector of one entry where a scalar would broadcast; "" where no stream is declared so."""
+        one = (Dim.of(1),)
+        if one not in [self.unifier.shape(s) for s in shapes]:
+            return ""
+        for term in (t for value in values for t in below(value)):
+            if term.op == "read" and not term.foreign and term.shape == one:
+                slot = self.slots[term.payload.name]
+                if not slot.free and slot.origin is not None:
+                    written = self.text[slot.origin.start : slot.origin.end]
+                    return f"declare `{written}` without `: 1`: a scalar broadcasts, a vector of size 1 does not"
         return ""
 
     # ------------------------------------------------------------ one term
@@ -240,7 +260,7 @@ class Inference:
                     f"`concat` joins vectors, this is {self._show(part)}",
                     part.span,
                     (),
-                    "" if part.shape else "`zeros(1) + s[t]` makes a vector of a scalar",
+                    "" if part.shape else f"`zeros(1) + {self._written(part)}` makes a vector of a scalar",
                 )
             total = total + part.shape[0]
         return (total,)
@@ -401,7 +421,7 @@ class Inference:
                 f"sizes differ in `{_symbol(term.op)}`: {m.left} and {m.right}",
                 term.span,
                 (),
-                "only scalars broadcast",
+                self._of_size_one(sides, left, right) or "only scalars broadcast",
                 self._sides(*sides),
             ) from None
 
@@ -433,8 +453,34 @@ class Inference:
                 stack.append((node.args[0], want[::-1]))
             elif node.op in ("softmax", "log_softmax", "stop_gradient") or node.axis is not None:
                 stack.append((node.args[0], want))
-            elif node.op not in ("product", "concat", "part", "outer", "logprob", "cross_entropy", *WHOLE):
+            elif node.op not in UNLIKE:
                 stack.extend((a, want) for a in node.args)
+
+    # ------------------------------------------------------------ what could not be read
+
+    def beside(self, hole: Term, statements: Sequence[Statement]) -> Shape | None:
+        """The shape that a term which could not be read would have, by what it stands beside; None for any."""
+        above = {id(a): (term, s) for s in statements for term in s.terms for a in term.args}
+        home = next((s for s in statements if any(t is hole for t in s.terms)), None)
+        node = hole
+        while id(node) in above:
+            parent, home = above[id(node)]
+            op = parent.payload if parent.op == "hole" else parent.op
+            others = [a for a in parent.args if a is not node]
+            shapes = [self.unifier.shape(a.shape) for a in others if a.shape]
+            if op == "product":
+                return shapes[0][-1:] if shapes and parent.args[1] is node else None
+            if op == "transpose" or (op in UNLIKE and parent.axis is None):
+                return None
+            if shapes:
+                return shapes[0]
+            if op in ("add", "sub") and any(a.op == "read" and a.shape == () for a in others):
+                return ()
+            node = parent
+        if home is None or home.relation != "same":
+            return None
+        wanted = home.wanted if home.wanted is not None else self.slots[home.name].shape
+        return self.unifier.shape(wanted) if wanted is not None else None
 
     # ------------------------------------------------------------ messages
 

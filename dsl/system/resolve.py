@@ -7,6 +7,7 @@ The steps are `scope` (which cells there are), `elaborate` (inlining), `terms` (
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dsl.system.build import INITIALIZERS, Builder
@@ -47,6 +48,7 @@ class Resolver:
         self.file, self.source = file, file.source
         self.problems: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
+        self.doubtful: set[str] = set()  # axes that stand in for one whose length was refused
         scope = open_scope(file, self.problems)
         own = file.cells
         if cell is None and not own:
@@ -76,7 +78,12 @@ class Resolver:
         self.statements = list(statements.values())
         self._categories()
         self.inference.run(self.statements)
+        self._sizes_of_the_unknown()
         self._open_shapes()
+        checks = Checks(
+            self.flat, self.axes, self.doubtful, self.inference, self.statements, self.problems, self.warnings
+        )
+        checks.reads(self.elaborator.values)
         self._stop()
         system = Builder(
             self.flat,
@@ -89,7 +96,7 @@ class Resolver:
             self.source,
             self.problems,
         ).run(statements)
-        Checks(self.flat, self.statements, self.problems, self.warnings).run(system)
+        checks.run(system)
         self._stop()
         return system, self.warnings
 
@@ -128,6 +135,7 @@ class Resolver:
                     whole, message = False, f"the length of `{name}` divides by 0"
             if not whole or name in _needed(name, axes):
                 axes[name] = stand_in
+                self.doubtful.add(name)
                 if len(self.problems) == before:
                     self._problem("E419", message, copy.place(span), "as in `time u: len(t)//2`")
         return axes
@@ -348,6 +356,13 @@ class Resolver:
             )
             if only_number:
                 statement.wanted = ()
+
+    def _sizes_of_the_unknown(self) -> None:
+        """Help for unknown streams, now that the shapes beside them are known."""
+        told: dict[int, Diagnostic] = {}
+        for hole, diagnostic, help in self.reader.unknown:
+            told[id(diagnostic)] = replace(diagnostic, help=help(self.inference.beside(hole, self.statements)))
+        self.problems[:] = [told.get(id(d), d) for d in self.problems]
 
     def _open_shapes(self) -> None:
         unifier = self.inference.unifier

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from dsl.system.dims import Dim
 from dsl.system.elaborate import Elaborator
 from dsl.system.indices import BadIndex, flip, length_form, linear
 from dsl.system.system import Axis, Extent, Index, Position, Read, Size
+from dsl.system.unify import show
 from dsl.text.diagnostics import Diagnostic, Label, suggest
 from dsl.text.format import expression
 from dsl.text.tree import Binary, Call, Expr, Negative, Number, Ref, Span, Transpose
@@ -64,6 +65,8 @@ class Reading(ABC):
     axes: Mapping[str, Axis]
     problems: list[Diagnostic]
     made: list[Term] = field(default_factory=list)
+    unknown: list[tuple[Term, Diagnostic, Callable[[tuple[Dim, ...] | None], str]]] = field(default_factory=list)
+    # holes for unknown names, what was said of each, and its help by the shape that it turns out to have
 
     # ------------------------------------------------------------ making terms
 
@@ -182,13 +185,16 @@ class Reading(ABC):
                 what, hint = "no category, and stands behind `=` alone", "`state y[t]: one_hot K = none` declares it"
             return self.problem("E309", f"`{ref.name}` is {what}", ref.span, copy, hint)
         near = suggest(ref.name, names)
-        rest = self._definition(ref, copy)
-        hint = f"did you mean `{near}`? {'' if '.' in ref.name else 'Otherwise '}{rest}" if near else rest
-        return self.problem("E201", f"unknown name `{ref.name}`", ref.span, copy, hint)
+        near_first = f"did you mean `{near}`? {'' if '.' in ref.name else 'Otherwise '}" if near else ""
+        hint = near_first + self._definition(ref, copy)
+        hole = self.problem("E201", f"unknown name `{ref.name}`", ref.span, copy, hint)
+        if ref.index is not None and "." not in ref.name:
+            self.unknown.append((hole, self.problems[-1], lambda s: near_first + self._definition(ref, copy, s)))
+        return hole
 
     @staticmethod
-    def _definition(ref: Ref, copy: Copy) -> str:
-        """The line that would define an unknown name, by the way it is read."""
+    def _definition(ref: Ref, copy: Copy, shape: tuple[Dim, ...] | None = None) -> str:
+        """The line that would define an unknown name, by the way it is read, and by its shape where that is known."""
         name = ref.name
         head, _, tail = name.partition(".")
         if head in copy.uses and len(copy.uses[head]) > 1 and tail.split(".")[0].isdigit():
@@ -204,7 +210,10 @@ class Reading(ABC):
             return f"`{name.lower()}` is the step, `len({name.lower()})` the number of steps"
         if ref.index is not None:
             where = expression(Ref(name, tuple(Ref(a) for a in list(copy.axes)[: len(ref.index)])))
-            return f"define it, `{where} = ...`, or declare `input {where}: D`"
+            size = f": {show(shape)}" if shape else ""
+            if shape is None or any(n.startswith("?") for dim in shape for n in dim.names):
+                return f"define it, `{where} = ...`, or declare it with its size, as in `input {where}: D`"
+            return f"define it, `{where} = ...`, or declare `input {where}{size}`"
         after = copy.scope.file.source.text[ref.span.end :].removeprefix(".T").removeprefix(".H").lstrip()
         if after.startswith("@"):
             return f"declare it: `param {name} ~ glorot`"
@@ -358,6 +367,18 @@ class Reading(ABC):
         else:
             forms = f"`{mine}-1`, `2*{mine}+1`, `({mine}+1)//2`, `len({mine})-1-{mine}`, `0`"
             self.problem("E411", f"`{text}` is not an index", expr.span, copy, f"one of {forms}")
+
+
+def below(root: Term) -> Iterator[Term]:
+    """The terms that a value is made of, each once, in the order they were written."""
+    seen: set[int] = set()
+    stack = [root]
+    while stack:
+        term = stack.pop()
+        if id(term) not in seen:
+            seen.add(id(term))
+            yield term
+            stack += reversed(term.args)
 
 
 def constant_leaf(term: Term) -> Any:

@@ -146,6 +146,11 @@ def _header(line: _Stop) -> Diagnostic | None:
         if line.expected == {"LPAR"}:
             help = f"cell {line.text(1, 1)}(D, H):"
             return Diagnostic("E107", "a header lists its arguments in parentheses", line.place, help=help)
+    if line.first == "DEF" and line.here == "COLON" and line.at == len(line.tokens) - 1:
+        help = f"cell {line.text(1, line.at)}"
+        return Diagnostic(
+            "E107", "a cell begins with `cell`, a `def` is one expression", span(line.tokens[0]), help=help
+        )
     if line.first == "DEF" and line.here == "COLON":
         return Diagnostic("E107", "a `def` is one expression: `def gate(z) = ...`", line.place)
     if line.first == "DEF" and line.here == "RPAR" and line.before == "LPAR":
@@ -361,10 +366,15 @@ def _bracket(line: _Stop) -> Diagnostic | None:
         help = "reduce over the steps on the right: `mean[t](...)`" if line.first == "LOSS" else ""
         return Diagnostic("E126", what or "this name has no index", line.place, help=help)
     if line.here == "LSQB" and line.before in ("RPAR", "RSQB", "TRANSPOSE", "NUMBER"):
-        message = "only a name takes an index: name the expression in an equation of its own"
-        if line.before == "RSQB":
-            message = "all axes go into one pair of brackets: `a[t,s]`"
-        return Diagnostic("E127", message, line.place)
+        message, help = "only a name takes an index: name the expression in an equation of its own", ""
+        whole = line.text(line.operand_to(line.at - 1), line.at - 1)
+        if line.before == "RSQB" and line.type(line.at + 1) == "NUMBER" and line.type(line.at + 2) == "RSQB":
+            number = line.text(line.at + 1, line.at + 1)
+            message = f"a component is no index: `sum(part({whole}, {number}, 1))` is the number"
+            help = f"`part({whole}, {number}, 1)` is a vector of size 1"
+        elif line.before == "RSQB":
+            message, help = "all axes go into one pair of brackets: `a[t,s]`", "components: `part(v, start, size)`"
+        return Diagnostic("E127", message, line.place, help=help)
     if line.here == "LPAR" and line.before == "PATH":
         name = line.text(line.at - 1, line.at - 1)
         return Diagnostic("E127", f"`{name}` is no function: their names have no dots", span(line.tokens[line.at - 1]))

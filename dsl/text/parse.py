@@ -19,7 +19,7 @@ from lark.exceptions import UnexpectedToken
 from lark.lark import PostLex
 
 from dsl.text.build import Builder, Fault
-from dsl.text.diagnostics import CellError, Diagnostic, suggest
+from dsl.text.diagnostics import CellError, Diagnostic, Label, suggest
 from dsl.text.layout import Comment, Line, read_lines, span, texts
 from dsl.text.mistakes import STATEMENT_WORDS, diagnose
 from dsl.text.tables import kept
@@ -28,6 +28,7 @@ from dsl.text.walk import depth
 
 SOFT = frozenset(("IMPORT", "REVERSE", "STACK", "_OF", "KEPT", "COMPLEX", "ONE_HOT", "SCALAR"))
 
+PRODUCTS = 4  # without a sign that one line is told; a line with more is probably prose
 DEPTH = 256  # of a statement's tree: later stages may walk it with recursion
 
 Item = Import | Macro | Cell
@@ -110,22 +111,53 @@ def _plain_lines(text: str) -> str:
 # ---------------------------------------------------------------- lines to a file
 
 
-def _parse_line(line: Line, source: Source, problems: list[Diagnostic], start: str = "line") -> Node | None:
-    """The node of one line, or None after adding to `problems` what is wrong with it."""
+class _Misfit(Exception):
+    """A token that does not fit: which, and what was probably meant."""
+
+    def __init__(self, diagnostic: Diagnostic, at: int) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic, self.at = diagnostic, at
+
+
+def _node(tokens: list[Token], source: Source, start: str) -> Node:
+    """The node that tokens make. Raises Fault, a _Misfit where the grammar stopped."""
     parser: Any = _parser().parse_interactive(start=start)  # lark leaves its methods untyped
     fed = 0
     try:
-        for token in line.tokens:
+        for token in tokens:
             if token.type in SOFT and token.type not in parser.choices():
                 token = Token.new_borrow_pos("NAME", str(token), token)
             parser.feed_token(token)
             fed += 1
-        node: Node = parser.feed_eof(line.tokens[-1] if line.tokens else None)
-    except Fault as fault:
-        problems.append(fault.diagnostic)
-        return None
+        node: Node = parser.feed_eof(tokens[-1] if tokens else None)
     except UnexpectedToken:
-        problems.append(diagnose(line.tokens, fed, frozenset(parser.accepts()), source))
+        raise _Misfit(diagnose(tokens, fed, frozenset(parser.accepts()), source), fed) from None
+    return node
+
+
+def _products(fault: Fault | _Misfit, tokens: list[Token], source: Source, start: str) -> Diagnostic:
+    """What is wrong with a line; where all of it is products without a sign, each of them."""
+    found: list[Diagnostic] = []
+    while isinstance(fault, _Misfit) and fault.diagnostic.code == "E103" and len(found) < PRODUCTS:
+        found.append(fault.diagnostic)
+        sign = Token.new_borrow_pos("STAR", "*", tokens[fault.at - 1])
+        tokens = [*tokens[: fault.at], sign, *tokens[fault.at :]]
+        try:
+            _node(tokens, source, start)
+        except (Fault, _Misfit) as another:
+            fault = another
+            continue
+        also = tuple(Label(d.span, d.message.rpartition(": ")[2]) for d in found[1:])
+        return dataclasses.replace(found[0], related=also)
+    return found[0] if found else fault.diagnostic
+
+
+def _parse_line(line: Line, source: Source, problems: list[Diagnostic], start: str = "line") -> Node | None:
+    """The node of one line, or None after adding to `problems` what is wrong with it."""
+    try:
+        node = _node(line.tokens, source, start)
+    except (Fault, _Misfit) as fault:
+        problems.append(_products(fault, line.tokens, source, start))
         return None
     place = span(line.tokens[0], line.tokens[-1])
     if place.end - place.start > DEPTH and depth(node) > DEPTH:
@@ -139,7 +171,8 @@ def _assemble(lines: list[Line], rest: list[Comment], problems: list[Diagnostic]
     """Give each statement to the cell above it, and each comment to its node."""
     items: list[Item] = []
     body: list[Statement] = []
-    state = "nothing"  # what a statement would belong to: "nothing", "cell", or "unknown" after a reported orphan
+    # what a statement would belong to: "nothing", "cell", "unread cell", or "unknown" after a reported orphan
+    state = "nothing"
 
     def close(tail: tuple[str, ...]) -> None:
         if items and isinstance(items[-1], Cell) and (body or tail):
@@ -150,7 +183,9 @@ def _assemble(lines: list[Line], rest: list[Comment], problems: list[Diagnostic]
         first = line.tokens[0]
         node = None if line.broken else _parse_line(line, source, problems)
         if _opens_cell(line):
-            state = "cell"
+            state = "cell" if isinstance(node, Cell) else "unread cell"
+            if node is None:
+                close(())
         elif first.type in ("DEF", "FROM"):
             state = "nothing"
         elif state == "nothing":
@@ -159,7 +194,7 @@ def _assemble(lines: list[Line], rest: list[Comment], problems: list[Diagnostic]
         if isinstance(node, Item):
             close(line.tail)
             items.append(dataclasses.replace(node, notes=line.notes))
-        elif node is not None:
+        elif node is not None and state != "unread cell":
             body.append(dataclasses.replace(cast(Statement, node), notes=line.notes))
     cut = max((i + 1 for i, comment in enumerate(rest) if comment.indented), default=0)
     close(texts(rest[:cut]))
@@ -169,7 +204,7 @@ def _assemble(lines: list[Line], rest: list[Comment], problems: list[Diagnostic]
 
 def _opens_cell(line: Line) -> bool:
     first = line.tokens[0]
-    if first.type == "CELL":
+    if first.type == "CELL" or (first.type == "DEF" and line.tokens[-1].type == "COLON"):
         return True
     second = line.tokens[1].type if len(line.tokens) > 1 else ""
     return first.type == "NAME" and second == "NAME" and suggest(str(first), STATEMENT_WORDS) == "cell"

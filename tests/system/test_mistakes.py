@@ -43,7 +43,7 @@ def test_all_mistakes_of_a_file_at_once() -> None:
     path = Path(__file__).parent / "mistakes" / "several.cell"
     with pytest.raises(CellError) as caught:
         _ = dsl.parse(path.read_text(encoding="utf-8")).system
-    assert [d.code for d in caught.value.diagnostics] == ["E202", "E402", "E202", "E208", "E408"]
+    assert [d.code for d in caught.value.diagnostics] == ["E202", "E402", "E202", "E208", "E408", "E413"]
     starts = [d.span.start for d in caught.value.diagnostics]
     assert starts == sorted(starts)
 
@@ -56,6 +56,29 @@ def test_a_syntax_error_does_not_hide_the_rest() -> None:
     assert [d.code for d in caught.value.diagnostics] == ["E202", "E402", "E102"], (
         "and nothing about z, whose line is unread"
     )
+
+
+HEAD = "cell A(D, H):\n  input x[t]: D\n  state h[t]: H = 0\n  param V, W ~ glorot\n"
+
+
+def codes(text: str) -> list[str]:
+    with pytest.raises(CellError) as caught:
+        _ = dsl.parse(text).system
+    return [d.code for d in caught.value.diagnostics]
+
+
+def test_an_unread_line_hides_only_the_names_that_it_may_give() -> None:
+    body = "  h[t] = tanh(V@x[t] + W@h[t-1] + q)\n"
+    assert codes(HEAD + "  state h[t]: H = 0\n" + body + "  return h\n") == ["E207", "E201", "E124"]
+    assert codes(HEAD + body + "  q = 2 D\n") == ["E103"]
+    assert codes(HEAD + body + "  y[t] = tanh(x[t]\n    q = 2\n") == ["E105"]
+    assert codes(HEAD + body + "  y[t] = x[t] + \\\n    2 D # and not q\n") == ["E201", "E103"]
+
+
+def test_a_header_that_was_not_read_takes_its_lines_with_it() -> None:
+    body = "  input x[t]: D\n  state h[t]: H = 0\n  h[t] = x[t] + h[t-1]\n"
+    assert codes("def A(D, H):\n" + body) == ["E107"]
+    assert codes("cell B(D, H):\n  input y[t]: D\n  z[t] = 2*y[t]\ncel A(D, H):\n" + body + body) == ["E112"]
 
 
 def test_imports_in_a_circle(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ CASES = [
     # and the others
     ("cell A‹:›", "E107", "a header lists its arguments in parentheses"),
     ("cell A(D): ‹input› x[t]: D", "E107", "the header ends at its `:`"),
+    ("‹def› A(D, H):", "E107", "a cell begins with `cell`, a `def` is one expression"),
     ("def f(x)‹:› 2*x", "E107", "a `def` is one expression: `def gate(z) = ...`"),
     ("def f(‹)› = 2", "E107", "a `def` needs an argument; a cell or a `const` needs none"),
     ("y[t] = x[t]‹²›", "E101", "`²` is not in the language: write `**2`"),
@@ -87,6 +88,7 @@ CASES = [
         "only a name takes an index: name the expression in an equation of its own",
     ),
     ("y[t] = a[t]‹[›s]", "E127", "all axes go into one pair of brackets: `a[t,s]`"),
+    ("y[t] = a[t]‹[›0]", "E127", "a component is no index: `sum(part(a[t], 0, 1))` is the number"),
     ("y[t] = ‹rnn.f›(x[t])", "E127", "`rnn.f` is no function: their names have no dots"),
     ("y[t] = x[‹]›", "E127", "the index is missing"),
     ("y[t] = V‹'›@x[t]", "E101", "transpose is `.T`"),
@@ -267,3 +269,18 @@ def test_one_expression_is_expected() -> None:
     for text in ("a +", "", "a\nb", "a = b", "a)"):
         with pytest.raises(CellError):
             parse_expression(text)
+
+
+def test_every_product_without_a_sign_is_told() -> None:
+    text = "cell A(D):\n  input x[t]: D\n  y[t] = 2 x[t] + tanh(3 x[t-1])\n"
+    with pytest.raises(CellError) as caught:
+        parse(text)
+    (found,) = caught.value.diagnostics
+    assert found.message.endswith("`2*x[t]`")
+    assert [label.text for label in found.related] == ["`3*x[t-1]`"]
+
+
+def test_prose_is_one_mistake() -> None:
+    with pytest.raises(CellError) as caught:
+        parse("cell A(D):\n  input x[t]: D\n  y[t] = the hidden state of the cell at this step\n")
+    assert [len(d.related) for d in caught.value.diagnostics] == [0]
