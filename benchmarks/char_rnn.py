@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.peers import left_out
 from dsl.bench.race import Entry, Race, machine, table
 
 BATCH, CHUNK, LENGTH, CLIP, RATE = 50, 50, 1000, 5.0, 2e-3
@@ -181,7 +183,8 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
     sizes = (options.categories, options.hidden, options.layers)
     true = Ours((*sizes, 1, "float64")).gradients()
-    with Race(ENTRIES) as race:
+    print(left_out("torch"), end="")
+    with Race([e for e in ENTRIES if e.name != "torch.nn.LSTM" or find_spec("torch")]) as race:
         for together in map(int, options.write.split(",")):
             found = race.run((*sizes, together, "float32"), true, options.rounds, options.turn)
             print(f"\nK,H,L = {','.join(map(str, sizes))}, {together} at once\n{table(found)}")

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import installed
+from benchmarks.peers import installed, left_out
 from benchmarks.peers.ours import Ours
 from benchmarks.peers.pytorch import TorchLoop, TorchModule
 
@@ -211,6 +211,7 @@ def main() -> None:
     if options.growth:
         print(" ".join(f"{m:.1f}" for m in growth(options.growth)), "MiB resident")
         return
+    print(left_out("torch"), end="")
     rows: list[dict[str, Any]] = []
     names = [n for n in options.peers.split(",") if n in ("remat", *installed())]
     for text in options.sizes.split(";"):

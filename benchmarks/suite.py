@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks import cells
 from benchmarks.kernels import products, seconds
-from benchmarks.peers import entries, installed
+from benchmarks.peers import SLOW, entries, installed, suited
 from benchmarks.peers.problem import GATES, ODD, SIZES
 from benchmarks.train_step import reference
 from dsl.bench.race import Race, machine, table
@@ -41,13 +41,8 @@ CURVES = {
     "sequences": (1, 4, 16, 64, 128),
 }
 BASE = {"sequences": 32, "steps": 100, "inputs": 64, "units": 128}
-SLOW = ("HIPS autograd", "by BLAS", "torch.compile")  # left out where they take seconds a step, or minutes first
 SHOWN = ("tinygrad-seq", "torch.nn", "jax scan")  # in the curves
 Rows = list[dict[str, Any]]
-
-
-def _light(sequences: int, steps: int, inputs: int, units: int) -> bool:
-    return sequences * steps * units * (inputs + units) < 2e8
 
 
 class Suite:
@@ -58,8 +53,8 @@ class Suite:
 
     def race(self, names: Sequence[str], tasks: Sequence[tuple[str, tuple[int, int, int, int]]]) -> Rows:
         rows: Rows = []
-        for chosen, group in groupby(tasks, lambda task: tuple(n for n in names if n not in SLOW or _light(*task[1]))):
-            with Race(entries(list(chosen))) as race:
+        for chosen, group in groupby(tasks, lambda task: suited(names, task[1])):
+            with Race(entries(chosen)) as race:
                 for cell, size in group:
                     found = race.run((cell, size), reference(cell, size), self.rounds, self.turn)
                     print(f"\n{cell}  B,T,D,H = {','.join(map(str, size))}\n{table(found)}", flush=True)
@@ -70,7 +65,7 @@ class Suite:
         return self.race(installed(), [(cell, size) for size in SIZES for cell in GATES])
 
     def odd(self) -> Rows:
-        names = [n for n in installed() if n not in SLOW]
+        names = [n for n in installed() if n not in (*SLOW, "by BLAS")]
         return self.race(names, [("lstm", size) for size in ODD])
 
     def others(self) -> Rows:

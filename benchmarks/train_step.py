@@ -1,10 +1,11 @@
 """Time one training step (forward, loss, backward to every parameter) and inference, ours beside the installed peers.
 
-    python -m benchmarks.train_step                                  # every cell, every size, every installed peer
+    python -m benchmarks.train_step                                  # every cell, every size, the installed peers
     python -m benchmarks.train_step --cells lstm,custom --sizes 32,100,128,256 --rounds 6 --json out/bench.json
 
 Contenders run in processes of their own, in short interleaved turns (`dsl.bench.race`). Before any timing the gradients
-of each are compared with a float64 torch loop (or, without torch, our own float64).
+of each are compared with a float64 torch loop (or, without torch, our own float64). Peers that take minutes at large
+sizes are left out there, unless they are named.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import entries, installed, made
+from benchmarks.peers import entries, installed, left_out, made, suited
 from benchmarks.peers.problem import GATES, SIZES
 from dsl.bench.race import Race, machine, table
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time a training step, ours beside the installed peers.")
     parser.add_argument("--cells", default=",".join(GATES))
     parser.add_argument("--sizes", default=";".join(",".join(map(str, s)) for s in SIZES), help="B,T,D,H;B,T,D,H;...")
-    parser.add_argument("--peers", default=",".join(installed()))
+    parser.add_argument("--peers", help="by default all that are installed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turn", type=float, default=0.4, help="seconds a turn")
     parser.add_argument("--json", type=Path, help="write the rows here")
@@ -42,9 +43,11 @@ def main() -> None:
     sizes: list[Any] = [tuple(int(n) for n in size.split(",")) for size in options.sizes.split(";")]
     facts = machine()
     print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    print("" if options.peers else left_out(), end="")
     rows: list[dict[str, Any]] = []
-    with Race(entries(options.peers.split(","))) as race:
-        for size in sizes:
+    for size in sizes:
+        names = options.peers.split(",") if options.peers else suited(installed(), size)
+        with Race(entries(names)) as race:
             for cell in options.cells.split(","):
                 found = race.run((cell, size), reference(cell, size), options.rounds, options.turn)
                 print(f"\n{cell}  B,T,D,H = {','.join(map(str, size))}\n{table(found)}", flush=True)

@@ -8,6 +8,7 @@ compared with float64. A file a system.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,7 +29,10 @@ PEERS = {
 }
 
 
-def entries(names: list[str]) -> list[Entry]:
+SLOW = ("HIPS autograd", "torch.compile")
+
+
+def entries(names: Sequence[str]) -> list[Entry]:
     """Contenders by name. Errors: ValueError for one there is not."""
     for name in names:
         if name not in PEERS:
@@ -39,6 +43,19 @@ def entries(names: list[str]) -> list[Entry]:
 def installed() -> list[str]:
     """The contenders this machine can run, ours first."""
     return [name for name, (package, _) in PEERS.items() if find_spec(package) is not None]
+
+
+def suited(names: Sequence[str], size: tuple[int, int, int, int]) -> list[str]:
+    """Those of some contenders that need neither seconds for a step of this size nor minutes for the first."""
+    B, T, D, H = size
+    return [n for n in names if n not in SLOW or B * T * H * (D + H) < 2e8]
+
+
+def left_out(*packages: str) -> str:
+    """A line that names the frameworks (of these, or all) that are not installed here; nothing when all are."""
+    wanted = packages or tuple(dict.fromkeys(package for package, _ in PEERS.values()))
+    missing = [p for p in wanted if find_spec(p) is None]
+    return f"left out, not installed here: {', '.join(missing)}\n" if missing else ""
 
 
 def made(name: str, task: Any, dtype: str = "float32") -> Any:
