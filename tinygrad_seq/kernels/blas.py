@@ -39,13 +39,13 @@ for _name in _ROUTINES:
 
 def tile_of(cut: Shape) -> Callable[..., None]:
     """What `product.tile_of` describes, by BLAS."""
-    rows, lanes, panel, gemm = cut.rows, cut.lanes, cut.panel, _gemm(cut.dtype)
+    rows, lanes, panel, strips, gemm = cut.rows, cut.lanes, cut.panel, cut.strips, _gemm(cut.dtype)
 
     @njit(**disk.OPTIONS)
     def tile(choice, a, ao, sm, sk, b, bo, bp, bk, c, co, ldc, k, beta):  # type: ignore[no-untyped-def]
-        strip = choice == 2 * rows
-        count = 1 if strip else choice % rows + 1
-        width = 8 * lanes if strip else (choice // rows + 1) * lanes
+        strip = choice - 2 * rows
+        count = 1 if strip >= 0 else choice % rows + 1
+        width = strips[strip] * panel if strip >= 0 else (choice // rows + 1) * lanes
         for low in range(0, width, panel):
             n, right, into = min(width - low, panel), bo + low // panel * bp, co + low
             if sk == 1 and sm >= k:

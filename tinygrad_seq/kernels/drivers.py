@@ -18,7 +18,7 @@ from tinygrad_seq.kernels.squares import side, transpose_square
 
 DTYPE = "float32"
 CUT = cut_of(DTYPE)
-PANEL, TAIL, ROWS, LANES, STRIP = CUT.panel, CUT.tail, CUT.rows, CUT.lanes, CUT.strip
+PANEL, TAIL, ROWS, LANES, STRIPS = CUT.panel, CUT.tail, CUT.rows, CUT.lanes, CUT.strips
 BLOCK = 12 * ROWS  # rows of A (and their K elements each) that stay in the second-level cache
 tile, SIDE = tile_of(DTYPE), side(DTYPE)
 
@@ -40,9 +40,10 @@ def multiply(a, tm, sm, sk, b, bp, bk, c, ldc, m, n, k, beta):  # type: ignore[n
     first = 0
     if m == 1:
         stride = bk if bk != 0 else PANEL
-        while (first + STRIP) * PANEL <= n:
-            tile(2 * ROWS, a, 0, sm, sk, b, first * bp, bp, stride, c, first * PANEL, ldc, k, beta)
-            first += STRIP
+        for s in range(len(STRIPS)):
+            while (first + STRIPS[s]) * PANEL <= n:
+                tile(2 * ROWS + s, a, 0, sm, sk, b, first * bp, bp, stride, c, first * PANEL, ldc, k, beta)
+                first += STRIPS[s]
     for m0 in range(0, m, BLOCK):
         m1 = min(m, m0 + BLOCK)
         count = (m1 - m0 + ROWS - 1) // ROWS

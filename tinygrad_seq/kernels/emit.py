@@ -40,9 +40,9 @@ class Shape:
         return self.panel // 2
 
     @property
-    def strip(self) -> int:
-        """Panels that a single row is multiplied with at once: eight vectors."""
-        return 8 * self.lanes // self.panel
+    def strips(self) -> tuple[int, ...]:
+        """Panels that a single row is multiplied with at once, the most first: eight vectors, or four."""
+        return tuple(n for n in (8 * self.lanes // self.panel, 4 * self.lanes // self.panel) if n)
 
 
 def shape(target: Target, dtype: str) -> Shape:
@@ -63,7 +63,7 @@ def tile_type(dtype: str) -> ir.FunctionType:
 def tiles(module: ir.Module, cut: Shape) -> ir.Function:
     """A function that runs the register tile of a chosen size.
 
-    Its arguments: choice = (vectors - 1) * cut.rows + rows - 1, or 2 * cut.rows for one row and cut.strip panels;
+    Its arguments: choice = (vectors - 1) * cut.rows + rows - 1, or 2 * cut.rows + s for one row and cut.strips[s] panels;
     A with the element (m, k) at A[m*sm + k*sk]; B with row k at B[k*bk], vectors * lanes columns (of a strip: panels
     bp apart); C with rows ldc apart, set when beta is 0, added to when it is 1; K. All strides in elements.
     """
@@ -76,7 +76,9 @@ def tiles(module: ir.Module, cut: Shape) -> ir.Function:
     builder = ir.IRBuilder(chooser.append_basic_block("choose"))
     end = chooser.append_basic_block("end")
     switch = builder.switch(chooser.args[0], end)
-    sizes = [(rows, vectors) for vectors in (1, 2) for rows in range(1, cut.rows + 1)] + [(1, 8)]
+    sizes = [(rows, vectors) for vectors in (1, 2) for rows in range(1, cut.rows + 1)] + [
+        (1, n * cut.panel // cut.lanes) for n in cut.strips
+    ]
     for choice, (rows, vectors) in enumerate(sizes):
         block = chooser.append_basic_block(f"rows_{rows}_vectors_{vectors}")
         switch.add_case(_const(choice), block)
