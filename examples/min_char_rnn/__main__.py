@@ -4,7 +4,8 @@ A. Karpathy, "min-char-rnn.py" (2015): 100 tanh units, 25 steps back, one stream
 the gradient clipped to [-5, 5]. His gradient check asks for relative errors of 1e-7; here every parameter's derived
 gradient is compared with central differences in float64. As in his code, what it writes goes on from the state that
 training is in: one stream was read from its beginning on, so a state of zeros is all but unknown to the net, and a
-sample from there may be noise.
+sample from there may be noise. Where the loss ends depends on the last bit of its start: matrices that differ by less
+than a millionth end between 1.93 and 2.10.
 """
 
 from __future__ import annotations
