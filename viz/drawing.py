@@ -49,7 +49,10 @@ class Drawing:
 
     @cached_property
     def dot(self) -> str:
-        return self._dot() if self._dot else pinned.write(self.scene)
+        """A graph's nodes and wires, pinned; a plot, which has none, as drawing operations that Graphviz paints."""
+        if self._dot:
+            return self._dot()
+        return pinned.write(self.scene) if self.scene.marks else paint.write(self.svg, self.scene.bounds)
 
     @cached_property
     def html(self) -> str:

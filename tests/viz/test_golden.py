@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import dsl
@@ -14,6 +15,7 @@ import viz
 from tests.systems.test_rows_memory import TOPOLOGIES, spec_of
 from tests.viz import helpers
 from tests.viz.test_gradients import run_of
+from viz import worker
 from viz.example import example
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,6 +26,13 @@ def _tape() -> Any:
     return viz.tape(tg.tanh(a * a + 1.0))
 
 
+TEXT = dsl.Text.of("to be or not")
+
+
+def _letters() -> Any:
+    return dsl.load("CharRNN").build(K=len(TEXT.symbols), H=3, dtype="float64", seed=1)
+
+
 VIEWS: dict[str, Callable[[], Any]] = {
     "folded": lambda: viz.folded(helpers.skip(2)),
     "cell": lambda: viz.cell(helpers.gru()),
@@ -32,6 +41,16 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "truncated": lambda: viz.truncated(run_of("Elman", 4), 2),
     "attention": lambda: viz.attention(example(dsl.load("ClassifierAttention"), 2, size=2)),
     "tape": _tape,
+    "jacobians": lambda: viz.bptt(run_of("Elman", 3), to="h[0]", weight="jacobian"),
+    "into_a_parameter": lambda: viz.bptt(run_of("Elman", 3), to="W"),
+    "terms": lambda: viz.terms(run_of("Elman", 3), to="W"),
+    "gradient_flow": lambda: viz.gradient_flow(run_of("Elman", 4)),
+    "gates": lambda: viz.gates(_letters(), TEXT.ids, "rnn.0.f"),
+    "units": lambda: viz.units(_letters(), TEXT.ids),
+    "heat": lambda: viz.heat({"a": viz.Heat(np.arange(6.0).reshape(2, 3))}),
+    "curves": lambda: viz.curves({"loss": [3.0, 2.5, 2.25]}),
+    "pen": lambda: viz.pen({"a line": np.array([[0.0, 1, 0], [1, 0, 1], [1, 1, 0]])}),
+    "lines": lambda: viz.lines({"a": ([1.0, 2.0, 3.0], [1.0, 4.0, 9.0])}),
 }
 
 
@@ -51,6 +70,18 @@ def compare(name: str, dot: str) -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_dot_of_every_view(view: str) -> None:
     compare(f"view.{view}", VIEWS[view]().dot)
+
+
+def test_no_view_is_without_one() -> None:
+    pages = {"gallery", "lab", "stepper", "walk"}
+    drawn = {n for n in viz.__all__ if n[0].islower()} - pages
+    assert drawn <= set(VIEWS), "a view without a golden file"
+
+
+def test_a_plot_is_painted_from_its_dot() -> None:
+    """What has no nodes is drawing operations, not an empty graph: Graphviz paints them back."""
+    dot = VIEWS["terms"]().dot
+    assert worker.layout(dot, "nop2", "svg").count("<text") > 5
 
 
 def file_of(topology: str) -> str:
