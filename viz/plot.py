@@ -150,5 +150,6 @@ def span(values: Array, log: bool = False) -> tuple[float, float]:
     if not len(good):
         return (0.0, 1.0)
     low, high = float(good.min()), float(good.max())
-    air = 0.05 * (high - low) or 0.5
+    flat = high - low <= theme.EQUAL * (1.0 if log else max(abs(low), abs(high)))  # rounding is no shape of a curve
+    air = 0.5 if flat else 0.05 * (high - low)
     return (low - air, high + air)

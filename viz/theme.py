@@ -42,6 +42,7 @@ COLOURS: dict[str, tuple[str, str]] = {
     "ramp-5": ("#641B00", "#FFD9AE"),
 }
 RAMP = 6  # number of ramp colours
+EQUAL = 1e-6  # sizes that differ by less, beside themselves, are one size: what is left is rounding
 
 # advance widths of ASCII 32..126 in thousandths of an em (DejaVu Sans, the widest of the stack)
 _ASCII = (
@@ -203,9 +204,14 @@ def ramp_position(value: float, low: float, high: float) -> float:
     """Normalised log10 of a size in [low, high]: 0 for the smallest, 1 for the largest; 0 for zero."""
     if not value > 0 or not math.isfinite(value):
         return 1.0 if value == math.inf else 0.0
-    if not high > low > 0:
+    if not low > 0 or same(low, high):
         return 1.0
     return min(1.0, max(0.0, math.log10(value / low) / math.log10(high / low)))
+
+
+def same(low: float, high: float) -> bool:
+    """Whether two sizes differ by rounding at most."""
+    return not high > low * (1 + EQUAL)
 
 
 def ramp_range(sizes: Sequence[float]) -> tuple[float, float]:

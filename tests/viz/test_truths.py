@@ -177,3 +177,22 @@ def test_the_bound_is_the_product_of_the_steps_norms() -> None:
         assert data["whole"][k, 0] <= data["bound"][k] * (1 + 1e-12)
     np.testing.assert_allclose(data["direct"][1:, 0], norms[1:], rtol=1e-12)
     assert np.isnan(viz.gradient_flow(run_of("LSTM", 3)).data["bound"]).all()  # c goes around h
+
+
+@pytest.mark.parametrize("name", ["CTC", "CTCLabeller"])
+@pytest.mark.parametrize("steps", [3, 4])
+def test_an_example_has_a_finite_loss_and_a_gradient(name: str, steps: int) -> None:
+    """Four labels drawn at random repeat, and four frames cannot spell them: the picture would print zeros alone."""
+    run = example(dsl.load(name), steps, size=2)
+    assert np.isfinite(run.nll.data).all()
+    assert viz.bptt(run).data["norm"] > 0.1
+
+
+def test_rounding_is_no_shape_of_a_gradient() -> None:
+    """A unitary cell's gradients have one size at all distances: one colour, a flat line, one entry in the scale."""
+    run = example(dsl.load("URNN"), 12, size=4)
+    drawing = viz.gradient_flow(run, spectra=False)
+    norm = drawing.data["norm"][drawing.data["norm"] > 0]
+    assert 0 < np.ptp(norm) < 1e-12 < norm.min()
+    assert drawing.svg.count('class="cell r5"') == norm.size + 1 and 'class="cell r0"' not in drawing.svg
+    assert ">= 2.83<" in drawing.svg and "≥" not in drawing.svg

@@ -212,7 +212,11 @@ def _cells(out: list[str], grid: Frame, norm: Any, steps: Any, low: float, high:
 
 
 def _scale(out: list[str], x: float, y: float, low: float, high: float) -> None:
-    """The colour scale, each class with the size at which it begins."""
+    """The colour scale, each class with the size at which it begins; one colour where all sizes are one."""
+    if theme.same(low, high):
+        out.append(rect(x, y, 16, 18, f"cell r{theme.RAMP - 1}"))
+        out.append(text(x + 22, y + 9, theme.label(f"= {theme.number(high)}"), 10.5, "start", "muted"))
+        return
     for n in range(theme.RAMP):
         at = low * (high / low) ** (n / theme.RAMP)
         top = y + (theme.RAMP - 1 - n) * 18
