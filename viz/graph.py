@@ -37,7 +37,7 @@ ACTIVATIONS = (
     "sin",
     "cos",
 )
-PRODUCTS = ("matvec", "lookup", "mul", "dot", "matmul")
+WEIGHING = ("matvec", "lookup", "mul", "dot", "matmul")
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +362,7 @@ class _Builder:
         """Where a term enters; a product that others need too is a node of its own, but for its `own` node."""
         if self.axes.is_constant(term):
             return Socket(constant_text(term), sign, self.parameter(term), False, term)
-        if term.is_op(*PRODUCTS) and len(term.args) == 2 and (own or uses.get(term, 0) <= 1):
+        if term.is_op(*WEIGHING) and len(term.args) == 2 and (own or uses.get(term, 0) <= 1):
             for k in (0, 1):
                 factor, operand = term.args[k], term.args[1 - k]
                 if self.axes.is_constant(factor) and not self.axes.is_constant(operand):

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from viz.graph import Graph, Node, Wire
 from viz.readouts import closure, off_highways, read_outs
 
-LINEAR = ("×", "+", "−")
+PASSING = ("×", "+", "−")  # what a highway goes through
 LONGEST = 6  # nodes in a line from one step to the next, state included: a longer way is folded, it rises through rows
 Constraint = tuple[str, str, int, bool]  # a, b, gap: row(b) >= row(a) + gap; whether it may be dropped
 
@@ -159,7 +159,7 @@ def _path(
         node = nodes[key]
         if key == state:
             return True
-        passes = node.kind == "round" and node.function in LINEAR if linear else node.kind != "state"
+        passes = node.kind == "round" and node.function in PASSING if linear else node.kind != "state"
         return passes and key not in taken and found.block[key] == found.block[state]
 
     near = [w for w in wires if w.source == state and is_near(w) and w.lag == found.direction[state]]

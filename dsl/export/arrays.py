@@ -21,8 +21,7 @@ KINDS = ("bool", "int", "real", "complex")
 PREDICATES = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "signbit")
 MEASURES = ("re", "im", "abs", "angle")  # real numbers of complex ones
-WHOLE = ("add", "sub", "mul", "neg", "floordiv", "mod", "maximum", "minimum", "clip", "where")  # integers stay such
-REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")
+INTEGRAL = ("add", "sub", "mul", "neg", "floordiv", "mod", "maximum", "minimum", "clip", "where")  # integers stay such
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -193,7 +192,7 @@ class Arrays:
         if name == "where":
             kinds = kinds[1:]
         kind = max(kinds, key=KINDS.index)
-        if kind == "int" and name not in (*WHOLE, *PREDICATES):
+        if kind == "int" and name not in (*INTEGRAL, *PREDICATES):
             kind = "real"
         if kind in ("real", "complex"):
             given = [self.cast(a, "real") if a.kind == "int" else a for a in given]

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsl.export.arrays import REDUCTIONS, Array, Arrays
+from dsl.export.arrays import Array, Arrays
 from dsl.export.lacking import lacking
 from dsl.export.reads import Reads
 from dsl.export.streams import Place, Span
 from dsl.run.program import settled, sizes
-from dsl.system.kinds import Kind, binds, named_axis
+from dsl.system.kinds import REDUCTIONS, Kind, binds, named_axis
 from dsl.system.system import Extent, Position, Read, Size, Stream
 from tinygrad_seq.symbol import Symbol, postorder
 

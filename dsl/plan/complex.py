@@ -14,13 +14,24 @@ from dataclasses import dataclass
 
 from dsl.plan.definitions import op
 from dsl.system.dims import Dim
-from dsl.system.kinds import COMPARISONS, Kind, Kinds
+from dsl.system.kinds import BILINEAR, COMPARISONS, Kind, Kinds
 from dsl.system.system import Read, Stream, System
 from tinygrad_seq.symbol import Symbol, lift, postorder, rebuild
 
 ZERO, ONE = lift(0), lift(1)
-LINEAR = ("neg", "sum", "cumsum", "mean", "transpose", "part", "fill", "stop_gradient", "concat", "add", "sub")
-BILINEAR = ("mul", "matvec", "dot", "matmul", "outer")
+PARTWISE = (  # done to the real and the imaginary part
+    "neg",
+    "sum",
+    "cumsum",
+    "mean",
+    "transpose",
+    "part",
+    "fill",
+    "stop_gradient",
+    "concat",
+    "add",
+    "sub",
+)
 
 Pair = tuple[Symbol, Symbol]
 
@@ -129,7 +140,7 @@ class _Pass:
     def _complex(self, node: Symbol, kind: Kind, args: list[Pair]) -> Pair:
         assert node.op is not None
         name, static = node.op.name, node.options
-        if name in LINEAR:
+        if name in PARTWISE:
             sides = []
             for k in (0, 1):
                 own = [self._shaped(a[k], self.before.of(x).shape) for a, x in zip(args, node.args, strict=True)]

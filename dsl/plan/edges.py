@@ -6,7 +6,7 @@ Boundary rows are filled in before a nest runs, so that its loops read outside t
 from __future__ import annotations
 
 from dsl.plan.buffers import Place
-from dsl.plan.features import REDUCTIONS
+from dsl.plan.features import FOLDS
 from dsl.plan.loops import Nest, Transfer
 from dsl.plan.writer import Writer
 from dsl.system.dims import Dim
@@ -25,7 +25,7 @@ class Edges(Writer):
                 self.put(1, f"zero(A, o_{place.ident}, q_{place.ident})")
                 continue
             if d.kind == "reduce" and nest.axis in d.over:
-                self._fill_all(place, d.shape, REDUCTIONS[d.reduction][0])
+                self._fill_all(place, d.shape, FOLDS[d.reduction][0])
             if place.window:
                 self._first_window(name, nest)
             elif any(f or b for f, b in place.pads.values()) or (name in self.layout.kept and place.axes):

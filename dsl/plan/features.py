@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dsl.system.dims import Dim
 from tinygrad_seq.symbol import Symbol
 
-REDUCTIONS = {
+FOLDS = {
     "sum": ("real(0.0)", "{0} + {1}"),
     "max": ("-infinity", "maximum({0}, {1})"),
     "min": ("infinity", "minimum({0}, {1})"),

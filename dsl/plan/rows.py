@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dsl.plan.features import (
-    REDUCTIONS,
+    FOLDS,
     Address,
     Instance,
     Loops,
@@ -22,12 +22,12 @@ from dsl.plan.features import (
 )
 from dsl.plan.phases import Phases
 from dsl.system.dims import Dim
+from dsl.system.kinds import COMPARISONS
 from dsl.system.system import Extent, Position, Read, Size
 from tinygrad_seq.kernels.callbacks import call_name
 from tinygrad_seq.symbol import Symbol
 
 INTEGER = ("add", "sub", "mul", "neg", "floordiv", "mod")
-COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 SINGULAR = (
     "div",
     "log",
@@ -176,7 +176,7 @@ class RowProgram(Phases):
             self.line(0, f"{name} = -1")
             self.line(0, f"{total} = real(0.0)")
             return
-        start = REDUCTIONS[c.how][0]
+        start = FOLDS[c.how][0]
         if c.running:
             name = self.fresh()
             values[node, c.kept] = name
@@ -202,13 +202,13 @@ class RowProgram(Phases):
             return
         if c.running:
             name = values[node, c.kept]
-            nest.inside[-1].append(f"{name} = " + REDUCTIONS[c.how][1].format(name, term))
+            nest.inside[-1].append(f"{name} = " + FOLDS[c.how][1].format(name, term))
             if c.kept:
                 nest.behind[len(c.kept)].append(self._spill_text(node, name, c.kept, nest))
             return
         a = self.scratch[node]
         so_far = f"{a.load}({a.array}, {self._element(a, self.shape(node), c.kept, nest)})"
-        nest.inside[-1].append(self._spill_text(node, REDUCTIONS[c.how][1].format(so_far, term), c.kept, nest))
+        nest.inside[-1].append(self._spill_text(node, FOLDS[c.how][1].format(so_far, term), c.kept, nest))
 
     def _spill_text(self, node: Symbol, value: str, loops: Loops, nest: Nest) -> str:
         a = self.scratch[node]
@@ -250,7 +250,7 @@ class RowProgram(Phases):
         if not a.store:
             return f"{a.array}[{at}] = {value}"
         if o.mode != "set":
-            value = REDUCTIONS[o.mode][1].format(f"{a.load}({a.array}, {at})", value)
+            value = FOLDS[o.mode][1].format(f"{a.load}({a.array}, {at})", value)
         return f"{a.store}({a.array}, {at}, {value})"
 
     # ------------------------------------------------------------ one instance

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from dsl.plan.assemble import Assembly, Block, Entry, Piece
 from dsl.plan.buffers import Layout
 from dsl.plan.edges import Edges
-from dsl.plan.features import REDUCTIONS, Address, Output
+from dsl.plan.features import FOLDS, Address, Output
 from dsl.plan.limits import limits
 from dsl.plan.loops import AFTER, BEFORE, STEP, Arrangement, Group, Item, Loop, Nest, Outers, Products, Transfer
 from dsl.plan.phases import Context
@@ -342,4 +342,4 @@ class _File(Edges, Factors, Shared):
                 self.put(depth, f"for {self.var(a)} in range({self.extent(a)}):")
                 depth += 1
         here = self._at(place, self.row(place, {a: self.var(a) for a in place.axes}))
-        self._fill_row(depth, here, REDUCTIONS[d.reduction][0], d.shape)
+        self._fill_row(depth, here, FOLDS[d.reduction][0], d.shape)

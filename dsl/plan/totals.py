@@ -16,7 +16,7 @@ from dsl.system.dims import Dim
 from dsl.system.system import Extent, Read, Stream
 from tinygrad_seq.symbol import Symbol, lift, rebuild
 
-LINEAR = ("matmul", "matvec", "mul", "div")  # in each argument (div: in the first)
+FACTORS = ("matmul", "matvec", "mul", "div")  # in each argument (div: in the first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Totals(Lowering):
             parts.derived.append(self._turned(self._behind(name, s), s.turned))
         elif node.is_op("outer", "scatter_columns"):
             parts.accumulated.append((self._outer(name, s), turn))
-        elif node.is_op(*LINEAR) and self._varying(node) is not None:
+        elif node.is_op(*FACTORS) and self._varying(node) is not None:
             parts.derived.append(self._turned(self._behind(name, s), s.turned))
         else:
             parts.accumulated.append((self._values(name, s), turn))

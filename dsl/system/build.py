@@ -14,6 +14,7 @@ from dsl.system.infer import Inference, Statement
 from dsl.system.kinds import COMPLEX, Kinds
 from dsl.system.lower import Drawn, Lowering, among_steps
 from dsl.system.system import Axis, Draw, Initializer, Instance, Stream, System, evaluate_number
+from dsl.system.telling import Telling
 from dsl.text.diagnostics import Diagnostic, suggest
 from dsl.text.tree import Call, Expr, Ref, Source, Span, function_span
 from tinygrad_seq.initializers import INITIALIZERS as STARTS
@@ -34,7 +35,7 @@ ELSEWHERE = {
 
 
 @dataclasses.dataclass
-class Builder:
+class Builder(Telling):
     """Everything that resolving found, put together."""
 
     flat: Flat
@@ -46,9 +47,6 @@ class Builder:
     boundaries: Mapping[str, Statement]
     source: Source
     problems: list[Diagnostic]
-
-    def _problem(self, code: str, message: str, span: Span, hint: str) -> None:
-        self.problems.append(Diagnostic(code, message, span, help=hint))
 
     def run(self, statements: Mapping[str, Statement]) -> System:
         equations: dict[str, Symbol] = {}

@@ -14,6 +14,7 @@ from dsl.system.copies import Copy
 from dsl.system.dims import Dim
 from dsl.system.distributions import DISTRIBUTIONS
 from dsl.system.indices import flip
+from dsl.system.kinds import REDUCTIONS
 from dsl.system.system import Index, Read
 from dsl.system.terms import CONSTANTS, Reading, Term
 from dsl.text.diagnostics import Diagnostic, suggest
@@ -22,7 +23,7 @@ from dsl.text.tree import Argument, Binary, Call, Expr, Number, Ref, Span, funct
 from dsl.text.walk import reads
 from tinygrad_seq.primitive import REGISTRY, Primitive
 
-REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax")
+OVER_AXES = (*REDUCTIONS, "softmax", "log_softmax")  # what may name the axis it runs over
 VECTORS = {"fft": "x", "ifft": "x", "reflect": "r,x", "reflect_adjoint": "g,r,x", "permute": "P,x", "unpermute": "P,x",
            "cumsum": "x", "categorical_icdf": "p,u"}  # fmt: skip
 STRUCTURE = (
@@ -40,7 +41,7 @@ class Reader(Reading):
         macro = copy.scope.macros.get(name)
         if macro is not None:
             return self._macro(call, macro, copy, env)
-        if call.axes and name not in (*REDUCTIONS, "last"):
+        if call.axes and name not in (*OVER_AXES, "last"):
             hint = f"write `{name}(...)`"
             if name == "cumsum":
                 hint = "a sum up to each step is a recurrence: `z[t] = z[t-1] + ...`, with `state z[t]: ... = 0`"
@@ -49,7 +50,7 @@ class Reader(Reading):
             return self._distribution(call, copy)
         if any(a.keyword for a in call.arguments) and copy.scope.cell(name) is None:
             hint = f"over the steps: `{name}[t](...)`; without brackets it runs over the features"
-            hint = hint if name in REDUCTIONS else "give them by position"
+            hint = hint if name in OVER_AXES else "give them by position"
             return self.problem("E308", f"`{name}` takes no named arguments", call.span, copy, hint)
         values = [a.value for a in call.arguments]
         special = getattr(self, f"_call_{name}", None)
@@ -59,7 +60,7 @@ class Reader(Reading):
         if name in VECTORS:
             wrong = self._counted(call, values, VECTORS[name], copy)
             return wrong or self.term(name, tuple(self.read(v, copy, env) for v in values), call.span)
-        if name in REDUCTIONS:
+        if name in OVER_AXES:
             return self._reduction(call, values, copy, env)
         primitive = REGISTRY.get(name)
         if primitive is None or not primitive.elementwise or name in HIDDEN:
@@ -89,7 +90,7 @@ class Reader(Reading):
 
     def _unknown_function(self, call: Call, copy: Copy) -> Term:
         known = [n for n, p in REGISTRY.items() if p.elementwise and n not in HIDDEN]
-        near = suggest(call.function, [*known, *REDUCTIONS, *STRUCTURE, *copy.scope.macros])
+        near = suggest(call.function, [*known, *OVER_AXES, *STRUCTURE, *copy.scope.macros])
         if copy.scope.cell(call.function) is not None:
             return self.problem(
                 "E212",

@@ -13,6 +13,7 @@ from dsl.system.infer import Inference, Statement
 from dsl.system.kinds import Kinds
 from dsl.system.messages import terms_of
 from dsl.system.system import Axis, Read, System, at_home
+from dsl.system.telling import Telling
 from dsl.system.terms import Term, below
 from dsl.system.unify import show
 from dsl.text.diagnostics import Diagnostic, Label
@@ -20,7 +21,7 @@ from dsl.text.tree import Span
 from tinygrad_seq.symbol import Symbol, leaves, lift
 
 
-class Checks:
+class Checks(Telling):
     """Errors go to `problems`, advice to `warnings`."""
 
     def __init__(
@@ -51,9 +52,6 @@ class Checks:
     def run(self, system: System) -> None:
         self._check_kinds(system)
         self._check_use(system)
-
-    def _problem(self, code: str, message: str, span: Span, hint: str, related: tuple[Label, ...] = ()) -> None:
-        self.problems.append(Diagnostic(code, message, span, "", related, hint))
 
     def _axes_of(self, name: str) -> tuple[str, ...]:
         declared = self.flat.declared.get(name)

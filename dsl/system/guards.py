@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from dsl.system.kinds import BILINEAR, COMPARISONS
 from dsl.system.messages import add_all
 from dsl.system.system import Extent, Read, Size, Stream
 from tinygrad_seq.symbol import Symbol, apply, leaves, lift, postorder
 
 ZERO = lift(0)
 Guard = tuple[Symbol, bool]  # a condition, and whether it or its opposite lets through
-COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-PRODUCTS = ("mul", "matvec", "matmul", "dot", "outer")
 SUMS = ("add", "sub", "neg", "sum", "mean", "part", "concat", "transpose", "fill", "conj", "re", "im")
 HARMLESS = ("square", "mod")  # singular in range or derivative only
 
@@ -63,7 +62,7 @@ def vanishes(root: Symbol, guard: Guard, zero_unless: Mapping[str, Sequence[Guar
         args = [known[a] for a in node.args]
         if node.op is None:
             known[node] = node is ZERO or (isinstance(node.leaf, Read) and guard in zero_unless.get(node.leaf.name, ()))
-        elif node.op.name in PRODUCTS:
+        elif node.op.name in BILINEAR:
             known[node] = any(args)
         else:
             known[node] = bool(args) and node.op.name in SUMS and all(args)

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from dsl.system.dims import Dim
+from dsl.system.kinds import REDUCTIONS
 from dsl.system.system import Read
 from dsl.system.terms import Term, below
 from dsl.system.unify import Mismatch, Shape, Unifier, show
 from dsl.text.diagnostics import Diagnostic, Label
 from dsl.text.tree import Span
 
-WHOLE = ("sum", "mean", "max", "min", "logsumexp")
 # whose value has not the shape of what it is made of
-UNLIKE = ("product", "concat", "part", "outer", "logprob", "cross_entropy", *WHOLE)
+UNLIKE = ("product", "concat", "part", "outer", "logprob", "cross_entropy", *REDUCTIONS)
 OF_VECTORS = ("fft", "ifft", "cumsum", "reflect", "reflect_adjoint", "permute", "unpermute")
 
 
@@ -194,7 +194,7 @@ class Inference:
             return result
         if term.axis is not None:
             return term.args[0].shape
-        if term.op in WHOLE:
+        if term.op in REDUCTIONS:
             return () if term.args[0].shape is not None else None
         if term.op == "stop_gradient":
             return term.args[0].shape

@@ -9,9 +9,9 @@ from dsl.system.dims import Dim
 from dsl.system.system import Extent, Position, Read, Size, Stream, System
 from tinygrad_seq.symbol import Symbol
 
-AXIS_REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")  # with axis="t" they bind that axis
+REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")  # over all features; with axis="t" they bind that axis
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-PRODUCTS = ("matvec", "dot", "matmul", "outer", "lookup", "scatter_columns")
+BILINEAR = ("mul", "matvec", "dot", "matmul", "outer")  # linear in each of two arguments
 # what is defined for complex numbers; everything else needs their order, or one of several branches
 COMPLEX = frozenset(
     "abs add angle cis concat conj cos cosh cumsum div dot equal exp fft fill ifft im log lookup matmul matvec mean "
@@ -44,7 +44,7 @@ def named_axis(node: Symbol) -> str | None:
 def binds(node: Symbol) -> str | None:
     """The axis that disappears at this node (`sum[s]`); softmax[s] keeps its axis."""
     axis = named_axis(node)
-    return axis if axis is not None and node.op is not None and node.op.name in AXIS_REDUCTIONS else None
+    return axis if axis is not None and node.op is not None and node.op.name in REDUCTIONS else None
 
 
 class Kinds:
@@ -96,7 +96,7 @@ class Kinds:
             dtype = "category"
         axis = named_axis(node)
         if axis is not None:
-            if name in AXIS_REDUCTIONS:
+            if name in REDUCTIONS:
                 axes = tuple(a for a in axes if a != axis)
             return Kind(axes, kinds[0].shape, dtype, False)
         if name == "one_hot":

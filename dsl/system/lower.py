@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from dsl.system.dims import Dim
 from dsl.system.distributions import DISTRIBUTIONS
 from dsl.system.infer import Inference, Statement
-from dsl.system.kinds import COMPARISONS, named_axis
+from dsl.system.kinds import COMPARISONS, REDUCTIONS, named_axis
 from dsl.system.system import Extent, Position, Read, Size, here
 from dsl.system.terms import Term, constant_leaf
 from tinygrad_seq.symbol import Symbol, apply, leaves, lift
-
-WHOLE = ("sum", "mean", "max", "min", "logsumexp")  # reductions that run over all features without an axis
 
 
 class Lowering:
@@ -104,7 +102,7 @@ class Lowering:
                 step = lift(Position(term.axis))  # what is the same at every step of the axis still has them
                 values = [apply("add", values[0], apply("sub", step, step))]
             return apply(term.op, *values, axis=term.axis)
-        if term.op in WHOLE:
+        if term.op in REDUCTIONS:
             rank = len(term.args[0].shape or ())
             return values[0] if rank == 0 else apply(term.op, *values, axis=-1 if rank == 1 else (-2, -1))
         if term.op in ("softmax", "log_softmax", "cumsum"):

@@ -7,11 +7,12 @@ from typing import Any
 from dsl.system.copies import Copy, Flat
 from dsl.system.dims import Dim
 from dsl.system.indices import BadIndex, linear
-from dsl.text.diagnostics import Diagnostic, Label, suggest
+from dsl.system.telling import Telling
+from dsl.text.diagnostics import Diagnostic, suggest
 from dsl.text.tree import Cell, Declaration, Draw, Equation, Expr, Loss, Number, Output, Ref, Span
 
 
-class Names:
+class Names(Telling):
     """Look-ups over a flattening in progress; problems are collected, never raised."""
 
     def __init__(self, flat: Flat, problems: list[Diagnostic]) -> None:
@@ -21,11 +22,6 @@ class Names:
         self.fixed: set[str] = set()  # arguments whose numbers the equations were made with: strides, storeys
 
     # ------------------------------------------------------------ problems
-
-    def _problem(
-        self, code: str, message: str, span: Span, hint: str = "", label: str = "", related: tuple[Label, ...] = ()
-    ) -> None:
-        self.problems.append(Diagnostic(code, message, span, label, related, hint))
 
     def _no_such_argument(
         self, name: str, cell: Cell, span: Span, known: list[str], near_to: list[str] | None = None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dsl.system.guards import COMPARISONS, PRODUCTS, SUMS, Finite, Guard, split, under
-from dsl.system.kinds import Kinds, binds, named_axis
+from dsl.system.guards import SUMS, Finite, Guard, split, under
+from dsl.system.kinds import BILINEAR, COMPARISONS, Kinds, binds, named_axis
 from dsl.system.rules import movers
 from dsl.system.system import Extent, Index, Position, Read, System, at_home
 from tinygrad_seq.symbol import Symbol, apply, lift, postorder
@@ -104,7 +104,7 @@ class Steep:
         if not guards or not self._is_steep(name, self.finite, frozenset()):
             return ()
         empty = self._is_steep(name, self.but_for_overflow, OVERFLOWING)
-        there = bool(self._operations(name) - OVERFLOWING - {*PRODUCTS})
+        there = bool(self._operations(name) - OVERFLOWING - {*BILINEAR})
         matters = {"len": empty, "t": there}
         return tuple(g for g in guards if matters.get(_subject(g), True))
 
@@ -115,8 +115,8 @@ class Steep:
     def _is_steep(self, name: str, finite: Finite, harmless: frozenset[str]) -> bool:
         if name not in finite.doubtful:
             return False
-        if self._operations(name) - harmless <= {*PRODUCTS}:
-            factors = (a for n in postorder([self.system.equations[name]]) if n.is_op(*PRODUCTS) for a in n.args)
+        if self._operations(name) - harmless <= {*BILINEAR}:
+            factors = (a for n in postorder([self.system.equations[name]]) if n.is_op(*BILINEAR) for a in n.args)
             return not all(map(finite, factors))
         return True
 

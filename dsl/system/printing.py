@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dsl.system.dims import Dim
-from dsl.system.kinds import AXIS_REDUCTIONS, Kinds, named_axis
+from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import Extent, Index, Initializer, Position, Read, Size, Stream, System
 from dsl.text.tree import (
     Argument,
@@ -274,4 +274,4 @@ def _equation(printer: Printer, system: System, name: str, value: Symbol, sectio
     return Equation(_target(stream), printer.expression(value), stream.total, notes=Notes(before, stream.comment))
 
 
-__all__ = ["AXIS_REDUCTIONS", "Printer", "dim_tree", "index_tree", "to_tree"]
+__all__ = ["Printer", "dim_tree", "index_tree", "to_tree"]

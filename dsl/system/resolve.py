@@ -21,6 +21,7 @@ from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.lower import Drawn, Lowering
 from dsl.system.scope import open_scope
 from dsl.system.system import Axis, Extent, Size, System
+from dsl.system.telling import Telling
 from dsl.system.terms import Term
 from dsl.text.diagnostics import CellError, Diagnostic, Label, merged, suggest
 from dsl.text.format import expression
@@ -43,7 +44,7 @@ def resolve(
     return Resolver(file, cell, dict(arguments or {})).run()
 
 
-class Resolver:
+class Resolver(Telling):
     def __init__(self, file: File, cell: str | None, arguments: dict[str, Any]) -> None:
         self.file, self.source = file, file.source
         self.problems: list[Diagnostic] = []
@@ -103,11 +104,6 @@ class Resolver:
     def _stop(self) -> None:
         if self.problems:
             raise CellError(merged(self.problems), self.source)
-
-    def _problem(
-        self, code: str, message: str, span: Span, hint: str = "", related: tuple[Label, ...] = (), label: str = ""
-    ) -> None:
-        self.problems.append(Diagnostic(code, message, span, label, related, hint))
 
     # ------------------------------------------------------------ axes
 

@@ -28,7 +28,7 @@ from dsl.text.walk import depth
 
 SOFT = frozenset(("IMPORT", "REVERSE", "STACK", "_OF", "KEPT", "COMPLEX", "ONE_HOT", "SCALAR"))
 
-PRODUCTS = 4  # without a sign that one line is told; a line with more is probably prose
+IMPLICIT = 4  # without a sign that one line is told; a line with more is probably prose
 DEPTH = 256  # of a statement's tree: later stages may walk it with recursion
 
 Item = Import | Macro | Cell
@@ -138,7 +138,7 @@ def _node(tokens: list[Token], source: Source, start: str) -> Node:
 def _products(fault: Fault | _Misfit, tokens: list[Token], source: Source, start: str) -> Diagnostic:
     """What is wrong with a line; where all of it is products without a sign, each of them."""
     found: list[Diagnostic] = []
-    while isinstance(fault, _Misfit) and fault.diagnostic.code == "E103" and len(found) < PRODUCTS:
+    while isinstance(fault, _Misfit) and fault.diagnostic.code == "E103" and len(found) < IMPLICIT:
         found.append(fault.diagnostic)
         sign = Token.new_borrow_pos("STAR", "*", tokens[fault.at - 1])
         tokens = [*tokens[: fault.at], sign, *tokens[fault.at :]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import dsl
-from dsl.plan.complex import _FUNCTIONS, _RULES, BILINEAR, LINEAR
-from dsl.system.kinds import COMPLEX
+from dsl.plan.complex import _FUNCTIONS, _RULES, PARTWISE
+from dsl.system.kinds import BILINEAR, COMPLEX
 from tests.plan.agreement import bound, disagreement
 
 TEXTS = {
@@ -79,4 +79,4 @@ def test_parts_of_real_numbers_are_real_and_have_their_shape(value: str) -> None
 def test_what_the_language_defines_for_complex_numbers_is_compiled() -> None:
     """The language refuses what is not in its list, and all that is has a rule here."""
     elsewhere = {"permute", "unpermute", "lookup", "where", "equal", "not_equal"}
-    assert set(COMPLEX) == {*_RULES, *_FUNCTIONS, *LINEAR, *BILINEAR, *elsewhere}
+    assert set(COMPLEX) == {*_RULES, *_FUNCTIONS, *PARTWISE, *BILINEAR, *elsewhere}

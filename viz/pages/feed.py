@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import dsl
+from dsl.run.inputs import fed
 from dsl.run.language import language_model
 from dsl.run.model import Model
 from dsl.spec import Spec
@@ -45,14 +46,10 @@ def subject_of(cell: Any, data: Any, hidden: int, seed: int) -> Subject:
     if not isinstance(cell, Spec):
         raise TypeError(f"lab of {type(cell).__name__}: give a cell's name, a .cell file, a spec or a model")
     name = cell.name
-    wanted = _wanted(cell.system)
+    wanted = fed(cell.system)
     if isinstance(data, dsl.Text) and not any(s.dtype == "category" for s in wanted.values()):
         cell = language_model(cell, _sizes(cell, hidden))
     return Subject(name, cell.build(seed=seed, dtype="float64", **_arguments(cell, data, hidden)), False)
-
-
-def _wanted(system: Any) -> dict[str, Any]:
-    return {n: s for n, s in system.streams.items() if s.kind in ("input", "draw")}
 
 
 def _sizes(cell: Spec, hidden: int) -> dict[str, Any]:
@@ -83,7 +80,7 @@ def _arguments(cell: Spec, data: Any, hidden: int) -> dict[str, Any]:
 def given(system: Any, data: Any) -> dict[str, Any]:
     """The part of the user's data that a cell reads, (T, B, ...); one real input takes the one real array there is.
     Errors: ValueError for data that fits no stream, TypeError for what is no data."""
-    wanted = _wanted(system)
+    wanted = fed(system)
     if data is None:
         return {}
     if isinstance(data, dsl.Text):
@@ -123,7 +120,7 @@ def run_of(subject: Subject, data: Any, steps: int, seed: int) -> Any:
     known = {n: v[:steps] for n, v in given(system, data).items()}
     length = min([steps, *(len(v) for v in known.values())])
     streams: dict[str, Any] = {}
-    for name, stream in _wanted(system).items():
+    for name, stream in fed(system).items():
         if name in known:
             streams[name] = known[name][:length]
             continue
