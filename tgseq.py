@@ -106,7 +106,7 @@ def report(error: BaseException) -> int:
     """Tell an error in one message; the exit status it stands for."""
     if os.environ.get("TGSEQ_DEBUG"):
         importlib.import_module("traceback").print_exception(error)
-    text = str(error) or type(error).__name__
+    text = getattr(error, "at_shell", str(error)) or type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 1

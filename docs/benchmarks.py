@@ -65,7 +65,7 @@ def tables(part: dict[str, Any]) -> list[str]:
         for r in rows:
             if "missing" in r:
                 continue
-            error = "–" if r["peer"] in OTHERS else f"{r['gradient_error']:.0e}"
+            error = "–" if r["peer"] in OTHERS or r["gradient_error"] is None else f"{r['gradient_error']:.0e}"
             lines.append(
                 f"| {r['peer']} | {r['step_ms']:.3g} | {r['step_ratio']:.2f} | {r['infer_ms']:.3g} |"
                 f" {r['infer_ratio']:.2f} | {r['first_call_s']:.1f} | {error} |"

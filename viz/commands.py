@@ -208,8 +208,10 @@ def value_of(run: Run) -> Any:
 
 def example(spec: Spec, steps: int, engine: str = "compiled") -> Run:
     """A run of one sequence: parameters as they start, seed 0, on random data."""
+    from dsl.run.needs import OpenSizes
+
     if missing := [name for name, value in spec.system.arguments.items() if value is None]:
-        raise Mistake(f"numbers need sizes: give {' '.join(f'{name}=...' for name in missing)}")
+        raise OpenSizes(spec.name, missing)
     import numpy as np
 
     from dsl.run.inputs import fed

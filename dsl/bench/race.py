@@ -55,7 +55,7 @@ class Contender:
     pipe: Connection
     times: dict[str, list[float]] = field(default_factory=dict)
     first: float = 0.0  # seconds until the first step and the first inference were done
-    error: float = float("nan")  # of its gradients
+    error: float | None = None  # of its gradients, where there is something to compare them with
 
     def ask(self, command: str, details: Any = None) -> Any:
         self.wake()
@@ -148,7 +148,7 @@ class Race:
             try:
                 contender.first = contender.ask("build", task)
                 found = contender.ask("gradients")
-                contender.error = deviation(found, true) if true is not None else float("nan")
+                contender.error = deviation(found, true) if true is not None else None
                 live.append(contender)
             except (Lacking, RuntimeError) as error:
                 if contender is self.contenders[0]:
@@ -171,13 +171,13 @@ def _row(contender: Contender, base: Mapping[str, float]) -> dict[str, Any]:
     return row
 
 
-def deviation(found: Gradients, true: Gradients) -> float:
-    """The largest error of a gradient, relative to the largest entry of that gradient; NaN when they share none."""
+def deviation(found: Gradients, true: Gradients) -> float | None:
+    """The largest error of a gradient, relative to the largest entry of that gradient; None when they share none."""
     errors = []
     for name, g in true[1].items():
         if name in found[1]:
             errors.append(float(np.abs(found[1][name] - g).max(initial=0) / max(np.abs(g).max(initial=0), 1e-30)))
-    return max(errors, default=float("nan"))
+    return max(errors, default=None)
 
 
 def machine() -> dict[str, Any]:
@@ -201,8 +201,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         if "missing" in row:
             lines.append(f"{row['peer']:{width}}  {row['missing']}")
             continue
+        error = "–" if row["gradient_error"] is None else f"{row['gradient_error']:.1e}"
         lines.append(
             f"{row['peer']:{width}}{row['step_ms']:10.3f}{row['step_ratio']:8.2f}{row['infer_ms']:10.3f}"
-            f"{row['infer_ratio']:8.2f}{row['first_call_s']:9.2f}  {row['gradient_error']:.1e}"
+            f"{row['infer_ratio']:8.2f}{row['first_call_s']:9.2f}  {error}"
         )
     return "\n".join(lines)

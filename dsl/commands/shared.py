@@ -56,7 +56,12 @@ def resolved(cell: str, words: list[str] | None = None) -> Spec:
         raise Mistake(error.args[0]) from None
     given = arguments(words)
     check_names(spec.name, given, [p.name for p in spec.tree.parameters])
-    return spec(**given)
+    spec = spec(**given)
+    if sizes := {name: value for name, value in given.items() if isinstance(value, int)}:
+        from dsl.run.needs import check_sizes
+
+        check_sizes(spec.system, sizes)
+    return spec
 
 
 def check_names(cell: str, given: dict[str, Any], known: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,15 @@ from dsl.system.dims import Dim
 from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import System
 from tinygrad_seq.symbol import postorder
+
+
+class OpenSizes(ValueError):
+    """Sizes that nothing gives. The message is for Python, `at_shell` for a command line."""
+
+    def __init__(self, cell: str, names: Sequence[str]) -> None:
+        hint, lacking = ", ".join(f"{n}=..." for n in names), ", ".join(names)
+        super().__init__(f"{cell}: {lacking} not given: build({hint}), or like={{stream: data}} to read sizes off")
+        self.at_shell = f"{cell} needs {lacking}: give {hint.replace(',', '')}"
 
 
 class Needs:
@@ -114,19 +123,21 @@ def settle(system: System, like: Mapping[str, Any]) -> dict[str, int]:
             if len(names) == 1 and dim == next(iter(names)) and sizes.setdefault(next(iter(names)), size) != size:
                 if stream.dtype != "category" or size > sizes[next(iter(names))]:
                     raise ValueError(f"like: {name} has {dim} = {size}, given {sizes[next(iter(names))]}")
-    open_ = [n for n, v in system.arguments.items() if v is None and n not in sizes]
-    if open_:
-        hint = ", ".join(f"{n}=..." for n in open_)
-        raise ValueError(
-            f"{system.name}: {', '.join(open_)} not given: build({hint}), or like={{stream: data}} to read sizes off"
-        )
-    given = ", ".join(f"{n}={v}" for n, v in sizes.items())
+    if open_ := [n for n, v in system.arguments.items() if v is None and n not in sizes]:
+        raise OpenSizes(system.name, open_)
+    check_sizes(system, sizes)
+    _parts(system, sizes, ", ".join(f"{n}={v}" for n, v in sizes.items()))
+    return sizes
+
+
+def check_sizes(system: System, sizes: Mapping[str, int]) -> None:
+    """Errors: ValueError for a stream of no size, as far as the sizes tell; others may be open."""
     for stream in system.streams.values():
         for dim in (*stream.shape, *(() if stream.categories is None else (stream.categories,))):
-            if int(dim.bind(sizes)) < 1:
-                raise ValueError(f"{system.name}: {stream.name} would have size {dim.bind(sizes)}, with {given}")
-    _parts(system, sizes, given)
-    return sizes
+            size = dim.bind(sizes)
+            if size.is_constant and int(size) < 1:
+                given = ", ".join(f"{n}={v}" for n, v in sizes.items())
+                raise ValueError(f"{system.name}: {stream.name} would have size {size}, with {given}")
 
 
 def _parts(system: System, sizes: Mapping[str, int], given: str) -> None:

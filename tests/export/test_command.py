@@ -83,3 +83,17 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     for call, extra in ((model.to_torch, "torch"), (model.to_jax, "jax"), (lambda: model.to_onnx("x.onnx"), "onnx")):
         with pytest.raises(ImportError, match=rf'pip install "tinygrad-seq\[{extra}\]"'):
             call()
+
+
+def test_a_size_that_is_missing_is_asked_for_as_one_writes_it_at_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("export", "LSTM"), ("export", "LSTM", "--to", "onnx"), ("draw", "LSTM", "--view", "terms")):
+        status, _, err = said(capsys, *words)
+        assert (status, err) == (2, "error: LSTM needs D, H: give D=... H=...\n")
+    with pytest.raises(ValueError, match=r"LSTM: D, H not given: build\(D=\.\.\., H=\.\.\.\), or like="):
+        dsl.load("LSTM").build()
+
+
+@pytest.mark.parametrize("command", ["plan", "adjoint", "export", "draw"])
+def test_a_size_of_nothing_is_refused(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    status, _, err = said(capsys, command, "LSTM", "H=0")
+    assert status == 2 and "would have size 0, with H=0" in err

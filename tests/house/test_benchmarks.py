@@ -37,7 +37,9 @@ def test_a_second_step_gives_the_same_gradients_not_their_sum() -> None:
 def test_the_table_shows_ratios_and_what_is_missing() -> None:
     row = {"peer": "torch.nn", "step_ms": 2.0, "step_ratio": 0.5, "infer_ms": 1.0, "infer_ratio": 0.25}
     row |= {"first_call_s": 1.5, "gradient_error": 3e-7}
-    text = table([{"peer": "jax scan", "missing": "not installed"}, row])
+    own = {**row, "peer": "LSTM", "gradient_error": None}
+    text = table([{"peer": "jax scan", "missing": "not installed"}, row, own])
+    assert text.endswith("–"), "nothing to compare its gradients with"
     assert "not installed" in text and "0.50" in text and "3.0e-07" in text
 
 
