@@ -2,64 +2,48 @@
 
 Every cell goes through reference, tape, finite differences and the adjoint's printed text; every `--compile-every`th
 through generated code as well, and every `--torch-every`th through the adjoint as derived, the adjoint of the joined
-adjoint and the exported module. Each
-cell is one line of a log beside the counts, written as soon as it is known; a run that is broken off goes on where it
-was, and `--again` repeats the cells whose last line is no agreement. `docs/correctness.py` makes a page of the counts.
+adjoint and the exported module. Each cell is one line of a log beside the counts, written as soon as it is known; a run
+that is broken off goes on where it was, and does of a known cell what is asked for and not yet known. `--again` repeats
+the cells whose last line is no agreement. `docs/correctness.py` makes a page of the counts.
+
+What generated code costs is LLVM's optimisation: of 2.7 seconds a cell, 2. So `--unoptimised --compile-every 1 --only
+compiled` runs all cells through the code of both passes as it is planned, written, translated and emitted, before LLVM
+optimises it; that it optimises well (vectors, what may overlap in memory) is what the other cells show. The two are
+counted apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import platform
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dsl.run import executable
-from dsl.text.diagnostics import CellError
-from tests.differential.check import compared, prepare
-from tests.differential.generator import random_cell
+from tests.differential.judging import COMPILED, unoptimised, work
 
-CHEAP = ("printed",)
-COMPILED = ("compiled", "printed compiled")
-EXPORTED = ("torch",)
+CHEAP = ("differences", "printed")
 STRIDE = 7919  # a prime
-executable.CHUNK_ROWS = 8  # sequences are short: so their loops cross from chunk to chunk
+RENEWED = 60  # cells that one process judges: it keeps their machine code, and garbage
 
 
-def judged(seed: int, readings: tuple[str, ...]) -> dict[str, Any]:
-    """One cell's line: which readings agreed, what a reading says it cannot do, and what stopped the rest."""
-    start = time.process_time()
-    case = random_cell(seed)
-    line: dict[str, Any] = {"seed": seed, "outcome": "agree", "agreed": [], "refused": {}}
-    try:
-        p = prepare(case)
-        line |= {"equations": len(p.system.equations), "sequences": p.batch}
-        line["steps"] = max([0, *(n for steps in case.lengths.values() for n in steps)])
-        for group in (tuple(r for r in readings if r not in (*COMPILED, *EXPORTED)), COMPILED, EXPORTED):
-            try:
-                for reading in compared(p, tuple(r for r in group if r in readings)):
-                    line["agreed"].append(reading)
-            except (CellError, ValueError) as error:
-                if group not in (COMPILED, EXPORTED) or not refusal(error, group):
-                    raise
-                line["refused"][group[0]] = str(error).splitlines()[0][:200]
-    except AssertionError as error:
-        line |= {"outcome": "disagree", "why": f"{type(error).__name__}: {error}"[:300]}
-    except Exception as error:
-        line |= {"outcome": "error", "why": f"{type(error).__name__}: {error}"[:300]}
-    return line | {"facts": sorted(case.facts), "seconds": round(time.process_time() - start, 4)}
-
-
-def refusal(error: Exception, group: tuple[str, ...]) -> bool:
-    """Whether an error says, by its code, that something is not done by this reading; an export says so in words."""
-    if isinstance(error, CellError):
-        return all(d.code.startswith("E7") for d in error.diagnostics)
-    return group == EXPORTED
+def joined(before: dict[str, Any] | None, line: dict[str, Any]) -> dict[str, Any]:
+    """One line of two runs of a cell: what agreed earlier counts unless the readings of now disagree."""
+    if before is None:
+        return line
+    told = {k: list(dict.fromkeys([*before.get(k, ()), *line[k]])) for k in ("asked", "agreed")}
+    return (
+        line | told | {"refused": before["refused"] | line["refused"], "seconds": before["seconds"] + line["seconds"]}
+    )
 
 
 def read(log: Path) -> dict[int, dict[str, Any]]:
@@ -92,6 +76,37 @@ def counts(lines: dict[int, dict[str, Any]], asked: int) -> dict[str, Any]:
     }
 
 
+def jobs(known: dict[int, dict[str, Any]], options: Any) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Seeds with the readings that they are due, small cells and large ones by turns: a part of the run is a fair
+    sample."""
+    due = {options.compile_every: COMPILED, options.torch_every: ("adjoint", "second", "torch")}
+    for k in range(options.cells):
+        seed = options.first + k * STRIDE % options.cells
+        readings = CHEAP + tuple(r for every, more in due.items() if every and seed % every == 0 for r in more)
+        if options.only is not None:
+            readings = tuple(r for r in readings if r in options.only)
+        line = known.get(seed)
+        if line is not None and (line["outcome"] == "agree" or not options.again):
+            readings = tuple(r for r in readings if (unoptimised(r) if options.unoptimised else r) not in line["asked"])
+            if not readings:
+                continue
+        yield seed, readings
+
+
+def judgements(todo: Iterator[tuple[int, tuple[str, ...]]], processes: int, end: float) -> Iterator[dict[str, Any]]:
+    """Lines of the jobs as they are known, until the time is over. A process that dies takes the run with it: the log
+    lacks the cells it was at."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, max_tasks_per_child=RENEWED) as pool:
+        running = {pool.submit(work, job) for job in islice(todo, 2 * processes)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for found in done:
+                yield found.result()
+                if time.monotonic() < end:
+                    running |= {pool.submit(work, job) for job in islice(todo, 1)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--cells", type=int, default=10_000)
@@ -100,25 +115,23 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="one line a cell (default: beside --out, .jsonl)")
     parser.add_argument("--compile-every", type=int, default=40, help="0: none is compiled")
     parser.add_argument("--torch-every", type=int, default=10, help="0: none is exported")
+    parser.add_argument("--only", nargs="*", help="these readings (and the tape), of those that a cell is due")
+    parser.add_argument("--unoptimised", action="store_true", help="generated code as it is before LLVM optimises it")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these; the next run goes on")
     parser.add_argument("--again", action="store_true", help="repeat the cells that did not agree")
     options = parser.parse_args()
     log = options.log or options.out.with_suffix(".jsonl")
     known, end = read(log), time.monotonic() + 60 * options.minutes
-    for k in range(options.cells):  # small cells and large ones by turns, so that a part of the run is a fair sample
-        seed = options.first + k * STRIDE % options.cells
-        if seed in known and not (options.again and known[seed]["outcome"] != "agree"):
-            continue
-        if time.monotonic() > end:
-            break
-        readings = CHEAP
-        for every, more in ((options.compile_every, COMPILED), (options.torch_every, ("adjoint", "second", "torch"))):
-            readings += more if every and seed % every == 0 else ()
-        known[seed] = judged(seed, readings)
+    if options.unoptimised:
+        os.environ["NUMBA_OPT"] = "0"  # read by the processes that are started now
+    for line in judgements(jobs(known, options), options.jobs, end):
+        seed = line["seed"]
+        known[seed] = joined(known.get(seed), line)
         with log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(known[seed]) + "\n")
-        if known[seed]["outcome"] != "agree":
-            print(seed, known[seed]["outcome"], known[seed]["why"], flush=True)
+        if line["outcome"] != "agree":
+            print(seed, line["outcome"], line["why"], flush=True)
     found = counts(known, options.cells)
     options.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(json.dumps(found["outcomes"]))

@@ -403,7 +403,7 @@ def by_torch(p: Prepared, loss: str) -> tuple[np.ndarray, dict[str, np.ndarray]]
     return out[f"{loss}.each"].detach().numpy(), {**zeros(p), **found}
 
 
-READINGS = ("adjoint", "printed", "compiled", "printed compiled")
+READINGS = ("differences", "adjoint", "printed", "compiled", "printed compiled")
 
 
 def check(case: Case, readings: tuple[str, ...] = READINGS, loss: str = "cost") -> Prepared:
@@ -423,9 +423,9 @@ def compared(p: Prepared, readings: tuple[str, ...], loss: str = "cost") -> Iter
         compare_values(p, values, scopes, "unrolled")
         real_steps(p, gradients)
         yield "tape"
-        if not p.case.tied and finite_differences(p, gradients, loss):  # at a tie of three there is no slope
-            yield "differences"
     scopes, values, gradients = p.baseline
+    if "differences" in readings and not p.case.tied and finite_differences(p, gradients, loss):
+        yield "differences"  # at a tie of three there is no slope
     if "adjoint" in readings:
         compare_gradients("tape, adjoint", gradients, derived(p, values, loss, False, by_tape(p)))
         yield "adjoint"

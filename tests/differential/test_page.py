@@ -6,7 +6,8 @@ import importlib.util
 import json
 from pathlib import Path
 
-from tests.differential.__main__ import counts, judged
+from tests.differential.__main__ import counts
+from tests.differential.judging import judged
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
