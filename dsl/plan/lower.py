@@ -92,6 +92,8 @@ class Lowering:
     def _node(self, node: Symbol, args: list[Symbol]) -> Symbol:
         assert node.op is not None
         name, options = node.op.name, node.options
+        if not node.op.elementwise:
+            args = [self._in_full(a, n) for a, n in zip(args, node.args, strict=True)]
         if not named_axes(node) and all(self.kinds.of(a).shared for a in args):
             return rebuild(node, tuple(args))
         if name in TRANSPARENT:
@@ -111,6 +113,11 @@ class Lowering:
         solid = [self._solid(a) for a in args]
         axes = set().union(*[self.kinds.of(a).axes for a in solid])
         return rebuild(node, tuple(self._cross(a, axes) for a in solid))
+
+    def _in_full(self, x: Symbol, node: Symbol) -> Symbol:
+        """A number that stands for a vector or a matrix (0 times one), where its shape matters."""
+        shape = self.kinds.of(node).shape if x.is_number else ()
+        return op("fill", x, dims=shape) if shape else x
 
     def _solid(self, x: Symbol) -> Symbol:
         """`x` as something whose elements can be computed one by one: concatenations go to memory."""

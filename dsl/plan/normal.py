@@ -74,6 +74,7 @@ class Normaliser(Totals):
             for name, definition in out.definitions.items():
                 kept = definition.kind == "kept"
                 needs = [stages.get(r.name, 0) for r in reads(definition)]
+                needs += [stages.get(definition.boundary, 0)] if isinstance(definition.boundary, str) else []
                 stages[name] = (
                     0 if kept else max(needs + [known.get(n, 0) for n in shared_names(definition)], default=0)
                 )

@@ -210,15 +210,24 @@ class Factors(Writer):
     def _silence(
         self, depth: int, operands: Sequence[tuple[Read, str]], over: Sequence[str], along: str | None, bounds: str
     ) -> None:
-        """Where rows are not sorted by length, those in the active range whose sequence has ended add nothing."""
+        """Where rows are not sorted by length, those in the active range whose sequence has ended add nothing.
+
+        With one axis they are sorted; with more, the left operand has memory of its own to be silenced in.
+        """
         if along is None:
+            return
+        own = [(r, c) for r, c in operands if self._may_be_silenced(r)]
+        assert own or len(self.normal.system.axes) == 1
+        if not own:
             return
         self.put(depth, f"if L[u_{along}]:" if len(over) == 1 else "if ragged:")
         self.put(depth + 1, f"for {self.var(along)} in range({bounds}):")
         self.put(depth + 2, "for b in range(nb):")
         self.put(depth + 3, f"if {' or '.join(f'{self.var(a)} >= {self.extent(a)}' for a in over)}:")
-        for read, columns in operands:
+        for read, columns in own:
             place = self.places[read.name]
             steps = {a: self.index(i, a)[0] for a, i in zip(self.definitions[read.name].axes, read.index, strict=True)}
-            if place.array == "A" and is_home(read, self.definitions[read.name].axes):
-                self.put(depth + 4, f"zero(A, {self.row(place, steps)}, {columns})")
+            self.put(depth + 4, f"zero(A, {self.row(place, steps)}, {columns})")
+
+    def _may_be_silenced(self, read: Read) -> bool:
+        return self.places[read.name].array == "A" and is_home(read, self.definitions[read.name].axes)

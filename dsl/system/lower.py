@@ -107,7 +107,15 @@ class Lowering:
             return values[0] if rank == 0 else apply(term.op, *values, axis=-1 if rank == 1 else (-2, -1))
         if term.op in ("softmax", "log_softmax", "cumsum"):
             return apply(term.op, *values, axis=-1)
-        return apply(term.op, *values)
+        value = apply(term.op, *values)
+        return self._in_full(value, term) if value.is_number else value
+
+    def _in_full(self, number: Symbol, term: Term) -> Symbol:
+        """What `0*x[t]` or `x[t]**0` comes to, with the axes and the shape that it has all the same."""
+        for axis in term.axes:
+            step = lift(Position(axis))
+            number = apply("add", number, apply("sub", step, step))
+        return apply("fill", number, dims=tuple(self.dim(d) for d in term.shape)) if term.shape else number
 
     def _logprob(self, term: Term) -> Symbol:
         drawn = self.drawn[term.payload]
