@@ -40,7 +40,7 @@ _SHAPE = {"shape": np.shape, "ndarray": np.ndarray}
 _SHAPE_OF = "values[{0}].shape if type(values[{0}]) is ndarray else shape(values[{0}])"
 _CACHE_LIMIT = 4096
 _cache: dict[Any, Derivative] = {}
-known = _cache.get  # by (op, marks as bits behind a leading 1, real, options …), as `Tensor.read` asks
+known = _cache.get  # by (op, marks as bits behind a leading 1, real, literal, options …), as `Tensor.read` asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +102,25 @@ class Derivative:
 
 
 def derivative(
-    op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any = None, real: bool = True
+    op: Primitive,
+    needs: tuple[bool, ...],
+    static: dict[str, Any],
+    constant: Any = None,
+    real: bool = True,
+    literal: bool = False,
 ) -> Derivative:
     """The derivative of `op` with respect to the inputs marked in `needs`.
 
     `constant` is the plain number at position `op.constant`, if there is one; `real` says that no
-    conjugate need be taken.
+    conjugate need be taken; `literal`, that a cotangent of 0 does not stay 0 where a slope is infinite.
     """
     options = [(k, v if type(v) in _PLAIN else None, type(v)) for k, v in static.items()]
-    key = (op, needs, real, constant, type(constant), *options)
+    key = (op, needs, real, literal, constant, type(constant), *options)
     found = _cache.get(key)
     if found is None:
         if len(_cache) >= _CACHE_LIMIT:
             _cache.clear()
-        found = _cache[key] = _derive(op, needs, static, constant, real)
+        found = _cache[key] = _derive(op, needs, static, constant, real, literal)
     return found
 
 
@@ -165,10 +170,11 @@ def expressions(
     constant: Any = None,
     real: bool = True,
     tape: bool = False,
+    literal: bool = False,
 ) -> tuple[Symbol | None, ...]:
     """The rule on symbols: one expression over `Slot` leaves for each input that needs one.
 
-    With `tape`, as the tape runs it: singular derivatives guarded, products summed over the batch.
+    With `tape`, as the tape runs it: singular derivatives guarded (unless `literal`), products summed over the batch.
     """
     names = argument_names(op, len(needs))
     g, y = lift(Slot("g", 0, "g")), lift(Slot("y", 0, "y"))
@@ -189,7 +195,7 @@ def expressions(
         node = substitute(lift(expression), _without_conj) if real else lift(expression)
         if tape:
             node = _product_summed(_in_one_pass(substitute(node, _shapes_only)), i, names[i])
-            if op.singular and node.op is not None:
+            if op.singular and node.op is not None and not literal:
                 node = REGISTRY["settle"](node, g)
         result.append(None if node.is_number and node.leaf == 0 else node)
     return tuple(result)
@@ -230,7 +236,9 @@ def _in_one_pass(node: Symbol) -> Symbol:
     return node
 
 
-def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool) -> Derivative:
+def _derive(
+    op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool, literal: bool
+) -> Derivative:
     asked = [i for i in op.fixed if needs[i]]
     if asked:
         name = argument_names(op, len(needs))[asked[0]]
@@ -238,7 +246,7 @@ def _derive(op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], cons
             f"{op.name} knows no derivative with respect to {name}: give it an array, or stop_gradient({name})"
         )
     readable = {k: v if type(v) in _PLAIN else Passed(k) for k, v in static.items()}
-    cotangents = expressions(op, needs, readable, constant, real, tape=True)
+    cotangents = expressions(op, needs, readable, constant, real, tape=True, literal=literal)
     order = postorder([c for c in cotangents if c is not None])
     slots = [n.leaf for n in order if isinstance(n.leaf, Slot)]
     saved = tuple(sorted({s.position for s in slots if s.kind == "input"}))

@@ -23,9 +23,9 @@ def constant(value: Any) -> Any:
 
 def rules_for(key: tuple[Any, ...], values: list[Any], static: dict[str, Any]) -> Derivative:
     """The derivative for this call, remembered under its key if that says it all."""
-    op, needs, real = key[:3]
+    op, needs, real, literal = key[:4]
     constant = key[-1] if op.constant is not None else None
-    found = derivative(op, tuple([mark == "1" for mark in f"{needs:b}"[1:]]), static, constant, real)
+    found = derivative(op, tuple([mark == "1" for mark in f"{needs:b}"[1:]]), static, constant, real, literal)
     if op.opaque or all(is_plain(v) for v in static.values()):
         remember(key, found)
     return found

@@ -18,6 +18,7 @@ class State:
 
     recording: bool = True
     watches: tuple[Watch, ...] = ()
+    literal: bool = False  # a cotangent of 0 times an infinite slope is NaN, as it is written
 
 
 _state: ContextVar[State] = ContextVar("tinygrad_seq", default=State())  # noqa: B039 - frozen
@@ -30,20 +31,24 @@ class changed(ContextDecorator):  # noqa: N801 - read as a verb: `with changed(r
     A class, since a generator takes microseconds to enter and leave, which is much around the run of a small cell.
     """
 
-    def __init__(self, recording: bool | None = None, watches: tuple[Watch, ...] | None = None) -> None:
-        self.recording, self.watches = recording, watches
+    def __init__(
+        self, recording: bool | None = None, watches: tuple[Watch, ...] | None = None, literal: bool | None = None
+    ) -> None:
+        self.recording, self.watches, self.literal = recording, watches, literal
         self._tokens: list[Token[State]] = []
 
     def __enter__(self) -> None:
         now = _state.get()
         recording = now.recording if self.recording is None else self.recording
-        self._tokens.append(_state.set(State(recording, now.watches if self.watches is None else self.watches)))
+        watches = now.watches if self.watches is None else self.watches
+        literal = now.literal if self.literal is None else self.literal
+        self._tokens.append(_state.set(State(recording, watches, literal)))
 
     def __exit__(self, *error: object) -> None:
         _state.reset(self._tokens.pop())
 
     def _recreate_cm(self) -> changed:
-        return changed(self.recording, self.watches)  # calls of a decorated function may overlap
+        return changed(self.recording, self.watches, self.literal)  # calls of a decorated function may overlap
 
 
 # ---------------------------------------------------------------- the user's line

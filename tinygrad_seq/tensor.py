@@ -123,7 +123,7 @@ class Tensor(ArrayMethods):
         result.source = result.grad = result.name = None
         current = state()
         if smooth and needs & needs - 1 and current.recording:  # more bits than the leading one
-            key: tuple[Any, ...] = (op, needs, real)
+            key: tuple[Any, ...] = (op, needs, real, current.literal)
             if static and not op.opaque:
                 key += tuple(static.items())
             if op.constant is not None:

@@ -22,6 +22,7 @@ from dsl.run.carry import carried
 from dsl.run.inputs import fed
 from dsl.run.noise import numbers_of, streams_of
 from dsl.run.program import members_of, needed, sizes
+from dsl.system.gates import gated
 from dsl.system.system import Stream, System
 from dsl.text.diagnostics import CellError
 
@@ -52,7 +53,7 @@ class Program:
 
 def lowered(system: System) -> Program:
     """The program of a bound system's outputs and losses. Errors: ValueError for one that needs what no input shows."""
-    return Walk(system).program
+    return Walk(gated(system, (*system.outputs, *system.losses))).program
 
 
 class Walk(Expressions):

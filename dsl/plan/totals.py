@@ -102,11 +102,18 @@ class Totals(Lowering):
         turn = "T" if s.turned else ""
         if node.is_op("where") and lift(0) in node.args[1:] and not self.kinds.of(node.args[0]).shape:
             condition, yes, no = node.args
+            kept = no if yes is lift(0) else yes
+            if kept.is_op("outer") and not any(self.kinds.of(a).shared or a.is_op("one_hot") for a in kept.args):
+                vectors = [
+                    op("where", condition, *((lift(0), a) if yes is lift(0) else (a, lift(0)))) for a in kept.args
+                ]
+                work.append(Summand(op("outer", *vectors), s.over, s.factor, s.turned))  # neither may be infinite
+                return
             factor = lift(1) if s.factor is None else s.factor
             guard = (
                 op("where", condition, lift(0), factor) if yes is lift(0) else op("where", condition, factor, lift(0))
             )
-            work.append(Summand(no if yes is lift(0) else yes, s.over, guard, s.turned))
+            work.append(Summand(kept, s.over, guard, s.turned))
         elif node.is_op("mul") and any(not self.kinds.of(a).shape for a in node.args):
             scalar, matrix = sorted(node.args, key=lambda a: len(self.kinds.of(a).shape))
             work.append(Summand(matrix, s.over, s.times(scalar), s.turned))

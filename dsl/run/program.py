@@ -12,6 +12,8 @@ from typing import Any
 
 from dsl.plan.schedule import Block, Vector, schedule
 from dsl.system.dims import Dim
+from dsl.system.gates import conditions, gated
+from dsl.system.guards import Finite
 from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import Extent, Position, Read, System
 from tinygrad_seq.symbol import Symbol, leaves, postorder
@@ -43,12 +45,23 @@ class Node:
     lasting: bool = False
 
 
+def _poles(system: System) -> tuple[bool, frozenset[str]]:
+    finite = Finite(system.streams, system.equations)
+    seen = (*system.outputs, *system.losses)
+    return bool(finite.doubtful), frozenset(conditions(system, seen, finite, Kinds(system.streams)))
+
+
 class Program:
-    """A bound system's schedule and expressions, each looked at once."""
+    """A bound system's schedule and expressions, each looked at once.
+
+    poles    whether anything in it may be infinite
+    settled  equations that have no cotangent where some condition does not hold: there 0 stays 0
+    """
 
     def __init__(self, system: System) -> None:
-        self.system = system
+        self.system = system = gated(system)
         self.kinds = Kinds(system)
+        self.poles, self.settled = _poles(system)
         self._blocks: tuple[Block, ...] | None = None
         self._plans: dict[tuple[Symbol, tuple[str, ...]], list[Node]] = {}
 

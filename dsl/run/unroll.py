@@ -23,7 +23,7 @@ from dsl.system.kinds import binds
 from dsl.system.system import Extent, Index, Position, Read, Size, Stream, System
 from tinygrad_seq.errors import AnomalyError
 from tinygrad_seq.primitive import REGISTRY
-from tinygrad_seq.state import state
+from tinygrad_seq.state import changed, state
 from tinygrad_seq.symbol import Symbol
 from tinygrad_seq.tensor import Tensor
 
@@ -152,10 +152,17 @@ class Unrolling:
             if len(self.batch.rows(axes, [point[a] for a in axes])) or not axes:
                 steps = tuple(point[a] for a in axes)
                 try:
-                    self.values[name][steps] = self.value(name, point)
+                    self.values[name][steps] = self.literally(name, point)
                 except AnomalyError as error:
                     place = f"{name}[{','.join(map(str, steps))}]" if steps else name
                     raise AnomalyError(f"{place}: {error}") from None
+
+    def literally(self, name: str, point: Point) -> Any:
+        """`value`, whose slopes are multiplied as they are written down: 0 times an infinite one is NaN."""
+        if not self.program.poles or name in self.program.settled:
+            return self.value(name, point)
+        with changed(literal=True):
+            return self.value(name, point)
 
     def points(self, axes: Sequence[str], fixed: Point) -> Iterator[Point]:
         ranges = [(fixed[a],) if a in fixed else range(self.batch.longest[a]) for a in axes]

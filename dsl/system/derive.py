@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dsl.system.guards import Finite, Guard, join, split, under, vanishes
+from dsl.system.guards import Finite, Guard, is_guarded, join, split, under, vanishes
 from dsl.system.indices import inside
 from dsl.system.kinds import Kind, Kinds, kind_of, named_axis
 from dsl.system.messages import Collected, Irreversible, add_all, captures, follows, inverse, move, size_value, terms_of
@@ -265,7 +265,7 @@ class Derivation:
             shape = here_kind.shape if node.op.elementwise else target.shape
             from_ = Kind(domain, shape, here_kind.dtype, here_kind.shared)
             fitted = self.fit(result, from_, target)
-            if fitted is not result:
+            if fitted is not result and not is_guarded(fitted):
                 fitted = self.fit(self.bare(result), from_, target)
             passed = replace(fitted, self.named)
             received.setdefault(argument, []).append(passed)
@@ -285,7 +285,7 @@ class Derivation:
         have = self.kinds.of(g)
         for axis in domain.axes:
             if axis not in target.axes:
-                g = apply("sum", g, axis=axis) if axis in have.axes else _times(lift(Extent(axis)), g)
+                g = self._summed(g, axis) if axis in have.axes else _times(lift(Extent(axis)), g)
                 have = self.kinds.of(g)
         if target.shape == () and domain.shape != ():
             if have.shape == ():
@@ -295,6 +295,12 @@ class Derivation:
         if target.dtype == "real" and have.dtype == "complex":
             g = apply("re", g)  # a real value has a real gradient
         return g
+
+    def _summed(self, g: Symbol, axis: str) -> Symbol:
+        """A sum over an axis; conditions that do not speak of it stay around."""
+        guards, inner = split(g)
+        outer = [c for c in guards if axis not in self.kinds.of(c[0]).axes]
+        return under(outer, apply("sum", under([c for c in guards if c not in outer], inner), axis=axis))
 
     def _total(self, g: Symbol, rank: int) -> Symbol:
         """The sum over the features; of a product of two vectors, `u@v`."""

@@ -108,7 +108,7 @@ class Finite:
             elif node.is_op("where"):
                 known[node] = known[node.args[1]] and known[node.args[2]]
             else:
-                known[node] = all(known[a] for a in node.args) and not self._singular(node)
+                known[node] = all(known[a] for a in node.args) and not self.is_pole(node)
         return known[root]
 
     def _leaf(self, node: Symbol) -> bool:
@@ -116,7 +116,8 @@ class Finite:
             return node.leaf.name not in self.doubtful
         return not isinstance(node.leaf, float) or math.isfinite(node.leaf)
 
-    def _singular(self, node: Symbol) -> bool:
+    def is_pole(self, node: Symbol) -> bool:
+        """Whether an operation may give an infinite value, or have an infinite slope, of finite arguments."""
         assert node.op is not None
         if node.is_op("div"):
             divisor = node.args[1]

@@ -128,7 +128,8 @@ def _subject(guard: Guard) -> str:
 
 
 def reached(indices: Sequence[Index], axes: Sequence[str]) -> Iterator[Guard]:
-    """What is said of the steps that shifted reads reach: `v[t+1]` none before step 1, `v[t-1]` not the last one."""
+    """What is said of the steps that a read reaches: `v[t+1]` none before step 1, `v[t-1]` not the last one, `last(v)`
+    that one alone."""
     for index, axis in zip(indices, axes, strict=True):
         if index.is_shift and index.axis == axis and index.offset.is_constant and (offset := int(index.offset)):
             position, length = lift(Position(axis)), lift(Extent(axis))
@@ -136,6 +137,12 @@ def reached(indices: Sequence[Index], axes: Sequence[str]) -> Iterator[Guard]:
                 yield apply("greater_equal", position, lift(offset)), True
             else:
                 yield apply("less", position, apply("sub", length, lift(-offset))), True
+        elif index.axis is None and index.offset.is_constant and index.divisor == 1:
+            step, length = lift(int(index.offset)), lift(Extent(axis))
+            if index.length is None:
+                yield apply("equal", lift(Position(axis)), step), True
+            elif index.length == axis and index.extent == 1:
+                yield apply("equal", lift(Position(axis)), apply("sub", length, apply("neg", step))), True
 
 
 def without_lengths(g: Symbol, axes: Sequence[str]) -> Symbol:

@@ -70,7 +70,7 @@ def stays_outside(condition: Symbol, node: Symbol, kinds: Kinds) -> bool:
     assert node.op is not None
     kind = kinds.of(condition)
     apart = kind.shape == () or node.op.elementwise
-    return apart and named_axis(node) not in kind.axes and not node.is_op("where")
+    return apart and named_axis(node) not in kind.axes
 
 
 def _left(result: Symbol, g: Symbol) -> Symbol:
