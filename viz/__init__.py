@@ -9,81 +9,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from viz.drawing import Drawing
-    from viz.pages.gallery import gallery
-    from viz.pages.lab import lab
-    from viz.pages.page import Page
-    from viz.pages.stepper import stepper
-    from viz.pages.walk import walk
-    from viz.views.attention import attention
-    from viz.views.bptt import bptt
-    from viz.views.cell import cell
-    from viz.views.curves import curves
-    from viz.views.folded import folded
-    from viz.views.gates import gates
-    from viz.views.gradient_flow import gradient_flow
-    from viz.views.heat import Heat, heat
-    from viz.views.lines import lines
-    from viz.views.pen import pen
-    from viz.views.tape import tape
-    from viz.views.terms import terms
-    from viz.views.truncated import truncated
-    from viz.views.units import units
-    from viz.views.unrolled import unrolled
-    from viz.worker import LayoutError
+    from viz.drawing import Drawing as Drawing
+    from viz.pages.gallery import gallery as gallery
+    from viz.pages.lab import lab as lab
+    from viz.pages.page import Page as Page
+    from viz.pages.stepper import stepper as stepper
+    from viz.pages.walk import walk as walk
+    from viz.views.attention import attention as attention
+    from viz.views.bptt import bptt as bptt
+    from viz.views.cell import cell as cell
+    from viz.views.curves import curves as curves
+    from viz.views.folded import folded as folded
+    from viz.views.gates import gates as gates
+    from viz.views.gradient_flow import gradient_flow as gradient_flow
+    from viz.views.heat import Heat as Heat
+    from viz.views.heat import heat as heat
+    from viz.views.lines import lines as lines
+    from viz.views.pen import pen as pen
+    from viz.views.tape import tape as tape
+    from viz.views.terms import terms as terms
+    from viz.views.truncated import truncated as truncated
+    from viz.views.units import units as units
+    from viz.views.unrolled import unrolled as unrolled
+    from viz.worker import LayoutError as LayoutError
 
-# name -> module: imported on first use
-_HOMES = {
+VIEWS = (
+    "attention", "bptt", "cell", "curves", "folded", "gates", "gradient_flow", "heat", "lines", "pen", "tape", "terms",
+    "truncated", "units", "unrolled",
+)  # fmt: skip
+PAGES = ("gallery", "lab", "stepper", "walk")
+_HOMES = {  # name -> module: imported on first use
+    **{name: f"viz.views.{name}" for name in VIEWS},
+    **{name: f"viz.pages.{name}" for name in PAGES},
     "Drawing": "viz.drawing",
     "Heat": "viz.views.heat",
     "LayoutError": "viz.worker",
     "Page": "viz.pages.page",
-    "bptt": "viz.views.bptt",
-    "cell": "viz.views.cell",
-    "curves": "viz.views.curves",
-    "folded": "viz.views.folded",
-    "gallery": "viz.pages.gallery",
-    "gradient_flow": "viz.views.gradient_flow",
-    "heat": "viz.views.heat",
-    "lab": "viz.pages.lab",
-    "lines": "viz.views.lines",
-    "pen": "viz.views.pen",
-    "stepper": "viz.pages.stepper",
-    "tape": "viz.views.tape",
-    "terms": "viz.views.terms",
-    "truncated": "viz.views.truncated",
-    "units": "viz.views.units",
-    "walk": "viz.pages.walk",
-    "gates": "viz.views.gates",
-    "attention": "viz.views.attention",
-    "unrolled": "viz.views.unrolled",
 }
-
-__all__ = [
-    "Drawing",
-    "Heat",
-    "LayoutError",
-    "Page",
-    "attention",
-    "bptt",
-    "cell",
-    "curves",
-    "folded",
-    "gallery",
-    "gates",
-    "gradient_flow",
-    "heat",
-    "lab",
-    "lines",
-    "pen",
-    "stepper",
-    "tape",
-    "terms",
-    "truncated",
-    "units",
-    "unrolled",
-    "walk",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

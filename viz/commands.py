@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,23 +18,53 @@ if TYPE_CHECKING:
     from dsl.run.result import Run
     from dsl.spec import Spec
 
-PAGES = ("walk", "stepper")
-VIEWS = (
-    *(
-        "folded",
-        "cell",
-        "unrolled",
-        "bptt",
-        "terms",
-        "truncated",
-        "gradient-flow",
-        "gates",
-        "units",
-        "attention",
-        "tape",
-    ),
-    *PAGES,
-)
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of a picture; views without a place for an option leave it."""
+
+    spec: Spec
+    steps: int
+    first: int
+    loss: int | str | None
+    to: str | None
+    weight: str
+    chunk: int
+    back: int | None
+
+    def run(self) -> Run:
+        return example(self.spec, self.steps)
+
+    def ends(self, **usual: Any) -> dict[str, Any]:
+        """Where a gradient starts and goes, as far as one said it, and the number of the first step."""
+        given = {k: v for k, v in {"loss": self.loss, "to": self.to}.items() if v is not None}
+        return {**usual, **given, "first": self.first}
+
+
+def _bptt(a: Asked) -> Any:
+    if not is_sized(a.spec):
+        return viz.bptt(a.spec, T=a.steps, first=a.first)
+    return viz.bptt(a.run(), weight=a.weight, **a.ends())
+
+
+PAGES: dict[str, Callable[[Asked], Any]] = {
+    "walk": lambda a: viz.walk(a.run(), **a.ends()),
+    "stepper": lambda a: viz.stepper(a.run()),
+}
+VIEWS: dict[str, Callable[[Asked], Any]] = {
+    "folded": lambda a: viz.folded(a.spec),
+    "cell": lambda a: viz.cell(a.spec),
+    "unrolled": lambda a: viz.unrolled(a.spec, T=a.steps, first=a.first),
+    "bptt": _bptt,
+    "terms": lambda a: viz.terms(a.run(), **a.ends(to=recurrent(a.spec))),
+    "truncated": lambda a: viz.truncated(a.run(), a.chunk, a.back, first=a.first),
+    "gradient-flow": lambda a: viz.gradient_flow(a.run(), a.to, first=a.first),
+    "gates": lambda a: viz.gates(*symbols(a.spec, a.steps), a.to),
+    "units": lambda a: viz.units(*symbols(a.spec, a.steps), a.to),
+    "attention": lambda a: viz.attention(a.run(), first=a.first),
+    "tape": lambda a: viz.tape(value_of(example(a.spec, a.steps, "tape"))),
+    **PAGES,
+}
 
 
 def draw(
@@ -64,35 +96,8 @@ def draw(
     path = output or Path("out") / f"{spec.name}.{view}.{'html' if view in PAGES else 'svg'}"
     (page_path if view in PAGES else vacant)(path, force)
     start = int(loss) if loss is not None and loss.lstrip("-").isdigit() else loss
-    asked: dict[str, Any] = {k: v for k, v in {"loss": start, "to": to}.items() if v is not None}
-    numbered = {**asked, "first": first}
-    drawing: Any
-    match view:
-        case "folded" | "cell":
-            drawing = getattr(viz, view)(spec)
-        case "unrolled":
-            drawing = viz.unrolled(spec, T=steps, first=first)
-        case "bptt" if not is_sized(spec):
-            drawing = viz.bptt(spec, T=steps, first=first)
-        case "bptt":
-            drawing = viz.bptt(example(spec, steps), weight=weight, **numbered)
-        case "terms":
-            drawing = viz.terms(example(spec, steps), **{"to": recurrent(spec), **numbered})
-        case "walk":
-            drawing = viz.walk(example(spec, steps), **numbered)
-        case "truncated":
-            drawing = viz.truncated(example(spec, steps), chunk, back, first=first)
-        case "gradient-flow":
-            drawing = viz.gradient_flow(example(spec, steps), to, first=first)
-        case "gates" | "units":
-            drawing = getattr(viz, view)(*symbols(spec, steps), to)
-        case "attention":
-            drawing = viz.attention(example(spec, steps), first=first)
-        case "tape":
-            drawing = viz.tape(value_of(example(spec, steps, "tape")))
-        case _:
-            drawing = viz.stepper(example(spec, steps))
-    save_page(drawing, path, show_it)
+    asked = Asked(spec, steps, first, start, to, weight, chunk, back)
+    save_page(VIEWS[view](asked), path, show_it)
 
 
 def lab(

@@ -9,17 +9,16 @@ import typer
 
 import dsl
 from dsl.commands.shared import CellName, Force, Mistake, Output, Sizes, deliver, resolved, vacant
+from dsl.export.targets import TARGETS
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
-
-TARGETS = ("torch", "jax", "onnx")
 
 
 def export(
     cell: CellName,
     sizes: Sizes = None,
-    to: Annotated[str, typer.Option(help="torch, jax or onnx")] = "torch",
+    to: Annotated[str, typer.Option(help=f"one of {', '.join(TARGETS)}")] = "torch",
     seed: Annotated[int, typer.Option(help="of the parameters")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
     state: Annotated[bool, typer.Option("--state", help="onnx: begin with a state, give the next one")] = False,
@@ -34,18 +33,20 @@ def export(
     """
     if to not in TARGETS:
         raise Mistake(f"--to {to}: expected one of {', '.join(TARGETS)}")
-    if state and to != "onnx":
-        raise Mistake("--state is for --to onnx: code of torch and jax takes a state in any case")
+    target = TARGETS[to]
+    if state and not target.state:
+        those = ", ".join(name for name, t in TARGETS.items() if t.state)
+        raise Mistake(f"--state is for --to {those}: code of {to} takes a state in any case")
     model = _model(cell, sizes, seed, dtype)
     if generating:
         model = model.generating()
-    if to == "onnx":
-        path = output or Path("out") / f"{model.system.name}.onnx"
+    if target.ending:
+        path = output or Path("out") / f"{model.system.name}{target.ending}"
         vacant(path, force)
         path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"wrote {model.to_onnx(path, state=state)}")
+        print(f"wrote {target.save(model, path, state=state)}")
         return
-    deliver(_source(model, to), output, force)
+    deliver(target.source(model), output, force)
 
 
 def _model(cell: str, sizes: list[str] | None, seed: int, dtype: str) -> Model:
@@ -56,14 +57,6 @@ def _model(cell: str, sizes: list[str] | None, seed: int, dtype: str) -> Model:
         return dsl.restore(path)
     spec = resolved(cell, sizes)
     return spec.build(seed=seed, dtype=dtype)
-
-
-def _source(model: Model, to: str) -> str:
-    if to == "torch":
-        from dsl.export.torch import source
-    else:
-        from dsl.export.jax import source
-    return source(model)
 
 
 COMMANDS = (export,)

@@ -62,7 +62,7 @@ def test_a_cell_that_draws_what_it_writes(capsys: pytest.CaptureFixture[str], di
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["Elman", "--to", "torch"], "D, H not given"),
+        (["Elman", "--to", "torch"], "Elman needs D, H: give D=... H=..."),
         (["Elman", "D=2", "H=3", "--generating"], "Elman draws nothing: generation needs a line such as"),
         (["Elman", "D=2", "H=3", "--to", "tensorflow"], "expected one of torch, jax, onnx"),
         (["Elman", "D=2", "H=3", "--state"], "--state is for --to onnx"),
