@@ -13,7 +13,7 @@ import numpy as np
 from dsl.export.arrays import Array, Loop, Require
 from dsl.export.files import execute, needs
 from dsl.export.python import PythonSource, Writer
-from dsl.export.walk import Program, lowered
+from dsl.export.walk import Lowered, lowered
 
 if TYPE_CHECKING:
     from dsl.run.model import Model
@@ -138,7 +138,7 @@ class JaxSource(PythonSource):
         **{f"reduce_{name}": _reduced(name) for name in ("sum", "mean", "max", "min", "logsumexp")},
     }
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Lowered) -> None:
         super().__init__(program)
         self.depth = 1
         self.carries: dict[tuple[Loop, str], str] = {}

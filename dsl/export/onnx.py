@@ -19,7 +19,7 @@ from dsl.export.composites import COMPOSITES
 from dsl.export.files import needs
 from dsl.export.lacking import lacking
 from dsl.export.onnx_nodes import NODES
-from dsl.export.walk import Program, lowered
+from dsl.export.walk import Lowered, lowered
 from dsl.run.carry import carried
 from dsl.run.program import sizes
 from dsl.system.system import Stream
@@ -42,7 +42,7 @@ class Scope:
 class Graph:
     """Writes a program's nodes. `stateful`: it begins with the state of an earlier call, and gives the next one's."""
 
-    def __init__(self, program: Program, onnx: Any, wide: bool, stateful: bool) -> None:
+    def __init__(self, program: Lowered, onnx: Any, wide: bool, stateful: bool) -> None:
         self.program, self.onnx, self.stateful = program, onnx, stateful
         self.types = {"real": np.float64 if wide else np.float32, "int": np.int64, "bool": np.bool_}
         self.scopes: dict[Loop | None, Scope] = {None: Scope()}

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from dsl.export.arrays import Array, Arrays, Let, Loop, Require, Size, Statement, is_infinite
 from dsl.export.composites import COMPOSITES
 from dsl.export.lacking import lacking
-from dsl.export.walk import Program, flat
+from dsl.export.walk import Lowered, flat
 
 # sign, how it binds, and how its operands must bind at least to stand without parentheses
 INFIX = {
@@ -87,7 +87,7 @@ class PythonSource(ABC):
         "given": lambda s, n, a: s.leveled(f"{a[1]} if {n.name} is None else {a[0]}", CONDITION),
     }
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Lowered) -> None:
         self.program, self.system = program, program.system
         self.lines: list[str] = []
         self.depth = 2

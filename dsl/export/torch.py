@@ -14,7 +14,7 @@ from dsl.export.arrays import Array, Loop, Require
 from dsl.export.files import execute, needs
 from dsl.export.layers import is_layer, read_layers
 from dsl.export.python import PythonSource, Writer
-from dsl.export.walk import Program, lowered
+from dsl.export.walk import Lowered, lowered
 from dsl.run.program import sizes
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class TorchSource(PythonSource):
         **{f"reduce_{name}": _reduced(name) for name in REDUCED},
     }
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Lowered) -> None:
         super().__init__(program)
         self.stores: dict[tuple[Loop, str], str] = {}
 

@@ -28,7 +28,7 @@ from dsl.text.diagnostics import CellError
 
 
 @dataclass(slots=True)
-class Program:
+class Lowered:
     """A cell on arrays.
 
     inputs      streams that are fed, as the caller gives them
@@ -51,7 +51,7 @@ class Program:
     state: dict[str, Array] = field(default_factory=dict)
 
 
-def lowered(system: System) -> Program:
+def lowered(system: System) -> Lowered:
     """The program of a bound system's outputs and losses. Errors: ValueError for one that needs what no input shows."""
     return Walk(gated(system, (*system.outputs, *system.losses))).program
 
@@ -73,7 +73,7 @@ class Walk(Expressions):
         inputs = {n: s for n, s in fed(system).items() if n in chosen}
         params = {n: s for n, s in chosen.items() if s.kind in ("param", "const")}
         noises = {n: s for n, s in streams_of(system).items() if n in chosen}
-        self.program = Program(system, inputs, params, noises, {}, self.statements, held=held)
+        self.program = Lowered(system, inputs, params, noises, {}, self.statements, held=held)
         self._readers = {n: self._read_by(n) for n in chosen}
         self._axes()
         self._inputs()

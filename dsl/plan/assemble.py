@@ -62,7 +62,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class Program:
+class CallTable:
     """A list of calls as a table: its length, for each call which function and where its entries begin, then those."""
 
     steps: list[tuple[int, list[Entry]]] = field(default_factory=list)
@@ -104,10 +104,10 @@ class Assembly:
         self.loop_texts: list[str] = []
         self._kinds: dict[str, int] = {}
 
-    def program(self, pieces: Sequence[Piece]) -> Program:
+    def program(self, pieces: Sequence[Piece]) -> CallTable:
         real = [p for p in pieces if p.lines]
         steps = [self._step(p) for p in real]
-        return Program(steps, [f"{self.names[k]}: {p.title}" for (k, _), p in zip(steps, real, strict=True)])
+        return CallTable(steps, [f"{self.names[k]}: {p.title}" for (k, _), p in zip(steps, real, strict=True)])
 
     def _step(self, piece: Piece) -> tuple[int, list[Entry]]:
         lines, inner = self._outlined(piece)

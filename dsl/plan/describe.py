@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dsl.plan.linear import is_linear
 from dsl.plan.loops import AFTER, BEFORE, STEP, Group, Item, Loop, Nest, Outers, Products, Transfer
-from dsl.plan.program import Program, programs
+from dsl.plan.program import PlannedSystem, programs
 from dsl.system.dims import Dim
 from dsl.system.system import System
 from tinygrad_seq.kernels.product import backend
@@ -29,8 +29,8 @@ class Plan:
     """A readable plan. `source` is the generated code of both runs."""
 
     system: System
-    forward: Program
-    backward: Program | None
+    forward: PlannedSystem
+    backward: PlannedSystem | None
     dtype: str
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ def describe(system: System, dtype: str = "float32") -> Plan:
     return Plan(system, forward, backward, dtype)
 
 
-def _listing(program: Program) -> str:
+def _listing(program: PlannedSystem) -> str:
     """The calls of a file as comments: shared values come in, then the run, in stages when totals are read again."""
     lines = [""]
     for k, calls in enumerate(program.source.listings):
@@ -72,7 +72,7 @@ def _listing(program: Program) -> str:
     return "\n".join([*lines, ""])
 
 
-def _program(title: str, program: Program) -> list[str]:
+def _program(title: str, program: PlannedSystem) -> list[str]:
     lines = [f"{title}: {len(program.arrangement.nests)} loop nest{'s' if len(program.arrangement.nests) != 1 else ''}"]
     if program.parts:
         lines.append(f"  complex, as real and imaginary part: {', '.join(program.parts)}")
@@ -100,7 +100,7 @@ def _program(title: str, program: Program) -> list[str]:
     return lines
 
 
-def _nest(k: int, nest: Nest, program: Program) -> list[str]:
+def _nest(k: int, nest: Nest, program: PlannedSystem) -> list[str]:
     if nest.axis is None:
         way = "once a sequence"
     else:
@@ -116,13 +116,13 @@ def _nest(k: int, nest: Nest, program: Program) -> list[str]:
     return lines
 
 
-def _kind(nest: Nest, program: Program) -> str:
+def _kind(nest: Nest, program: PlannedSystem) -> str:
     if is_linear(nest, program.normal):
         return "linear recurrence"
     return "recurrence" if nest.recurrent else "loop"
 
 
-def _item(item: Item, program: Program) -> list[str]:
+def _item(item: Item, program: PlannedSystem) -> list[str]:
     if isinstance(item, Transfer):
         return [f"{'read' if item.kind == 'load' else 'hand over'} {item.name}"]
     if isinstance(item, Outers):

@@ -28,7 +28,7 @@ WIDE = 4  # times as many features as its operands have: cheaper to compute agai
 
 
 @dataclass(frozen=True)
-class Program:
+class PlannedSystem:
     """A planned system: what it computes (`normal`), in which loops, where in memory, and the generated text."""
 
     name: str
@@ -67,7 +67,7 @@ def plan(
     *,
     kept: Mapping[str, Place] | None = None,
     keep: Mapping[str, Pads] | None = None,
-) -> Program:
+) -> PlannedSystem:
     """Plan a system without complex numbers for some wanted streams of the one it stands for.
 
     keep  streams whose memory a backward program will read, and how far past their ends
@@ -88,7 +88,7 @@ def plan(
     arrangement = arrange(normal)
     layout = lay_out(arrangement, kept, pads)
     source = generate(name, arrangement, layout, dtype)
-    return Program(name, system, dtype, normal, arrangement, layout, source, real.parts)
+    return PlannedSystem(name, system, dtype, normal, arrangement, layout, source, real.parts)
 
 
 class Plans:
@@ -96,8 +96,8 @@ class Plans:
 
     def __init__(self, system: System, outside: tuple[str, ...], dtype: str) -> None:
         self.system, self.outside, self.dtype = system, outside, dtype
-        self._forward: dict[tuple[tuple[str, ...], bool], Program] = {}
-        self._backward: dict[tuple[tuple[str, ...], str], Program] = {}
+        self._forward: dict[tuple[tuple[str, ...], bool], PlannedSystem] = {}
+        self._backward: dict[tuple[tuple[str, ...], str], PlannedSystem] = {}
 
     @cached_property
     def _first(self) -> tuple[System, Adjoint]:
@@ -175,7 +175,7 @@ class Plans:
                 late.add(name)
         return tuple(n for n in names if n in late and self.recording.streams[n].shared)
 
-    def forward(self, want: tuple[str, ...], record: bool) -> Program:
+    def forward(self, want: tuple[str, ...], record: bool) -> PlannedSystem:
         key = (want, record)
         if key not in self._forward:
             real = self.recorded if record else self.plain
@@ -184,7 +184,7 @@ class Plans:
             self._forward[key] = plan(name, real, [*want, *more], self.dtype, keep=keep)
         return self._forward[key]
 
-    def backward(self, forward: Program, wrt: tuple[str, ...]) -> Program:
+    def backward(self, forward: PlannedSystem, wrt: tuple[str, ...]) -> PlannedSystem:
         """The adjoint's program for gradients of `wrt`, reading the memory of `forward`."""
         key = (wrt, forward.key)
         if key not in self._backward:
@@ -195,7 +195,7 @@ class Plans:
         return self._backward[key]
 
 
-def programs(system: System, outside: tuple[str, ...] | None, dtype: str) -> tuple[Program, Program | None]:
+def programs(system: System, outside: tuple[str, ...] | None, dtype: str) -> tuple[PlannedSystem, PlannedSystem | None]:
     """The recorded forward program and the backward one for all parameters (None without any)."""
     names = outside if outside is not None else tuple(dict.fromkeys((*system.outputs, *system.losses)))
     plans = Plans(system, names, dtype)

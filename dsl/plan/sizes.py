@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsl.plan.assemble import Entry
-from dsl.plan.program import Program
+from dsl.plan.program import PlannedSystem
 from dsl.plan.writer import Pack
 from dsl.system.dims import Dim
 from tinygrad_seq.kernels.product import packed_size, padded, rows_size
@@ -67,7 +67,7 @@ def joined(tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 class Sizer:
     """Fills tables of one plan with its dims as numbers."""
 
-    def __init__(self, program: Program, dims: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, program: PlannedSystem, dims: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]]) -> None:
         """`dims`: the cell's arguments; `shapes`: of every shared value."""
         self.arrangement, self.layout, self.source = program.arrangement, program.layout, program.source
         self.dtype, self.dims, self.shapes = program.dtype, dims, shapes

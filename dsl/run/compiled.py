@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dsl.plan.program import Plans, Program
+from dsl.plan.program import PlannedSystem, Plans
 from dsl.run.arenas import Arena, Array
 from dsl.run.executable import INTEGER, Call, Executable, Frame, Share, precision
 from dsl.run.rows import derived_lengths
@@ -78,7 +78,7 @@ class Compiled:
     def plans(self) -> Plans:
         return Plans(self.system, self.outside, self.dtype)
 
-    def executable(self, program: Program) -> Executable:
+    def executable(self, program: PlannedSystem) -> Executable:
         """The program's executable; equal programs share one."""
         found = self._of.get(id(program))  # plans keep their programs
         if found is None:

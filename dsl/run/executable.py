@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dsl.plan.program import Program
+from dsl.plan.program import PlannedSystem
 from dsl.plan.sizes import Shape, Sizer, Sizes, joined
 from dsl.run.arenas import Array
 from dsl.run.rows import Ints, is_whole
@@ -81,7 +81,7 @@ class Call:
 class Executable:
     """A system, planned for some wanted streams and compiled on first use."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: PlannedSystem) -> None:
         self.program, self.system, self.dtype = program, program.system, program.dtype
         self.normal, self.layout, self.source = program.normal, program.layout, program.source
         self.work = 0  # multiply-adds of one step of one sequence, elementwise operations counted as four

@@ -20,7 +20,7 @@ from dsl.run.inputs import Arranged, Intake
 from dsl.run.needs import Needs, settle
 from dsl.run.noise import draw, fresh, numbers_of, quiet, streams_of
 from dsl.run.parameters import Parameters, table
-from dsl.run.program import Program, needed, restrict
+from dsl.run.program import Prepared, needed, restrict
 from dsl.run.result import Run, with_terms
 from dsl.run.sampling import generating
 from dsl.run.segments import Segments
@@ -84,7 +84,7 @@ class Model:
         for stream in self.noises.values():
             numbers_of(stream)  # a probability of 2 is told here
         self._calls = 0  # training calls without a seed: each gets one of its own
-        self.program = Program(with_terms(self.system))
+        self.program = Prepared(with_terms(self.system))
         self._engines: dict[tuple[str, ...], Compiled] = {}
         self.needs = Needs(self.system)
         self.intake = Intake(self.system, self.dtype)
@@ -105,7 +105,7 @@ class Model:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.program = Program(with_terms(self.system))
+        self.program = Prepared(with_terms(self.system))
 
     # ------------------------------------------------------------ calling
 

@@ -20,7 +20,7 @@ from tinygrad_seq.symbol import Symbol, leaves, postorder
 
 
 @dataclass(slots=True)
-class Node:
+class Evaluation:
     """A node of an expression with what evaluating it takes.
 
     args     positions of its arguments in the expression's list
@@ -51,7 +51,7 @@ def _poles(system: System) -> tuple[bool, frozenset[str]]:
     return bool(finite.doubtful), frozenset(conditions(system, seen, finite, Kinds(system.streams)))
 
 
-class Program:
+class Prepared:
     """A bound system's schedule and expressions, each looked at once.
 
     poles    whether anything in it may be infinite
@@ -63,7 +63,7 @@ class Program:
         self.kinds = Kinds(system)
         self.poles, self.settled = _poles(system)
         self._blocks: tuple[Block, ...] | None = None
-        self._plans: dict[tuple[Symbol, tuple[str, ...]], list[Node]] = {}
+        self._plans: dict[tuple[Symbol, tuple[str, ...]], list[Evaluation]] = {}
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -71,21 +71,21 @@ class Program:
             self._blocks = schedule(self.system)
         return self._blocks
 
-    def plan(self, root: Symbol, axes: tuple[str, ...]) -> list[Node]:
+    def plan(self, root: Symbol, axes: tuple[str, ...]) -> list[Evaluation]:
         """The nodes of an expression that lives on `axes`, children first."""
         key = (root, axes)
         if key not in self._plans:
             self._plans[key] = self._plan(root, axes)
         return self._plans[key]
 
-    def _plan(self, root: Symbol, axes: tuple[str, ...]) -> list[Node]:
+    def _plan(self, root: Symbol, axes: tuple[str, ...]) -> list[Evaluation]:
         self.kinds.of(root)
-        plan: list[Node] = []
+        plan: list[Evaluation] = []
         at: dict[Symbol, int] = {}
         for symbol in postorder([root]):
             kind = self.kinds.of(symbol)
             shape = sizes(kind.shape) if isinstance(kind.shape, tuple) else kind.shape
-            node = Node(
+            node = Evaluation(
                 symbol,
                 tuple(at[a] for a in symbol.args),
                 kind.axes,

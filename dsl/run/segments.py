@@ -22,7 +22,7 @@ import numpy as np
 from dsl.plan.schedule import offset_value
 from dsl.run.carry import State, lags, obstacles
 from dsl.run.inputs import Arranged
-from dsl.run.program import Program, needed, restrict
+from dsl.run.program import Prepared, needed, restrict
 from dsl.run.result import with_terms
 from dsl.run.rows import shortest, whole
 from dsl.run.unroll import Unrolling
@@ -180,7 +180,7 @@ class Segments:
 
     def __init__(self, settled: System, named: System) -> None:
         self.cut, self._named = cut(settled), cut(named).system
-        self._program = Program(self.cut.system)
+        self._program = Prepared(self.cut.system)
         self._compiled: dict[tuple[str, ...], Compiled] = {}
 
     def __getstate__(self) -> dict[str, Any]:

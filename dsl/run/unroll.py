@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dsl.plan.schedule import Block, Scan, Vector
-from dsl.run.program import Node, Program, members_of, needed, sizes
+from dsl.run.program import Evaluation, Prepared, members_of, needed, sizes
 from dsl.run.rows import Batch, Ints, assemble, derived_lengths, narrow, stacked, take, widen
 from dsl.system.dims import Dim
 from dsl.system.kinds import binds
@@ -57,7 +57,7 @@ def unroll(
     Returns arrays of the same layout; beyond a sequence's end they are 0 (-1 for categories).
     Errors: ValueError for a missing input and for a mean, maximum or softmax over a sequence without steps.
     """
-    run = Unrolling(Program(system), inputs, lengths, batch, start, clock)
+    run = Unrolling(Prepared(system), inputs, lengths, batch, start, clock)
     run.execute(want)
     return {name: run.result(name) for name in want}
 
@@ -83,7 +83,7 @@ class Unrolling:
 
     def __init__(
         self,
-        program: Program,
+        program: Prepared,
         inputs: Mapping[str, Any],
         lengths: Mapping[str, Any],
         batch: int,
@@ -99,7 +99,7 @@ class Unrolling:
         self.clock = {a: np.broadcast_to(np.asarray(c, np.int64), (batch,)) for a, c in (clock or {}).items()}
         self.dtype = float_type(self.inputs)
         self.values: dict[str, dict[tuple[int, ...], Any]] = {}
-        self.plans: dict[str, list[Node]] = {}
+        self.plans: dict[str, list[Evaluation]] = {}
         self.lasting: dict[tuple[Any, ...], Any] = {}
         self.constants: dict[Symbol, Any] = {}
         self.boundaries: dict[str, Any] = {}
@@ -198,7 +198,7 @@ class Unrolling:
 
     # ------------------------------------------------------------ expressions
 
-    def evaluate(self, plan: list[Node], point: Point) -> tuple[Any, Node]:
+    def evaluate(self, plan: list[Evaluation], point: Point) -> tuple[Any, Evaluation]:
         """The root's value at a point, over its own rows (or shared), and the root."""
         here: list[Any] = [None] * len(plan)  # values at the point itself
         inner: dict[tuple[Any, ...], Any] = {}  # values at every step of the axes bound around them
@@ -220,7 +220,7 @@ class Unrolling:
                     memo[key] = self.node(plan, node, at, found)
         return found(len(plan) - 1, point), plan[-1]
 
-    def node(self, plan: list[Node], node: Node, at: Point, found: Any) -> Any:
+    def node(self, plan: list[Evaluation], node: Evaluation, at: Point, found: Any) -> Any:
         if node.symbol.op is None:
             return self.leaf(node.symbol, at)
         args = [plan[i] for i in node.args]
@@ -228,7 +228,7 @@ class Unrolling:
             return self.reduce(node, args[0], at, lambda steps: found(node.args[0], steps))
         return self.apply(node, args, at, [found(i, at) for i in node.args])
 
-    def apply(self, node: Node, nodes: list[Node], at: Point, values: list[Any]) -> Any:
+    def apply(self, node: Evaluation, nodes: list[Evaluation], at: Point, values: list[Any]) -> Any:
         """One operation on its arguments, brought to the node's rows and to matching feature ranks."""
         op = node.symbol.op
         assert op is not None
@@ -264,7 +264,7 @@ class Unrolling:
                 watch.result(op.name, args, node.options, [result], "an equation")
         return result
 
-    def reduce(self, node: Node, operand: Node, at: Point, found: Any) -> Any:
+    def reduce(self, node: Evaluation, operand: Evaluation, at: Point, found: Any) -> Any:
         """A reduction over a whole time axis: sequences of equal length together, their real steps stacked."""
         axis = node.over
         assert axis is not None
@@ -277,7 +277,9 @@ class Unrolling:
         step = at[axis]
         return assemble([(rows, take(v, step)) for rows, v in self.lasting[key] if v.shape[0] > step])
 
-    def groups(self, node: Node, operand: Node, rest: tuple[str, ...], at: Point, found: Any) -> list[tuple[Ints, Any]]:
+    def groups(
+        self, node: Evaluation, operand: Evaluation, rest: tuple[str, ...], at: Point, found: Any
+    ) -> list[tuple[Ints, Any]]:
         """For each length on the axis among the rows: those rows, and the operation on their stacked steps."""
         op, axis = node.symbol.op, node.over
         assert op is not None and axis is not None

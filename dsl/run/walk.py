@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dsl.run.carry import State
 from dsl.run.inputs import Arranged
-from dsl.run.program import Program
+from dsl.run.program import Prepared
 from dsl.run.rows import derived_lengths
 from dsl.run.unroll import Unrolling
 
@@ -45,7 +45,7 @@ class Walk:
             if len(value) < lead + steps:
                 wanted = f"{lead + steps} steps, as many as are generated"
                 raise ValueError(f"{name}: expected {wanted}, given {len(value)}")
-        self._program = Program(generator.step)
+        self._program = Prepared(generator.step)
         self._compiled = model.stepper(generator.step) if engine == "compiled" else None
         one = {**self.lengths, generator.axis: np.ones(self.batch, np.int64)}
         probe = Unrolling(self._program, self.fixed, one, self.batch)

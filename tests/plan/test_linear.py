@@ -9,7 +9,7 @@ import pytest
 
 from dsl.plan.linear import is_linear
 from dsl.plan.loops import AFTER, BEFORE, STEP, Group, Outers, Products
-from dsl.plan.program import Program
+from dsl.plan.program import PlannedSystem
 from dsl.spec import Spec, load, parse
 from tests.plan.agreement import bound, disagreement
 
@@ -78,7 +78,7 @@ def loops_over_steps(text: str) -> list[str]:
     return [body for _, body in found if "for t in" not in body]
 
 
-def is_outside(program: Program) -> int:
+def is_outside(program: PlannedSystem) -> int:
     """How many scans a program has, each a linear one whose step is a single loop over the features: in the plan and in
     the text, where a value is written that was read from another step."""
     scans = [nest for nest in program.arrangement.nests if nest.recurrent]
