@@ -63,9 +63,9 @@ def tile_type(dtype: str) -> ir.FunctionType:
 def tiles(module: ir.Module, cut: Shape) -> ir.Function:
     """A function that runs the register tile of a chosen size.
 
-    Its arguments: choice = (vectors - 1) * cut.rows + rows - 1, or 2 * cut.rows + s for one row and cut.strips[s] panels;
-    A with the element (m, k) at A[m*sm + k*sk]; B with row k at B[k*bk], vectors * lanes columns (of a strip: panels
-    bp apart); C with rows ldc apart, set when beta is 0, added to when it is 1; K. All strides in elements.
+    Its arguments: choice = (vectors - 1) * cut.rows + rows - 1, or 2 * cut.rows + s for one row and cut.strips[s]
+    panels; A with the element (m, k) at A[m*sm + k*sk]; B with row k at B[k*bk], vectors * lanes columns (of a strip:
+    panels bp apart); C with rows ldc apart, set when beta is 0, added to when it is 1; K. All strides in elements.
     """
     name = f"tgseq_tile_{cut.dtype}"
     known = module.globals.get(name)
