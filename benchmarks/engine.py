@@ -13,8 +13,10 @@ A ratio is peer / ours: above 1 we are faster.
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.metadata
 import json
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -253,6 +255,15 @@ def conv2d() -> dict[str, Run]:
     )
 
 
+def max_pool() -> dict[str, Run]:
+    """The maximum over windows of 2 × 2 of 16 images of 16 channels, 28 × 28."""
+    return _pair(
+        lambda x: tg.sum(tg.max_pool2d(x, 2)),
+        lambda x: TORCH.nn.functional.max_pool2d(x, 2).sum(),
+        draw(16, 16, 28, 28),
+    )
+
+
 def ctc() -> dict[str, Run]:
     """CTC of 16 sequences of 150 steps over 40 categories, 20 labels each."""
     target = RNG.integers(1, 40, (16, 20))
@@ -272,11 +283,26 @@ CASES: dict[str, Callable[[], dict[str, Run]]] = {
     "softmax": softmax,
     "cross_entropy": cross_entropy,
     "conv2d": conv2d,
+    "max_pool": max_pool,
     "ctc": ctc,
 }
 
 
 # ---------------------------------------------------------------- measuring
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on besides the programs."""
+    versions = {m.__name__: m.__version__ for m in (np, TORCH, JAX) if m is not None}
+    if HIPS is not None:
+        versions["autograd"] = importlib.metadata.version("autograd")
+    settings = {k: os.environ.get(k, "not set") for k in ("OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "TGSEQ_NUM_THREADS")}
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **versions,
+        **settings,
+    }
 
 
 def agreement(runs: dict[str, Run]) -> dict[str, float]:
@@ -289,6 +315,23 @@ def agreement(runs: dict[str, Run]) -> dict[str, float]:
         pairs = zip(mine, run(), strict=True)
         result[name] = max(float(np.abs(a - b).max() / (np.abs(a).max() + 1e-30)) for a, b in pairs)
     return result
+
+
+def nodes(counts: tuple[int, ...] = (10_000, 100_000, 1_000_000)) -> list[dict[str, float]]:
+    """Processor microseconds of a node, forwards and back, in chains of so many; the collector is on."""
+    rows = []
+    for count in counts:
+        turns = []
+        for _ in range(max(1, 100_000 // count)):
+            start = time.process_time()
+            y: Any = leaf(draw(4))
+            for _ in range(count):
+                y = y * 0.999
+            tg.sum(y).backward()
+            del y
+            turns.append((time.process_time() - start) / count * 1e6)
+        rows.append({"nodes": count, "us": statistics.median(turns)})
+    return rows
 
 
 def measure(name: str, rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
@@ -307,7 +350,8 @@ def measure(name: str, rounds: int, clock: Callable[[], float] = time.perf_count
                 run()
                 times[n].append(clock() - start)
     middle = {n: statistics.median(t) * 1e3 for n, t in times.items()}
-    row: dict[str, Any] = {"case": name, "ms": middle, "difference": differences}
+    what = " ".join((CASES[name].__doc__ or "").split()).rstrip(".")
+    row: dict[str, Any] = {"case": name, "what": what, "ms": middle, "difference": differences}
     row["ratio"] = {n: m / middle["ours"] for n, m in middle.items() if n not in ("ours", "numpy")}
     if "numpy" in middle and "autograd" in middle:
         row["above_numpy"] = {n: middle[n] - middle["numpy"] for n in ("ours", "autograd")}
@@ -343,9 +387,12 @@ def main() -> None:
         if "above_numpy" in r:
             o, h = r["above_numpy"]["ours"], r["above_numpy"]["autograd"]
             print(f"{r['case']}: above NumPy alone ours {o:.3f} ms, autograd {h:.3f} ms, ratio {h / o:.2f}")
+    long = nodes()
+    print("a node, forwards and back: " + ", ".join(f"{r['us']:.2f} µs among {r['nodes']:,}" for r in long))
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(rows, indent=1))
+        found = {"cases": rows, "nodes": long, "clock": "processor" if options.cpu else "wall", "machine": machine()}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
         print(options.json)
 
 
