@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from dsl.system.advice import UNLIKE, elementwise_matrix, of_size_one
 from dsl.system.dims import Dim
 from dsl.system.kinds import REDUCTIONS
 from dsl.system.system import Read
-from dsl.system.terms import Term, below
+from dsl.system.terms import Term
 from dsl.system.unify import Mismatch, Shape, Unifier, show
 from dsl.text.diagnostics import Diagnostic, Label
 from dsl.text.tree import Span
 
-# whose value has not the shape of what it is made of
-UNLIKE = ("product", "concat", "part", "outer", "logprob", "cross_entropy", *REDUCTIONS)
 OF_VECTORS = ("fft", "ifft", "cumsum", "reflect", "reflect_adjoint", "permute", "unpermute")
 
 
@@ -142,40 +141,14 @@ class Inference:
                 f"the equation gives {self._show(value)}, but `{name}` is {show(self.unifier.shape(wanted))}",
                 value.span,
                 related,
-                self._elementwise_matrix(statement, wanted)
-                or self._of_size_one([value], value.shape, wanted)
+                elementwise_matrix(self, statement, wanted)
+                or of_size_one(self, [value], value.shape, wanted)
                 or (
                     "change the declaration, or the equation"
                     if value.shape
                     else f"a vector all of one value: `zeros({wanted[0]}) + ...`"
                 ),
             ) from None
-
-    def _elementwise_matrix(self, statement: Statement, wanted: Shape) -> str:
-        """`V*x[t]` of a V without a type, where `V@x[t]` may be meant; "" where nothing points to it."""
-        for term in statement.terms:
-            if term.op != "mul" or term.foreign:
-                continue
-            left, right = term.args
-            slot = self.slots.get(left.payload.name) if left.op == "read" and not left.payload.index else None
-            if slot is None or not slot.free or right.shape is None or right.shape == wanted:
-                continue
-            a, b = self._names(term)
-            return f"`{a}*{b}` multiplies number by number; a matrix product is `{a}@{b}`"
-        return ""
-
-    def _of_size_one(self, values: Sequence[Term], *shapes: Shape) -> str:
-        """Of a vector of one entry where a scalar would broadcast; "" where no stream is declared so."""
-        one = (Dim.of(1),)
-        if one not in [self.unifier.shape(s) for s in shapes]:
-            return ""
-        for term in (t for value in values for t in below(value)):
-            if term.op == "read" and not term.foreign and term.shape == one:
-                slot = self.slots[term.payload.name]
-                if not slot.free and slot.origin is not None:
-                    written = self.text[slot.origin.start : slot.origin.end]
-                    return f"declare `{written}` without `: 1`: a scalar broadcasts, a vector of size 1 does not"
-        return ""
 
     # ------------------------------------------------------------ one term
 
@@ -314,7 +287,7 @@ class Inference:
         return left.shape[:-1] + right.shape[1:]
 
     def _left_vector(self, term: Term) -> _Problem:
-        texts = self._names(term)
+        texts = self.names(term)
         return self._problem(
             "E303",
             "a vector stands left of a matrix",
@@ -323,7 +296,7 @@ class Inference:
             f"`{texts[1]}@{texts[0]}` or `{texts[1]}.T@{texts[0]}`?",
         )
 
-    def _names(self, term: Term) -> list[str]:
+    def names(self, term: Term) -> list[str]:
         """Both sides as they were written."""
         return [self._written(side) for side in term.args]
 
@@ -334,7 +307,7 @@ class Inference:
 
     def _product_mismatch(self, term: Term) -> _Problem:
         left, right = term.args
-        names = self._names(term)
+        names = self.names(term)
         related = []
         for side, name in zip(term.args, names, strict=True):
             slot = self.slots.get(side.payload.name) if side.op == "read" else None
@@ -396,7 +369,7 @@ class Inference:
             return
         left, right = term.args
         if right.op == "product" and right.bare and left.shape:
-            names = self._names(right)
+            names = self.names(right)
             mine = self._written(left)
             raise self._problem(
                 "E304",
@@ -421,7 +394,7 @@ class Inference:
                 f"sizes differ in `{_symbol(term.op)}`: {m.left} and {m.right}",
                 term.span,
                 (),
-                self._of_size_one(sides, left, right) or "only scalars broadcast",
+                of_size_one(self, sides, left, right) or "only scalars broadcast",
                 self._sides(*sides),
             ) from None
 
@@ -455,32 +428,6 @@ class Inference:
                 stack.append((node.args[0], want))
             elif node.op not in UNLIKE:
                 stack.extend((a, want) for a in node.args)
-
-    # ------------------------------------------------------------ what could not be read
-
-    def beside(self, hole: Term, statements: Sequence[Statement]) -> Shape | None:
-        """The shape that a term which could not be read would have, by what it stands beside; None for any."""
-        above = {id(a): (term, s) for s in statements for term in s.terms for a in term.args}
-        home = next((s for s in statements if any(t is hole for t in s.terms)), None)
-        node = hole
-        while id(node) in above:
-            parent, home = above[id(node)]
-            op = parent.payload if parent.op == "hole" else parent.op
-            others = [a for a in parent.args if a is not node]
-            shapes = [self.unifier.shape(a.shape) for a in others if a.shape]
-            if op == "product":
-                return shapes[0][-1:] if shapes and parent.args[1] is node else None
-            if op == "transpose" or (op in UNLIKE and parent.axis is None):
-                return None
-            if shapes:
-                return shapes[0]
-            if op in ("add", "sub") and any(a.op == "read" and a.shape == () for a in others):
-                return ()
-            node = parent
-        if home is None or home.relation != "same":
-            return None
-        wanted = home.wanted if home.wanted is not None else self.slots[home.name].shape
-        return self.unifier.shape(wanted) if wanted is not None else None
 
     # ------------------------------------------------------------ messages
 

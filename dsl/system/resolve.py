@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dsl.system.advice import beside
 from dsl.system.build import INITIALIZERS, Builder
 from dsl.system.calls import Reader
 from dsl.system.checks import Checks
@@ -357,7 +358,7 @@ class Resolver(Telling):
         """Help for unknown streams, now that the shapes beside them are known."""
         told: dict[int, Diagnostic] = {}
         for hole, diagnostic, help in self.reader.unknown:
-            told[id(diagnostic)] = replace(diagnostic, help=help(self.inference.beside(hole, self.statements)))
+            told[id(diagnostic)] = replace(diagnostic, help=help(beside(self.inference, hole, self.statements)))
         self.problems[:] = [told.get(id(d), d) for d in self.problems]
 
     def _open_shapes(self) -> None:
