@@ -80,7 +80,7 @@ def page(name: str) -> str:
         lines += ["## Where there is no derivative", "", f"{kink[0].upper()}{kink[1:]}.", ""]
     facts = [f"defined in `tinygrad_seq/ops/{chapter(op)}.py`"]
     facts += ["works on each element"] if op.elementwise else []
-    facts += ["for real numbers only"] if op.ordered else []
+    facts += ["for real numbers only"] if not op.complex_numbers else []
     facts += ["a derivative that is singular somewhere: a cotangent of 0 stays 0 there"] if op.singular else []
     facts += [f"in kernels `{op.kernel}`"] if op.kernel else []
     return "\n".join([*lines, *(f"- {f}" for f in facts), "", "[all primitives](README.md)", ""])

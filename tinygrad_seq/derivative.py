@@ -8,7 +8,6 @@ cotangents asked for are computed, and only what they mention is kept. This modu
 
 from __future__ import annotations
 
-import inspect
 import linecache
 import math
 from collections import Counter
@@ -150,17 +149,7 @@ def pull(
 
 def argument_names(op: Primitive, count: int) -> list[str]:
     """The inputs' names as the rule spells them; a `*xs` is numbered."""
-    function = op.vjp_rule or op.partials_rule
-    if function is None:
-        return [f"x{i}" for i in range(count)]
-    names: list[str] = []
-    for p in inspect.signature(function).parameters.values():
-        if p.kind is p.POSITIONAL_OR_KEYWORD:
-            names.append(p.name)
-        elif p.kind is p.VAR_POSITIONAL:
-            names.extend(f"{p.name}_{i}" for i in range(count))
-    skip = 2 if op.vjp_rule is not None else 1
-    return names[skip : skip + count]
+    return op.call.names(count) if op.differentiable else [f"x{i}" for i in range(count)]
 
 
 def expressions(

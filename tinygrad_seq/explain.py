@@ -74,6 +74,8 @@ def explain(name: str | Primitive | Callable[..., Any]) -> Explanation:
         lines.append(f"note     {' '.join(rule.__doc__.split())}")
     if op.name in KINKS:
         lines.append(f"at kinks {KINKS[op.name]}")
+    if not op.complex_numbers:
+        lines.append("numbers  real ones: any other is a TypeError")
     if op.kernel:
         lines.append(f"kernel   {op.kernel}")
     lines.append(f"check    {number_check(op, args, static)}")
@@ -99,7 +101,7 @@ def _complex_rule(
     op: Primitive, names: Sequence[str], static: dict[str, Any], on_reals: Sequence[Symbol | None]
 ) -> list[str]:
     """The lines for complex numbers, where the rule differs there."""
-    if op.ordered:
+    if not op.complex_numbers:
         return []
     general = expressions(op, [True] * len(names), static, real=False)
     differ = [(n, c) for n, c, r in zip(names, general, on_reals, strict=True) if c is not r and c is not None]
@@ -178,7 +180,7 @@ def _holds(node: Symbol, inner: list[int]) -> tuple[list[int], int]:
         return [0] * len(inner), _ATOM
     if template == "{0}":  # nothing to see
         return [0] * len(inner), inner[0]
-    bare = _bare(template)
+    bare = bare_arguments(template)
     own = _RANK.get(name, _PRODUCT)
     needs = [0 if i not in bare else _RAISED + 1 if bare[i] else own for i in range(len(inner))]
     if name == "sub":
@@ -187,7 +189,7 @@ def _holds(node: Symbol, inner: list[int]) -> tuple[list[int], int]:
     return needs, _RANK.get(name, _RAISED if raised else _PRODUCT if bare else _ATOM)
 
 
-def _bare(template: str) -> dict[int, bool]:
+def bare_arguments(template: str) -> dict[int, bool]:
     """The arguments that a template puts in no brackets, and whether something raised or lowered stands behind them."""
     found: dict[int, bool] = {}
     for m in re.finditer(r"\{(\d)\}", template):

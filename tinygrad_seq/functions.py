@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.ops.shape import axes_of
-from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.primitive import REGISTRY, is_complex
 from tinygrad_seq.shapes import as_array, as_axis, concat, place, reshape, squeeze, take_along_axis
 
 __all__ = [
@@ -54,10 +54,6 @@ __all__ = [
 
 _op = REGISTRY
 _matmul = REGISTRY["matmul"]
-
-
-def is_complex(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "") == "c"
 
 
 # ---------------------------------------------------------------- reductions

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_seq.calls import Call, call_of, described
+
 Rule = Callable[..., tuple[Any, ...]]
 REGISTRY: dict[str, Primitive] = {}
 HALF = np.dtype(np.float16)
@@ -30,6 +32,31 @@ class _Levels(dict[type, Any]):
 _levels = _Levels()
 
 
+def is_complex(x: Any) -> bool:
+    """Whether it is an array or a tensor of complex numbers, or a complex number."""
+    return getattr(getattr(x, "dtype", None), "kind", "") == "c" or type(x) is complex
+
+
+def _called(name: str) -> Callable[..., str]:
+    """How an operation is typeset that says nothing of it: its name, and its arguments in brackets."""
+    head = name.replace("_", r"\_")
+    return lambda *xs, **static: rf"\operatorname{{{head}}}\left({', '.join(xs)}\right)"
+
+
+class _OfEach:
+    """An attribute that Python looks up on classes too: each primitive has its own, the class what a class has."""
+
+    def __init__(self, make: Callable[[Primitive], Any], of_class: str | None = None) -> None:
+        self.make, self.of_class = make, of_class
+
+    def __get__(self, one: Primitive | None, kind: type) -> Any:
+        if one is not None:
+            return self.make(one)
+        if self.of_class is None:
+            raise AttributeError("a class has none")
+        return self.of_class
+
+
 class Primitive:
     """One operation.
 
@@ -43,9 +70,15 @@ class Primitive:
     singular  its derivative is infinite or overflows somewhere: on values, a cotangent that is exactly 0
               stays 0 there (the branch that a `where` did not take)
     constant  the position of an argument whose value, when a plain number, is worth a derivative of its own
-    ordered   it needs the order of the real numbers: complex arguments are a TypeError
+    complex_numbers
+              its value and its derivative hold over the complex numbers: partials of a holomorphic function, or a
+              rule that conjugates where it must. Without it complex arguments are a TypeError
     fixed     positions of arguments with respect to which nobody has a derivative in closed form: asking is an error
     opaque    rules pass its options on unread: one reading of the rule serves all of them
+    costly    an element takes a function of the mathematical library, or a reduction: better kept than computed twice
+    bounded   its slopes are finite, whatever is infinite
+    activation
+              drawn as the title of what it is applied to, not as a box of its own
     partials  `partials(y, *inputs, **static) -> tuple`, for elementwise primitives (None: zero)
     rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
 
@@ -65,38 +98,73 @@ class Primitive:
         infix: str | None = None,
         singular: bool = False,
         constant: int | None = None,
-        ordered: bool = False,
+        complex_numbers: bool = False,
         fixed: tuple[int, ...] = (),
         opaque: bool = False,
+        costly: bool = False,
+        bounded: bool = False,
+        activation: bool = False,
     ) -> None:
         if name in REGISTRY:
             raise ValueError(f"a primitive named {name!r} is registered already")
         self.name = name
         self.impl = impl
         self.shape = shape
-        self.tex = tex or (r"\operatorname{" + name.replace("_", r"\_") + r"}\left({0}\right)")
+        self.tex = tex or _called(name)
         self.kernel = kernel
         self.elementwise = elementwise
         self.infix = infix
         self.singular = singular
         self.constant = constant
-        self.ordered = ordered
+        self.complex_numbers = complex_numbers
         self.fixed = fixed
         self.opaque = opaque
+        self.costly = costly
+        self.bounded = bounded
+        self.activation = activation
+        self._call: Call | None = None
+        self.arity = -1  # not known yet, or any number
+        self.options: frozenset[str] = frozenset()
         self.partials_rule: Rule | None = None
         self.vjp_rule: Rule | None = None
         REGISTRY[name] = self
 
     def __call__(self, *args: Any, **static: Any) -> Any:
+        if len(args) != self.arity or (static and not static.keys() <= self.options):
+            self._admit(args, static)
         reader, highest = None, 0
         for a in args:
             level = _levels[type(a)]
             if level > highest:
                 reader, highest = type(a), level
         if reader is None:
+            if not self.complex_numbers:
+                self.refuse_complex(args)
             out = self.impl(*args, **static)
             return self.in_full(out, args, static) if getattr(out, "dtype", None) == HALF else out
         return reader.read(self, args, static)
+
+    @property
+    def call(self) -> Call:
+        """Its inputs and options, as its rule has them, or else its value."""
+        if self._call is None:
+            skip = 2 if self.vjp_rule is not None else 1
+            self._call = call = call_of(self.impl, self.vjp_rule or self.partials_rule, skip)
+            self.options = frozenset(call.options)
+            self.arity = -1 if call.arity is None else call.arity
+        return self._call
+
+    def _admit(self, args: Sequence[Any], static: dict[str, Any]) -> None:
+        """A TypeError for a call with too few or too many arguments, or with an option that there is not: NumPy would
+        take them for `out=`, and write there."""
+        mistake = self.call.mistake(self.name, args, static)
+        if mistake is not None:
+            raise TypeError(mistake)
+
+    def refuse_complex(self, values: Sequence[Any]) -> None:
+        """A TypeError if one of the values is complex."""
+        if any(map(is_complex, values)):
+            raise TypeError(f"{self.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
 
     def in_full(self, out: Any, args: Sequence[Any], static: dict[str, Any]) -> Any:
         """The value again in double precision, where NumPy made half precision of booleans and bytes."""
@@ -115,15 +183,18 @@ class Primitive:
     def partials(self, function: Rule) -> Rule:
         """Decorator: the partial derivatives of an elementwise primitive."""
         self.partials_rule = function
+        self._call, self.arity = None, -1
         return function
 
     def rule(self, function: Rule) -> Rule:
         """Decorator: the cotangents of the inputs, given the result's."""
         self.vjp_rule = function
+        self._call, self.arity = None, -1
         return function
 
     @property
     def differentiable(self) -> bool:
+        """Whether it has a rule; without one it is constant to what it is computed from."""
         return self.partials_rule is not None or self.vjp_rule is not None
 
     def pullback(self, g: Any, y: Any, inputs: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, ...]:
@@ -135,6 +206,10 @@ class Primitive:
         mul, conj = REGISTRY["mul"], REGISTRY["conj"]
         parts = self.partials_rule(y, *inputs, **static)
         return tuple(None if p is None else mul(g, conj(p)) for p in parts)
+
+
+Primitive.__doc__ = _OfEach(described, Primitive.__doc__)  # type: ignore[assignment]
+Primitive.__signature__ = _OfEach(lambda op: op.call.signature())  # type: ignore[attr-defined]
 
 
 def named(name: str) -> Primitive:
@@ -169,10 +244,13 @@ def elementwise(
     infix: str | None = None,
     singular: bool = False,
     constant: int | None = None,
-    ordered: bool = False,
+    complex_numbers: bool = False,
     fixed: tuple[int, ...] = (),
+    costly: bool = False,
+    bounded: bool = False,
+    activation: bool = False,
 ) -> Primitive:
-    """A primitive that works on each element, broadcasting as NumPy does."""
+    """A primitive that works on each element, broadcasting as NumPy does; see `Primitive` for what the options say."""
     return Primitive(
         name,
         impl,
@@ -183,8 +261,11 @@ def elementwise(
         infix=infix,
         singular=singular,
         constant=constant,
-        ordered=ordered,
+        complex_numbers=complex_numbers,
         fixed=fixed,
+        costly=costly,
+        bounded=bounded,
+        activation=activation,
     )
 
 

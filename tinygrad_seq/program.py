@@ -100,6 +100,7 @@ class Program:
 
     @property
     def results(self) -> list[Any]:
+        """What it returns, flat: variables, or constants."""
         return flatten(self._results)[0]
 
     def __call__(self, *args: Any) -> Any:

@@ -39,8 +39,8 @@ def settled(op: Primitive, values: list[Any], out: Array, static: dict[str, Any]
     if out.dtype.char not in kinds and out.dtype.char in "dD" and op.name != "astype":
         out = _narrow(out, values)
     real = not kinds & {"F", "D"} and out.dtype.char not in "FD"
-    if op.ordered and not real:
-        raise TypeError(f"{op.name} is a function of real numbers: give it abs(z), re(z) or im(z)")
+    if not op.complex_numbers:
+        op.refuse_complex(values)
     return out, real
 
 

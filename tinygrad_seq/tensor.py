@@ -108,6 +108,8 @@ class Tensor(ArrayMethods):
                     if type(a) is np.ndarray and a.dtype is not common:
                         common = a.dtype if common is None else False
             values.append(a)
+        if not op.complex_numbers and common is not _DOUBLE and common is not _FLOAT:
+            op.refuse_complex(values)
         out = op.impl(*values, **static)
         if type(out) is not np.ndarray:
             if isinstance(out, (tuple, int)):  # a shape or a size
@@ -170,6 +172,7 @@ class Tensor(ArrayMethods):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether a gradient flows back to it; of a leaf it can be set."""
         return self.source is not None
 
     @requires_grad.setter
@@ -185,28 +188,34 @@ class Tensor(ArrayMethods):
 
     @property
     def node(self) -> Node | None:
+        """What made it on the tape; None off the tape."""
         edge = self.edge
         return None if edge is None else edge[0]
 
     @property
     def is_leaf(self) -> bool:
+        """Whether nothing recorded made it: `backward` leaves gradients at such tensors."""
         return self.source is None or isinstance(self.source, Leaf)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The lengths of its axes."""
         shape: tuple[int, ...] = self.data.shape
         return shape
 
     @property
     def ndim(self) -> int:
+        """The number of its axes."""
         return self.data.ndim
 
     @property
     def size(self) -> int:
+        """The number of its elements."""
         return self.data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The type of its numbers."""
         dtype: np.dtype[Any] = self.data.dtype
         return dtype
 
@@ -217,6 +226,7 @@ class Tensor(ArrayMethods):
         return view
 
     def item(self) -> Any:
+        """The only element, as a plain Python number; ValueError if there are more, or none."""
         return self.data.item()
 
     def detach(self) -> Tensor:
@@ -294,6 +304,7 @@ class Tensor(ArrayMethods):
 
     @property
     def T(self) -> Any:  # noqa: N802 - NumPy's name
+        """The axes in reverse order: of a matrix, its transpose."""
         return functions().permute_dims(self, tuple(reversed(range(self.ndim))))
 
     # ------------------------------------------------------------ gradients

@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_seq.changes import serial
 from tinygrad_seq.errors import GradientError
-from tinygrad_seq.primitive import REGISTRY
+from tinygrad_seq.primitive import REGISTRY, is_complex
 from tinygrad_seq.tape import Custom, Edge, Node, Variable, backward, changed, reach, state
 from tinygrad_seq.tensor import Tensor
 from tinygrad_seq.watch import Anomaly
@@ -139,7 +139,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, has_aux: bo
         y, aux = call.result if has_aux else (call.result, None)
         if np.shape(y) != ():
             raise GradientError(f"grad needs a scalar result, not one of shape {np.shape(y)}: use vjp or jacobian")
-        if _is_complex(y):
+        if is_complex(y):
             raise GradientError("grad needs a real result: take re(), im() or abs() of the complex one, or use vjp")
         dtype = y.dtype if isinstance(y, Tensor) else np.float64
         grads = call.pull([y], [np.ones((), dtype)])
@@ -211,13 +211,9 @@ def jvp(f: Function, xs: Sequence[Any], dxs: Sequence[Any]) -> tuple[Any, Any]:
     return unflatten(shape, [call.value(r) for r in roots]), unflatten(shape, tangents)
 
 
-def _is_complex(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "") == "c"
-
-
 def inner(g: Any, d: Any) -> Any:
     """Σ re(conj(d)·g), by which a gradient g = ∂L/∂re + i ∂L/∂im gives the slope along d."""
-    if _is_complex(g) or np.iscomplexobj(d):
+    if is_complex(g) or np.iscomplexobj(d):
         return REGISTRY["sum"](REGISTRY["re"](REGISTRY["mul"](np.conjugate(d), g)))
     return REGISTRY["sum"](REGISTRY["mul"](g, d))
 

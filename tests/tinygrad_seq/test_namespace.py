@@ -146,8 +146,62 @@ def test_numpy_s_functions_of_tensors(i: int) -> None:
 def test_other_functions_of_numpy_see_arrays_and_options_we_lack_are_named() -> None:
     t = tg.tensor(X, requires_grad=True)
     assert np.shape(t) == (2, 3) and np.array_equal(t, X) and isinstance(np.argsort(t), np.ndarray)
-    with pytest.raises(TypeError, match="np.stack of tensors: .*out"):
+    with pytest.raises(TypeError, match=r"^np.stack of tensors takes \(arrays, axis=0\): .*'out'"):
         np.stack([t, t], out=np.empty((2, 2, 3)))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "std", "prod", "any"])
+def test_an_option_that_a_method_cannot_honour_is_refused(name: str) -> None:
+    t, kept = tg.tensor(X, requires_grad=True), np.full((2, 3), 7.0)
+
+    with pytest.raises(TypeError, match=f"{name} of a tensor has no option 'out'"):
+        getattr(np, name)(t, out=kept)
+    assert np.all(kept == 7.0)
+    if name in ("sum", "mean", "max", "any"):
+        options = {"initial": -9.0} if name == "max" else {}
+        with pytest.raises(TypeError, match=f"{name} of a tensor has no option"):
+            getattr(np, name)(t, where=X > 0, **options)
+
+
+def test_sums_and_arguments_of_extrema_take_numpy_s_options() -> None:
+    small = tg.tensor(X.astype(np.float32), requires_grad=True)
+    assert np.sum(small, dtype=np.float64).dtype == np.float64 and np.prod(small, dtype="float64").dtype == np.float64
+    assert np.argmax(small, axis=1, keepdims=True).shape == (2, 1)
+    np.testing.assert_allclose(np.round(tg.tensor(X), 2).data, np.round(X, 2))
+    np.testing.assert_allclose(np.angle(tg.tensor(X + 1j), deg=True).data, np.angle(X + 1j, deg=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("options", [{}, {"nan": 2.0}, {"posinf": 5.0}, {"nan": -1.0, "posinf": 3.0, "neginf": -4.0}])
+def test_nan_to_num_is_numpy_s(dtype: str, options: dict[str, float]) -> None:
+    x = np.array([1.0, np.nan, np.inf, -np.inf, -2.0]).astype(dtype)
+    if dtype.startswith("complex"):
+        x.imag = [np.inf, 1, np.nan, -np.inf, 0.5]
+    t = tg.tensor(x, requires_grad=True)
+    y = np.nan_to_num(t, **options)
+    expected = np.nan_to_num(x, **options)
+    assert y.dtype == expected.dtype
+    np.testing.assert_array_equal(y.data, expected)
+    y.backward(np.ones(5, dtype) * (1 + 1j if dtype.startswith("complex") else 1))
+    kept = np.isfinite(x.real) + (1j * np.isfinite(x.imag) if dtype.startswith("complex") else 0)
+    assert t.grad is not None
+    np.testing.assert_array_equal(t.grad.data, kept)
+
+
+def test_integers_have_nothing_to_replace() -> None:
+    assert np.array_equal(np.nan_to_num(tg.tensor([1, 2])).data, [1, 2])
+
+
+def test_what_a_function_of_numpy_s_takes_is_said_in_its_own_words() -> None:
+    t = tg.tensor(X)
+    for call, said in (
+        (lambda: np.sort(t, order="a"), r"^np.sort of tensors takes \(a, axis=-1\): .*'order'$"),
+        (lambda: np.diff(t, prepend=0.0), r"^np.diff of tensors takes \(a, n=1, axis=-1\): .*'prepend'$"),
+        (lambda: np.moveaxis(t, 0, 1, 2), "takes"),
+    ):
+        with pytest.raises(TypeError, match=said) as caught:
+            call()
+        assert "lambda" not in str(caught.value)
 
 
 def test_a_function_of_numpy_s_that_would_lose_a_gradient_in_silence_is_refused() -> None:

@@ -127,12 +127,6 @@ def _polynomial(x: Real, coefficients: Sequence[float]) -> Real:
     return total
 
 
-def _clamp(x: Real, low: float, high: float) -> Real:
-    """x within [low, high]; NaN stays."""
-    x = x.choose(x.compare("<", low), low, x)
-    return x.choose(x.compare(">", high), high, x)
-
-
 def _reduce(x: Real, shift: int = 0) -> tuple[Any, Real]:
     """2^(n + shift) as a bit pattern and q = e^r - 1, where x = n ln 2 + r and |r| <= ln 2 / 2, for |x| < 1000.
 
@@ -158,7 +152,7 @@ def _power_of_two(x: Real, biased: Any) -> Real:
 def exp(x: Real) -> Real:
     """2^n in two factors, so that results may be subnormal or infinite, rounded once."""
     b, f = x.builder, x.format
-    biased, q = _reduce(_clamp(x, f.underflow, f.overflow))
+    biased, q = _reduce(clip(x, f.underflow, f.overflow))
     n = b.sub(biased, x.integer(_magic_bits(f) + f.bias))
     half = b.ashr(n, x.integer(1))
     rest = b.sub(n, half)
@@ -269,7 +263,8 @@ def minimum(a: Real, b: Real) -> Real:
     return a.choose(a.is_nan(), a, a.choose(a.compare("<", b), a, b))
 
 
-def clip(x: Real, low: Real, high: Real) -> Real:
+def clip(x: Real, low: Real | float, high: Real | float) -> Real:
+    """x within [low, high]; NaN stays."""
     x = x.choose(x.compare("<", low), low, x)
     return x.choose(x.compare(">", high), high, x)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinygrad_seq.ops import (
+    activation,
     elementwise,
     factor,
     index,
@@ -17,6 +18,7 @@ from tinygrad_seq.ops import (
 )
 
 __all__ = [
+    "activation",
     "elementwise",
     "factor",
     "index",

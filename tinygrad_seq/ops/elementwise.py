@@ -1,4 +1,4 @@
-"""Primitives that work on each element: arithmetic, comparisons, elementary functions, activations.
+"""Primitives that work on each element: arithmetic, comparisons, elementary functions.
 
 Each states its partial derivatives; both modes of differentiation follow from them. Choices at kinks
 (`KINKS`) are made here and nowhere else. Kernel strings use the functions of `kernels.math`.
@@ -41,13 +41,25 @@ KINKS = {
 
 # ---------------------------------------------------------------- arithmetic
 
-add = elementwise("add", np.add, tex="{0} + {1}", kernel="({0} + {1})", infix="+")
-sub = elementwise("sub", np.subtract, tex="{0} - {1}", kernel="({0} - {1})", infix="-")
-mul = elementwise("mul", np.multiply, tex=r"{0} \odot {1}", kernel="({0} * {1})", infix="*")
-div = elementwise("div", np.divide, tex=r"\frac{{{0}}}{{{1}}}", kernel="({0} / {1})", infix="/", singular=True)
-neg = elementwise("neg", np.negative, tex="-{0}", kernel="(-{0})")
+add = elementwise("add", np.add, tex="{0} + {1}", kernel="({0} + {1})", infix="+", complex_numbers=True, bounded=True)
+sub = elementwise(
+    "sub", np.subtract, tex="{0} - {1}", kernel="({0} - {1})", infix="-", complex_numbers=True, bounded=True
+)
+mul = elementwise("mul", np.multiply, tex=r"{0} \odot {1}", kernel="({0} * {1})", infix="*", complex_numbers=True)
+div = elementwise(
+    "div", np.divide, tex=r"\frac{{{0}}}{{{1}}}", kernel="({0} / {1})", infix="/", singular=True, complex_numbers=True
+)
+neg = elementwise("neg", np.negative, tex="-{0}", kernel="(-{0})", complex_numbers=True, bounded=True)
 power = elementwise(
-    "power", np.power, tex="{0}^{{{1}}}", kernel="power({0}, {1})", infix="**", singular=True, constant=1
+    "power",
+    np.power,
+    tex="{0}^{{{1}}}",
+    kernel="power({0}, {1})",
+    infix="**",
+    singular=True,
+    constant=1,
+    complex_numbers=True,
+    costly=True,
 )
 floordiv = elementwise(
     "floordiv",
@@ -102,15 +114,31 @@ def mod_partials(y: Any, a: Any, b: Any) -> Partials:
 
 # ---------------------------------------------------------------- comparisons, no derivative
 
-equal = elementwise("equal", np.equal, tex="{0} = {1}", kernel="({0} == {1})", infix="==")
-not_equal = elementwise("not_equal", np.not_equal, tex=r"{0} \neq {1}", kernel="({0} != {1})", infix="!=")
-less = elementwise("less", np.less, tex="{0} < {1}", kernel="({0} < {1})", infix="<")
-less_equal = elementwise("less_equal", np.less_equal, tex=r"{0} \le {1}", kernel="({0} <= {1})", infix="<=")
-greater = elementwise("greater", np.greater, tex="{0} > {1}", kernel="({0} > {1})", infix=">")
-greater_equal = elementwise("greater_equal", np.greater_equal, tex=r"{0} \ge {1}", kernel="({0} >= {1})", infix=">=")
-logical_and = elementwise("logical_and", np.logical_and, tex=r"{0} \land {1}", kernel="({0} and {1})")
-logical_or = elementwise("logical_or", np.logical_or, tex=r"{0} \lor {1}", kernel="({0} or {1})")
-logical_not = elementwise("logical_not", np.logical_not, tex=r"\lnot {0}", kernel="(not {0})")
+equal = elementwise(
+    "equal", np.equal, tex="{0} = {1}", kernel="({0} == {1})", infix="==", complex_numbers=True, bounded=True
+)
+not_equal = elementwise(
+    "not_equal",
+    np.not_equal,
+    tex=r"{0} \neq {1}",
+    kernel="({0} != {1})",
+    infix="!=",
+    complex_numbers=True,
+    bounded=True,
+)
+less = elementwise("less", np.less, tex="{0} < {1}", kernel="({0} < {1})", infix="<", bounded=True)
+less_equal = elementwise(
+    "less_equal", np.less_equal, tex=r"{0} \le {1}", kernel="({0} <= {1})", infix="<=", bounded=True
+)
+greater = elementwise("greater", np.greater, tex="{0} > {1}", kernel="({0} > {1})", infix=">", bounded=True)
+greater_equal = elementwise(
+    "greater_equal", np.greater_equal, tex=r"{0} \ge {1}", kernel="({0} >= {1})", infix=">=", bounded=True
+)
+logical_and = elementwise(
+    "logical_and", np.logical_and, tex=r"{0} \land {1}", kernel="({0} and {1})", complex_numbers=True
+)
+logical_or = elementwise("logical_or", np.logical_or, tex=r"{0} \lor {1}", kernel="({0} or {1})", complex_numbers=True)
+logical_not = elementwise("logical_not", np.logical_not, tex=r"\lnot {0}", kernel="(not {0})", complex_numbers=True)
 
 
 # ---------------------------------------------------------------- choices
@@ -120,12 +148,12 @@ where = elementwise(
     np.where,
     tex=r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}",
     kernel="where({0}, {1}, {2})",
+    complex_numbers=True,
+    bounded=True,
 )
-maximum = elementwise("maximum", np.maximum, tex=r"\max({0}, {1})", kernel="maximum({0}, {1})", ordered=True)
-minimum = elementwise("minimum", np.minimum, tex=r"\min({0}, {1})", kernel="minimum({0}, {1})", ordered=True)
-clip = elementwise(
-    "clip", np.clip, tex=r"\operatorname{{clip}}({0}, {1}, {2})", kernel="clip({0}, {1}, {2})", ordered=True
-)
+maximum = elementwise("maximum", np.maximum, tex=r"\max({0}, {1})", kernel="maximum({0}, {1})", bounded=True)
+minimum = elementwise("minimum", np.minimum, tex=r"\min({0}, {1})", kernel="minimum({0}, {1})", bounded=True)
+clip = elementwise("clip", np.clip, tex=r"\operatorname{{clip}}({0}, {1}, {2})", kernel="clip({0}, {1}, {2})")
 
 
 @where.partials
@@ -172,11 +200,11 @@ def _im(x: Any) -> Any:
     return np.asarray(x).imag
 
 
-abs_ = elementwise("abs", np.abs, tex=r"\left|{0}\right|", kernel="abs({0})")
-sign = elementwise("sign", np.sign, tex=r"\operatorname{{sign}}({0})", kernel="sign({0})")
-conj = elementwise("conj", _conj, tex=r"\overline{{{0}}}", kernel="conj({0})")
-re = elementwise("re", _re, tex=r"\operatorname{{Re}}({0})", kernel="re({0})")
-im = elementwise("im", _im, tex=r"\operatorname{{Im}}({0})", kernel="im({0})")
+abs_ = elementwise("abs", np.abs, tex=r"\left|{0}\right|", kernel="abs({0})", complex_numbers=True)
+sign = elementwise("sign", np.sign, tex=r"\operatorname{{sign}}({0})", kernel="sign({0})", complex_numbers=True)
+conj = elementwise("conj", _conj, tex=r"\overline{{{0}}}", kernel="conj({0})", complex_numbers=True, bounded=True)
+re = elementwise("re", _re, tex=r"\operatorname{{Re}}({0})", kernel="re({0})", complex_numbers=True, bounded=True)
+im = elementwise("im", _im, tex=r"\operatorname{{Im}}({0})", kernel="im({0})", complex_numbers=True, bounded=True)
 
 
 @abs_.rule
@@ -216,21 +244,88 @@ def _erf(x: Any) -> Any:
     return erf(x)
 
 
-exp = elementwise("exp", np.exp, tex=r"\exp({0})", kernel="exp({0})", singular=True)
-expm1 = elementwise("expm1", np.expm1, tex=r"\operatorname{{expm1}}({0})", kernel="expm1({0})", singular=True)
-log = elementwise("log", np.log, tex=r"\log({0})", kernel="log({0})", singular=True)
-log1p = elementwise("log1p", np.log1p, tex=r"\operatorname{{log1p}}({0})", kernel="log1p({0})", singular=True)
-sqrt = elementwise("sqrt", np.sqrt, tex=r"\sqrt{{{0}}}", kernel="sqrt({0})", singular=True)
-square = elementwise("square", np.square, tex="{0}^2", kernel="({0} * {0})", singular=True)
-sin = elementwise("sin", np.sin, tex=r"\sin({0})", kernel="sin({0})")
-cos = elementwise("cos", np.cos, tex=r"\cos({0})", kernel="cos({0})")
-tan = elementwise("tan", np.tan, tex=r"\tan({0})", kernel="tan({0})", singular=True)
-arctan = elementwise("arctan", np.arctan, tex=r"\arctan({0})", kernel="arctan({0})")
-sinh = elementwise("sinh", np.sinh, tex=r"\sinh({0})", kernel="sinh({0})", singular=True)
-cosh = elementwise("cosh", np.cosh, tex=r"\cosh({0})", kernel="cosh({0})", singular=True)
-erf = elementwise("erf", _erf, tex=r"\operatorname{{erf}}({0})", kernel="erf({0})")
+exp = elementwise(
+    "exp",
+    np.exp,
+    tex=r"\exp({0})",
+    kernel="exp({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+    activation=True,
+)
+expm1 = elementwise(
+    "expm1",
+    np.expm1,
+    tex=r"\operatorname{{expm1}}({0})",
+    kernel="expm1({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+)
+log = elementwise("log", np.log, tex=r"\log({0})", kernel="log({0})", singular=True, complex_numbers=True, costly=True)
+log1p = elementwise(
+    "log1p",
+    np.log1p,
+    tex=r"\operatorname{{log1p}}({0})",
+    kernel="log1p({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+)
+sqrt = elementwise(
+    "sqrt", np.sqrt, tex=r"\sqrt{{{0}}}", kernel="sqrt({0})", singular=True, complex_numbers=True, costly=True
+)
+square = elementwise("square", np.square, tex="{0}^2", kernel="({0} * {0})", singular=True, complex_numbers=True)
+sin = elementwise(
+    "sin", np.sin, tex=r"\sin({0})", kernel="sin({0})", complex_numbers=True, costly=True, activation=True
+)
+cos = elementwise(
+    "cos", np.cos, tex=r"\cos({0})", kernel="cos({0})", complex_numbers=True, costly=True, activation=True
+)
+tan = elementwise(
+    "tan",
+    np.tan,
+    tex=r"\tan({0})",
+    kernel="tan({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+    activation=True,
+)
+arctan = elementwise(
+    "arctan", np.arctan, tex=r"\arctan({0})", kernel="arctan({0})", complex_numbers=True, costly=True, activation=True
+)
+sinh = elementwise(
+    "sinh",
+    np.sinh,
+    tex=r"\sinh({0})",
+    kernel="sinh({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+    activation=True,
+)
+cosh = elementwise(
+    "cosh",
+    np.cosh,
+    tex=r"\cosh({0})",
+    kernel="cosh({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+    activation=True,
+)
+erf = elementwise(
+    "erf", _erf, tex=r"\operatorname{{erf}}({0})", kernel="erf({0})", complex_numbers=True, costly=True, activation=True
+)
 logaddexp = elementwise(
-    "logaddexp", np.logaddexp, tex=r"\log(e^{{{0}}} + e^{{{1}}})", kernel="logaddexp({0}, {1})", ordered=True
+    "logaddexp",
+    np.logaddexp,
+    tex=r"\log(e^{{{0}}} + e^{{{1}}})",
+    kernel="logaddexp({0}, {1})",
+    costly=True,
+    bounded=True,
 )
 
 
@@ -305,101 +400,6 @@ def logaddexp_partials(y: Any, a: Any, b: Any) -> Partials:
     return (where(equal(a, -INF), 0, exp(a - y)), where(equal(b, -INF), 0, exp(b - y)))
 
 
-# ---------------------------------------------------------------- activations
-
-
-def _softplus(x: Any) -> Any:
-    """log(1 + e^x) without overflow: max(x, 0) + log1p(e^-|x|)."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
-_ONE = {char: np.ones((), char) for char in "fd"}  # an array at hand: a number would be made into one at each call
-
-
-def _sigmoid(x: Any) -> Any:
-    """1/(1 + e^-x), with all digits down to where e^-x overflows, and 0 below."""
-    if isinstance(x, np.ndarray) and x.size > 256 and x.dtype.char in "fd":  # NumPy's exponential is vector code
-        y = np.negative(x)
-        with np.errstate(over="ignore"):
-            np.exp(y, y)
-        np.add(y, _ONE[y.dtype.char], y)
-        return np.reciprocal(y, y)
-    if isinstance(x, complex | np.complexfloating) or (isinstance(x, np.ndarray) and x.dtype.kind == "c"):
-        return 0.5 * (1 + np.tanh(0.5 * x))
-    return _expit(x)
-
-
-def _expit(x: Any) -> Any:
-    global _expit
-    from scipy.special import expit  # a slow import that compiled cells do without
-
-    _expit = expit
-    return expit(x)
-
-
-def _leaky_relu(x: Any, *, slope: float = 0.1) -> Any:
-    return np.where(np.greater(x, 0), x, slope * x)
-
-
-def _elu(x: Any, *, alpha: float = 1.0) -> Any:
-    return np.where(np.greater(x, 0), x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-tanh = elementwise("tanh", np.tanh, tex=r"\tanh({0})", kernel="tanh({0})")
-sigmoid = elementwise("sigmoid", _sigmoid, tex=r"\sigma({0})", kernel="sigmoid({0})")
-relu = elementwise(
-    "relu", lambda x: np.maximum(x, 0), tex=r"\operatorname{{relu}}({0})", kernel="maximum({0}, 0)", ordered=True
-)
-softplus = elementwise(
-    "softplus", _softplus, tex=r"\operatorname{{softplus}}({0})", kernel="softplus({0})", ordered=True
-)
-leaky_relu = elementwise(
-    "leaky_relu",
-    _leaky_relu,
-    tex=r"\operatorname{{leaky\_relu}}({0})",
-    kernel="where({0} > 0, {0}, {slope} * {0})",
-    ordered=True,
-)
-elu = elementwise(
-    "elu",
-    _elu,
-    tex=r"\operatorname{{elu}}({0})",
-    kernel="where({0} > 0, {0}, {alpha} * expm1(minimum({0}, 0)))",
-    ordered=True,
-)
-
-
-@tanh.partials
-def tanh_partials(y: Any, x: Any) -> Partials:
-    """(1+y)(1-y), not 1-y*y: no cancellation as |y| → 1."""
-    return ((1 + y) * (1 - y),)
-
-
-@sigmoid.partials
-def sigmoid_partials(y: Any, x: Any) -> Partials:
-    return (y * (1 - y),)
-
-
-@relu.partials
-def relu_partials(y: Any, x: Any) -> Partials:
-    return (where(greater(y, 0), 1, 0),)
-
-
-@softplus.partials
-def softplus_partials(y: Any, x: Any) -> Partials:
-    return (sigmoid(x),)
-
-
-@leaky_relu.partials
-def leaky_relu_partials(y: Any, x: Any, *, slope: float = 0.1) -> Partials:
-    return (where(greater(x, 0), 1, slope),)
-
-
-@elu.partials
-def elu_partials(y: Any, x: Any, *, alpha: float = 1.0) -> Partials:
-    return (where(greater(x, 0), 1, y + alpha),)
-
-
 # ---------------------------------------------------------------- for the tape
 
 
@@ -408,11 +408,23 @@ def _settle(e: Any, g: Any) -> Any:
     return e if finite.all() else np.where(finite | np.not_equal(g, 0), e, np.zeros((), np.asarray(e).dtype))
 
 
-stop_gradient = elementwise("stop_gradient", lambda x: x, tex=r"\operatorname{{stop\_gradient}}({0})", kernel="{0}")
-astype = Primitive(
-    "astype", lambda x, *, dtype: np.asarray(x).astype(dtype), shape=lambda s, *, dtype: s, tex="{0}", kernel="{0}"
+stop_gradient = elementwise(
+    "stop_gradient",
+    lambda x: x,
+    tex=r"\operatorname{{stop\_gradient}}({0})",
+    kernel="{0}",
+    complex_numbers=True,
+    bounded=True,
 )
-settle = elementwise("settle", _settle, tex="{0}")
+astype = Primitive(
+    "astype",
+    lambda x, *, dtype: np.asarray(x).astype(dtype),
+    shape=lambda s, *, dtype: s,
+    tex="{0}",
+    kernel="{0}",
+    complex_numbers=True,
+)
+settle = elementwise("settle", _settle, tex="{0}", complex_numbers=True)
 
 
 @astype.rule

@@ -50,10 +50,18 @@ def _gaps(values: Any) -> Any:
 # ---------------------------------------------------------------- Hermitian matrices
 
 eigvalsh = Primitive(
-    "eigvalsh", lambda a: np.linalg.eigvalsh(_hermitian(a)), shape=lambda s: s[:-1], tex=r"\lambda({0})"
+    "eigvalsh",
+    lambda a: np.linalg.eigvalsh(_hermitian(a)),
+    shape=lambda s: s[:-1],
+    tex=r"\lambda({0})",
+    complex_numbers=True,
 )
 eigenvectors = Primitive(
-    "eigenvectors", lambda a: np.linalg.eigh(_hermitian(a))[1], shape=lambda s: s, tex=r"\operatorname{{eigv}}({0})"
+    "eigenvectors",
+    lambda a: np.linalg.eigh(_hermitian(a))[1],
+    shape=lambda s: s,
+    tex=r"\operatorname{{eigv}}({0})",
+    complex_numbers=True,
 )
 
 
@@ -79,16 +87,25 @@ def eigenvectors_rule(g: Any, y: Any, a: Any) -> Cotangents:
 # ---------------------------------------------------------------- singular values
 
 svdvals = Primitive(
-    "svdvals", lambda a: np.linalg.svd(a, compute_uv=False), shape=lambda s: _wide(s, "s"), tex=r"\sigma({0})"
+    "svdvals",
+    lambda a: np.linalg.svd(a, compute_uv=False),
+    shape=lambda s: _wide(s, "s"),
+    tex=r"\sigma({0})",
+    complex_numbers=True,
 )
 svd_left = Primitive(
-    "svd_left", lambda a: np.linalg.svd(a, full_matrices=False)[0], shape=lambda s: _wide(s, "u"), tex=r"U({0})"
+    "svd_left",
+    lambda a: np.linalg.svd(a, full_matrices=False)[0],
+    shape=lambda s: _wide(s, "u"),
+    tex=r"U({0})",
+    complex_numbers=True,
 )
 svd_right = Primitive(
     "svd_right",
     lambda a: np.conjugate(np.swapaxes(np.linalg.svd(a, full_matrices=False)[2], -1, -2)),
     shape=lambda s: _wide(s, "v"),
     tex=r"V({0})",
+    complex_numbers=True,
 )
 
 
@@ -124,8 +141,12 @@ def svd_right_rule(g: Any, y: Any, a: Any) -> Cotangents:
 
 # ---------------------------------------------------------------- QR
 
-qr_q = Primitive("qr_q", lambda a: np.linalg.qr(a)[0], shape=lambda s: _wide(s, "q"), tex=r"Q({0})")
-qr_r = Primitive("qr_r", lambda a: np.linalg.qr(a)[1], shape=lambda s: _wide(s, "r"), tex=r"R({0})")
+qr_q = Primitive(
+    "qr_q", lambda a: np.linalg.qr(a)[0], shape=lambda s: _wide(s, "q"), tex=r"Q({0})", complex_numbers=True
+)
+qr_r = Primitive(
+    "qr_r", lambda a: np.linalg.qr(a)[1], shape=lambda s: _wide(s, "r"), tex=r"R({0})", complex_numbers=True
+)
 
 
 def _lower(m: Any) -> Any:
@@ -152,7 +173,7 @@ def qr_r_rule(g: Any, y: Any, a: Any) -> Cotangents:
 
 # ---------------------------------------------------------------- the pseudo-inverse
 
-pinv = Primitive("pinv", np.linalg.pinv, shape=lambda s: (*s[:-2], s[-1], s[-2]), tex="{0}^{{+}}")
+pinv = Primitive("pinv", np.linalg.pinv, shape=lambda s: (*s[:-2], s[-1], s[-2]), tex="{0}^{{+}}", complex_numbers=True)
 
 
 @pinv.rule
@@ -171,6 +192,7 @@ complement = Primitive(
     lambda a: np.linalg.qr(a, mode="complete")[0][..., a.shape[-1] :],
     shape=lambda s: (*s[:-1], s[-2] - s[-1]),
     tex=r"{0}^{{\perp}}",
+    complex_numbers=True,
 )
 
 

@@ -46,6 +46,7 @@ getitem = Primitive(
     shape=lambda s, *, key: np.broadcast_to(np.int8(0), s)[key.value].shape,
     tex=lambda x, *, key: rf"{x}[\mathtt{{{key}}}]",
     opaque=True,
+    complex_numbers=True,
 )
 scatter_add = Primitive(
     "scatter_add",
@@ -53,6 +54,7 @@ scatter_add = Primitive(
     shape=lambda g, s, *, key: s,
     tex=r"\operatorname{{scatter\_add}}({0})",
     opaque=True,
+    complex_numbers=True,
 )
 
 
@@ -124,9 +126,13 @@ def _categorical_icdf(p: Any, u: Any) -> Any:
 one_hot = Primitive(
     "one_hot", _one_hot, shape=lambda i, k: (*i, k), tex=r"\mathbf{{1}}_{{{0}}}", kernel="one_hot({0}, {1})"
 )
-lookup = Primitive("lookup", _lookup, shape=lambda w, i: (w[0],), tex=r"{0}_{{:,{1}}}")
+lookup = Primitive("lookup", _lookup, shape=lambda w, i: (w[0],), tex=r"{0}_{{:,{1}}}", complex_numbers=True)
 scatter_columns = Primitive(
-    "scatter_columns", _scatter_columns, shape=lambda g, i, s: s, tex=r"\textstyle\sum {0}\,\mathbf{{1}}_{{{1}}}^\top"
+    "scatter_columns",
+    _scatter_columns,
+    shape=lambda g, i, s: s,
+    tex=r"\textstyle\sum {0}\,\mathbf{{1}}_{{{1}}}^\top",
+    complex_numbers=True,
 )
 
 

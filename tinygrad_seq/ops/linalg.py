@@ -99,13 +99,17 @@ def _matmul_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*a[:-1], b[-1])
 
 
-matvec = Primitive("matvec", _matvec, shape=_matvec_shape, tex=r"{0}\,{1}", infix="@")
-dot = Primitive("dot", _dot, shape=_dot_shape, tex=r"{0}^\top {1}", infix="@")
-matmul = Primitive("matmul", multiply.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@")
-outer = Primitive("outer", _outer, shape=lambda u, v: (u[0], v[0]), tex=r"{0}\,{1}^\top")
-outer_sum = Primitive("outer_sum", _outer_sum, shape=lambda u, v, s: s, tex=r"\textstyle\sum {0}\,{1}^\top")
+matvec = Primitive("matvec", _matvec, shape=_matvec_shape, tex=r"{0}\,{1}", infix="@", complex_numbers=True)
+dot = Primitive("dot", _dot, shape=_dot_shape, tex=r"{0}^\top {1}", infix="@", complex_numbers=True)
+matmul = Primitive("matmul", multiply.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@", complex_numbers=True)
+outer = Primitive("outer", _outer, shape=lambda u, v: (u[0], v[0]), tex=r"{0}\,{1}^\top", complex_numbers=True)
+outer_sum = Primitive(
+    "outer_sum", _outer_sum, shape=lambda u, v, s: s, tex=r"\textstyle\sum {0}\,{1}^\top", complex_numbers=True
+)
 
-matmul_sum = Primitive("matmul_sum", _matmul_sum, shape=lambda a, b, s: s, tex=r"\textstyle\sum {0}^\top {1}")
+matmul_sum = Primitive(
+    "matmul_sum", _matmul_sum, shape=lambda a, b, s: s, tex=r"\textstyle\sum {0}^\top {1}", complex_numbers=True
+)
 
 
 @matvec.rule

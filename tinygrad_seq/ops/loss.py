@@ -43,14 +43,12 @@ cross_entropy = Primitive(
     _cross_entropy,
     shape=lambda logits, target: logits[:-1],
     tex=r"-\log\operatorname{{softmax}}({0})_{{{1}}}",
-    ordered=True,
 )
 softmax_error = Primitive(
     "softmax_error",
     _softmax_error,
     shape=lambda logits, target, y, g: logits,
     tex=r"\left(\operatorname{{softmax}}({0}) - \mathbf{{1}}_{{{1}}}\right) {3}",
-    ordered=True,
 )
 
 

@@ -36,8 +36,8 @@ def _triangle(name: str) -> Callable[..., str]:
     return lambda x, *, k=0: rf"\operatorname{{{name}}}{f'_{{{k}}}' if k else ''}\left({x}\right)"
 
 
-tril = Primitive("tril", lambda x, *, k=0: np.tril(x, k), shape=_same, tex=_triangle("tril"))
-triu = Primitive("triu", lambda x, *, k=0: np.triu(x, k), shape=_same, tex=_triangle("triu"))
+tril = Primitive("tril", lambda x, *, k=0: np.tril(x, k), shape=_same, tex=_triangle("tril"), complex_numbers=True)
+triu = Primitive("triu", lambda x, *, k=0: np.triu(x, k), shape=_same, tex=_triangle("triu"), complex_numbers=True)
 
 
 @tril.rule
@@ -63,15 +63,23 @@ def _cofactor(a: Any) -> Any:
     return turn * np.matmul(np.conjugate(u) * others[..., None, :], np.conjugate(v))
 
 
-solve = Primitive("solve", np.linalg.solve, shape=lambda a, b: b, tex="{0}^{{-1}} {1}")
-inv = Primitive("inv", np.linalg.inv, shape=_same, tex="{0}^{{-1}}")
-det = Primitive("det", np.linalg.det, shape=lambda s: s[:-2], tex=r"\det({0})")
-cofactor = Primitive("cofactor", _cofactor, shape=_same, tex=r"\operatorname{{cof}}({0})")
+solve = Primitive("solve", np.linalg.solve, shape=lambda a, b: b, tex="{0}^{{-1}} {1}", complex_numbers=True)
+inv = Primitive("inv", np.linalg.inv, shape=_same, tex="{0}^{{-1}}", complex_numbers=True)
+det = Primitive("det", np.linalg.det, shape=lambda s: s[:-2], tex=r"\det({0})", complex_numbers=True)
+cofactor = Primitive("cofactor", _cofactor, shape=_same, tex=r"\operatorname{{cof}}({0})", complex_numbers=True)
 logabsdet = Primitive(
-    "logabsdet", lambda a: np.linalg.slogdet(a)[1], shape=lambda s: s[:-2], tex=r"\log\left|\det({0})\right|"
+    "logabsdet",
+    lambda a: np.linalg.slogdet(a)[1],
+    shape=lambda s: s[:-2],
+    tex=r"\log\left|\det({0})\right|",
+    complex_numbers=True,
 )
 det_sign = Primitive(
-    "det_sign", lambda a: np.linalg.slogdet(a)[0], shape=lambda s: s[:-2], tex=r"\operatorname{{sign}}\det({0})"
+    "det_sign",
+    lambda a: np.linalg.slogdet(a)[0],
+    shape=lambda s: s[:-2],
+    tex=r"\operatorname{{sign}}\det({0})",
+    complex_numbers=True,
 )
 
 
@@ -123,7 +131,7 @@ def _cholesky(a: Any) -> Any:
     return np.linalg.cholesky((a + np.conjugate(np.swapaxes(a, -1, -2))) / 2)
 
 
-cholesky = Primitive("cholesky", _cholesky, shape=_same, tex=r"\operatorname{{chol}}({0})")
+cholesky = Primitive("cholesky", _cholesky, shape=_same, tex=r"\operatorname{{chol}}({0})", complex_numbers=True)
 
 
 @cholesky.rule
@@ -158,6 +166,7 @@ einsum = Primitive(
     _einsum,
     shape=_einsum_shape,
     tex=lambda *xs, spec: rf"\operatorname{{einsum}}_{{\mathtt{{{spec}}}}}({', '.join(xs)})",
+    complex_numbers=True,
 )
 
 

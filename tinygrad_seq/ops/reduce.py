@@ -56,8 +56,10 @@ def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
-sum_ = Primitive("sum", _sum, shape=_reduced, tex=r"\textstyle\sum {0}")
-mean = Primitive("mean", _mean, shape=_reduced, tex=r"\operatorname{{mean}}({0})")
+sum_ = Primitive(
+    "sum", _sum, shape=_reduced, tex=r"\textstyle\sum {0}", complex_numbers=True, costly=True, bounded=True
+)
+mean = Primitive("mean", _mean, shape=_reduced, tex=r"\operatorname{{mean}}({0})", complex_numbers=True, bounded=True)
 cumsum = Primitive(
     "cumsum",
     lambda x, *, axis=-1, reverse=False: (
@@ -65,6 +67,7 @@ cumsum = Primitive(
     ),
     shape=lambda s, *, axis=-1, reverse=False: s,
     tex=r"\operatorname{{cumsum}}({0})",
+    complex_numbers=True,
 )
 
 
@@ -88,7 +91,9 @@ def _fill(x: Any, *, dims: tuple[int, ...]) -> Any:
     return np.broadcast_to(x.reshape(x.shape + (1,) * len(dims)), x.shape + tuple(int(d) for d in dims))
 
 
-fill = Primitive("fill", _fill, shape=lambda x, *, dims: tuple(dims), tex=r"\mathbf{{1}}\,{0}")
+fill = Primitive(
+    "fill", _fill, shape=lambda x, *, dims: tuple(dims), tex=r"\mathbf{{1}}\,{0}", complex_numbers=True, bounded=True
+)
 
 
 @fill.rule
@@ -110,8 +115,8 @@ def _min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     return _MINIMUM(x, axis=axis, keepdims=keepdims)
 
 
-max_ = Primitive("max", _max, shape=_reduced, tex=r"\max({0})", ordered=True)
-min_ = Primitive("min", _min, shape=_reduced, tex=r"\min({0})", ordered=True)
+max_ = Primitive("max", _max, shape=_reduced, tex=r"\max({0})", costly=True, bounded=True)
+min_ = Primitive("min", _min, shape=_reduced, tex=r"\min({0})", costly=True, bounded=True)
 
 
 def extremum_rule(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Cotangents:
@@ -179,16 +184,16 @@ def _log_softmax(x: Any, *, axis: Any = -1) -> Any:
         return x - _logsumexp(x, axis=axis, keepdims=True)
 
 
-logsumexp = Primitive("logsumexp", _logsumexp, shape=_reduced, tex=r"\operatorname{{logsumexp}}({0})", ordered=True)
+logsumexp = Primitive("logsumexp", _logsumexp, shape=_reduced, tex=r"\operatorname{{logsumexp}}({0})", bounded=True)
 softmax = Primitive(
-    "softmax", _softmax, shape=lambda s, *, axis=-1: s, tex=r"\operatorname{{softmax}}({0})", ordered=True
+    "softmax", _softmax, shape=lambda s, *, axis=-1: s, tex=r"\operatorname{{softmax}}({0})", activation=True
 )
 log_softmax = Primitive(
     "log_softmax",
     _log_softmax,
     shape=lambda s, *, axis=-1: s,
     tex=r"\log\operatorname{{softmax}}({0})",
-    ordered=True,
+    activation=True,
 )
 
 
@@ -231,5 +236,15 @@ argmin = Primitive(
     tex=r"\arg\min({0})",
 )
 argsort = Primitive("argsort", _argsort, shape=lambda s, *, axis=-1, descending=False: s)
-any_ = Primitive("any", lambda x, *, axis=None, keepdims=False: np.any(x, axis=axis, keepdims=keepdims), shape=_reduced)
-all_ = Primitive("all", lambda x, *, axis=None, keepdims=False: np.all(x, axis=axis, keepdims=keepdims), shape=_reduced)
+any_ = Primitive(
+    "any",
+    lambda x, *, axis=None, keepdims=False: np.any(x, axis=axis, keepdims=keepdims),
+    shape=_reduced,
+    complex_numbers=True,
+)
+all_ = Primitive(
+    "all",
+    lambda x, *, axis=None, keepdims=False: np.all(x, axis=axis, keepdims=keepdims),
+    shape=_reduced,
+    complex_numbers=True,
+)

@@ -32,7 +32,7 @@ def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
 
 # ---------------------------------------------------------------- what a shape says
 
-shape_of = Primitive("shape_of", np.shape, shape=lambda s: s, tex=r"\operatorname{{shape}}({0})")
+shape_of = Primitive("shape_of", np.shape, shape=lambda s: s, tex=r"\operatorname{{shape}}({0})", complex_numbers=True)
 
 
 def _size(x: Any, *, axis: Any = None) -> int:
@@ -49,7 +49,7 @@ def _size_shape(s: Any, *, axis: Any = None) -> Any:
     return count
 
 
-size = Primitive("size", _size, shape=_size_shape, tex=r"\operatorname{{size}}({0})")
+size = Primitive("size", _size, shape=_size_shape, tex=r"\operatorname{{size}}({0})", complex_numbers=True)
 
 
 # ---------------------------------------------------------------- broadcast and its adjoint
@@ -78,15 +78,18 @@ def _squeeze_shape(s: tuple[Any, ...], *, axis: Any) -> tuple[Any, ...]:
     return tuple(d for i, d in enumerate(s) if i not in gone)
 
 
-sum_to = Primitive("sum_to", _sum_to, shape=lambda x, s: s, tex=r"\textstyle\sum {0}")
-broadcast_to = Primitive("broadcast_to", np.broadcast_to, shape=lambda x, s: s, tex="{0}")
+sum_to = Primitive("sum_to", _sum_to, shape=lambda x, s: s, tex=r"\textstyle\sum {0}", complex_numbers=True)
+broadcast_to = Primitive("broadcast_to", np.broadcast_to, shape=lambda x, s: s, tex="{0}", complex_numbers=True)
 expand = Primitive(
     "expand",
     lambda x, *, axis: np.expand_dims(x, axis),
     shape=_expand_shape,
     tex=lambda x, axis: rf"{{{x}}}^\top" if axis == -2 else x,  # a row for every column; else nothing to see
+    complex_numbers=True,
 )
-squeeze = Primitive("squeeze", lambda x, *, axis: np.squeeze(x, axis), shape=_squeeze_shape, tex="{0}")
+squeeze = Primitive(
+    "squeeze", lambda x, *, axis: np.squeeze(x, axis), shape=_squeeze_shape, tex="{0}", complex_numbers=True
+)
 
 
 @sum_to.rule
@@ -111,18 +114,30 @@ def squeeze_rule(g: Any, y: Any, x: Any, *, axis: Axis) -> Cotangents:
 
 # ---------------------------------------------------------------- rearrangements
 
-reshape = Primitive("reshape", np.reshape, shape=lambda x, s: s, tex=r"\operatorname{{reshape}}({0})")
+reshape = Primitive(
+    "reshape", np.reshape, shape=lambda x, s: s, tex=r"\operatorname{{reshape}}({0})", complex_numbers=True
+)
 permute_dims = Primitive(
     "permute_dims",
     lambda x, *, axes: np.transpose(x, axes),
     shape=lambda s, *, axes: tuple(s[a] for a in axes),
     tex=r"\operatorname{{permute}}({0})",
+    complex_numbers=True,
 )
 flip = Primitive(
-    "flip", lambda x, *, axis=None: np.flip(x, axis), shape=lambda s, *, axis=None: s, tex=r"\operatorname{{flip}}({0})"
+    "flip",
+    lambda x, *, axis=None: np.flip(x, axis),
+    shape=lambda s, *, axis=None: s,
+    tex=r"\operatorname{{flip}}({0})",
+    complex_numbers=True,
 )
 transpose = Primitive(
-    "transpose", lambda x: np.swapaxes(x, -1, -2), shape=lambda s: s[:-2] + (s[-1], s[-2]), tex=r"{0}^\top"
+    "transpose",
+    lambda x: np.swapaxes(x, -1, -2),
+    shape=lambda s: s[:-2] + (s[-1], s[-2]),
+    tex=r"{0}^\top",
+    complex_numbers=True,
+    bounded=True,
 )
 
 
@@ -199,23 +214,34 @@ concat = Primitive(
     lambda *xs, axis=-1: np.concatenate(xs, axis=axis),
     shape=_concat_shape,
     tex=lambda *xs, **static: r"\left[" + "; ".join(xs) + r"\right]",
+    complex_numbers=True,
+    bounded=True,
 )
 piece = Primitive(
     "piece",
     _piece,
     shape=lambda x, *shapes, which, axis=-1: shapes[which],
     tex=lambda x, *rest, which=0, **static: rf"\left({x}\right)_{{({which})}}",
+    complex_numbers=True,
 )
 place = Primitive(
-    "place", _place, shape=lambda x, *shapes, which, axis=-1: _concat_shape(*shapes, axis=axis), tex="{0}"
+    "place",
+    _place,
+    shape=lambda x, *shapes, which, axis=-1: _concat_shape(*shapes, axis=axis),
+    tex="{0}",
+    complex_numbers=True,
 )
 part = Primitive(
     "part",
     _part,
     shape=lambda s, *, start, size: (*s[:-1], size),
     tex=lambda x, *, start, size: rf"{x}_{{{start}:{start + size}}}",
+    complex_numbers=True,
+    bounded=True,
 )
-embed = Primitive("embed", _embed, shape=lambda x, s, *, start, size: s, tex=r"\operatorname{{embed}}({0})")
+embed = Primitive(
+    "embed", _embed, shape=lambda x, s, *, start, size: s, tex=r"\operatorname{{embed}}({0})", complex_numbers=True
+)
 
 
 @concat.rule

@@ -32,20 +32,42 @@ def _scipy(name: str) -> Callable[..., Any]:
 
 # ---------------------------------------------------------------- trigonometric, hyperbolic
 
-arcsin = elementwise("arcsin", np.arcsin, tex=r"\arcsin({0})", kernel="arcsin({0})", singular=True)
-arccos = elementwise("arccos", np.arccos, tex=r"\arccos({0})", kernel="arccos({0})", singular=True)
-arcsinh = elementwise("arcsinh", np.arcsinh, tex=r"\operatorname{{arsinh}}({0})", kernel="arcsinh({0})")
-arccosh = elementwise("arccosh", np.arccosh, tex=r"\operatorname{{arcosh}}({0})", kernel="arccosh({0})", singular=True)
-arctanh = elementwise("arctanh", np.arctanh, tex=r"\operatorname{{artanh}}({0})", kernel="arctanh({0})", singular=True)
+arcsin = elementwise(
+    "arcsin", np.arcsin, tex=r"\arcsin({0})", kernel="arcsin({0})", singular=True, complex_numbers=True, costly=True
+)
+arccos = elementwise(
+    "arccos", np.arccos, tex=r"\arccos({0})", kernel="arccos({0})", singular=True, complex_numbers=True, costly=True
+)
+arcsinh = elementwise(
+    "arcsinh", np.arcsinh, tex=r"\operatorname{{arsinh}}({0})", kernel="arcsinh({0})", complex_numbers=True, costly=True
+)
+arccosh = elementwise(
+    "arccosh",
+    np.arccosh,
+    tex=r"\operatorname{{arcosh}}({0})",
+    kernel="arccosh({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+)
+arctanh = elementwise(
+    "arctanh",
+    np.arctanh,
+    tex=r"\operatorname{{artanh}}({0})",
+    kernel="arctanh({0})",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+)
 arctan2 = elementwise(
     "arctan2",
     np.arctan2,
     tex=r"\operatorname{{atan2}}({0}, {1})",
     kernel="arctan2({0}, {1})",
     singular=True,
-    ordered=True,
+    costly=True,
 )
-hypot = elementwise("hypot", np.hypot, tex=r"\sqrt{{{0}^2 + {1}^2}}", kernel="hypot({0}, {1})", ordered=True)
+hypot = elementwise("hypot", np.hypot, tex=r"\sqrt{{{0}^2 + {1}^2}}", kernel="hypot({0}, {1})", costly=True)
 
 
 @arcsin.partials
@@ -89,20 +111,38 @@ def hypot_partials(y: Any, a: Any, b: Any) -> Partials:
 
 # ---------------------------------------------------------------- powers and logarithms
 
-exp2 = elementwise("exp2", np.exp2, tex="2^{{{0}}}", kernel="power(2.0, {0})", singular=True)
-log2 = elementwise("log2", np.log2, tex=r"\log_2({0})", kernel="(log({0}) / 0.6931471805599453)", singular=True)
-log10 = elementwise("log10", np.log10, tex=r"\log_{{10}}({0})", kernel="log10({0})", singular=True)
+exp2 = elementwise("exp2", np.exp2, tex="2^{{{0}}}", kernel="power(2.0, {0})", singular=True, costly=True)
+log2 = elementwise(
+    "log2",
+    np.log2,
+    tex=r"\log_2({0})",
+    kernel="(log({0}) / 0.6931471805599453)",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
+)
+log10 = elementwise(
+    "log10", np.log10, tex=r"\log_{{10}}({0})", kernel="log10({0})", singular=True, complex_numbers=True, costly=True
+)
 cbrt = elementwise(
     "cbrt",
     np.cbrt,
     tex=r"\sqrt[3]{{{0}}}",
     kernel="(sign({0}) * power(abs({0}), 0.3333333333333333))",
     singular=True,
-    ordered=True,
+    costly=True,
 )
-reciprocal = elementwise("reciprocal", lambda x: 1 / x, tex=r"\frac{{1}}{{{0}}}", kernel="(1 / {0})", singular=True)
+reciprocal = elementwise(
+    "reciprocal", lambda x: 1 / x, tex=r"\frac{{1}}{{{0}}}", kernel="(1 / {0})", singular=True, complex_numbers=True
+)
 xlogy = elementwise(
-    "xlogy", _scipy("xlogy"), tex=r"{0}\log({1})", kernel="where({0} == 0, 0 * {0}, {0} * log({1}))", singular=True
+    "xlogy",
+    _scipy("xlogy"),
+    tex=r"{0}\log({1})",
+    kernel="where({0} == 0, 0 * {0}, {0} * log({1}))",
+    singular=True,
+    complex_numbers=True,
+    costly=True,
 )
 
 
@@ -139,19 +179,27 @@ def xlogy_partials(y: Any, a: Any, b: Any) -> Partials:
 
 # ---------------------------------------------------------------- error and gamma functions
 
-erfc = elementwise("erfc", _scipy("erfc"), tex=r"\operatorname{{erfc}}({0})", kernel="erfc({0})")
-erfinv = elementwise("erfinv", _scipy("erfinv"), tex=r"\operatorname{{erf}}^{{-1}}({0})", singular=True, ordered=True)
-gamma = elementwise("gamma", _scipy("gamma"), tex=r"\Gamma({0})", kernel="gamma({0})", singular=True, ordered=True)
-gammaln = elementwise(
-    "gammaln", _scipy("gammaln"), tex=r"\log\Gamma({0})", kernel="gammaln({0})", singular=True, ordered=True
+erfc = elementwise(
+    "erfc",
+    _scipy("erfc"),
+    tex=r"\operatorname{{erfc}}({0})",
+    kernel="erfc({0})",
+    complex_numbers=True,
+    costly=True,
+    activation=True,
 )
-digamma = elementwise("digamma", _scipy("psi"), tex=r"\psi({0})", singular=True, ordered=True)
+erfinv = elementwise("erfinv", _scipy("erfinv"), tex=r"\operatorname{{erf}}^{{-1}}({0})", singular=True, costly=True)
+gamma = elementwise("gamma", _scipy("gamma"), tex=r"\Gamma({0})", kernel="gamma({0})", singular=True, costly=True)
+gammaln = elementwise(
+    "gammaln", _scipy("gammaln"), tex=r"\log\Gamma({0})", kernel="gammaln({0})", singular=True, costly=True
+)
+digamma = elementwise("digamma", _scipy("psi"), tex=r"\psi({0})", singular=True, costly=True)
 polygamma = elementwise(
     "polygamma",
     lambda x, *, n: _scipy("polygamma")(n, x).astype(np.result_type(x), copy=False),
     tex=r"\psi^{{({n})}}({0})",
     singular=True,
-    ordered=True,
+    costly=True,
 )
 logit = elementwise(
     "logit",
@@ -159,7 +207,7 @@ logit = elementwise(
     tex=r"\operatorname{{logit}}({0})",
     kernel="(log({0}) - log1p(-{0}))",
     singular=True,
-    ordered=True,
+    costly=True,
 )
 
 
@@ -200,12 +248,12 @@ def logit_partials(y: Any, x: Any) -> Partials:
 
 # ---------------------------------------------------------------- beta, and the incomplete functions
 
-beta = elementwise("beta", _scipy("beta"), tex=r"\mathrm{{B}}({0}, {1})", singular=True, ordered=True)
-betaln = elementwise("betaln", _scipy("betaln"), tex=r"\log\mathrm{{B}}({0}, {1})", singular=True, ordered=True)
-gammainc = elementwise("gammainc", _scipy("gammainc"), tex=r"P({0}, {1})", singular=True, ordered=True, fixed=(0,))
-gammaincc = elementwise("gammaincc", _scipy("gammaincc"), tex=r"Q({0}, {1})", singular=True, ordered=True, fixed=(0,))
+beta = elementwise("beta", _scipy("beta"), tex=r"\mathrm{{B}}({0}, {1})", singular=True, costly=True)
+betaln = elementwise("betaln", _scipy("betaln"), tex=r"\log\mathrm{{B}}({0}, {1})", singular=True, costly=True)
+gammainc = elementwise("gammainc", _scipy("gammainc"), tex=r"P({0}, {1})", singular=True, fixed=(0,), costly=True)
+gammaincc = elementwise("gammaincc", _scipy("gammaincc"), tex=r"Q({0}, {1})", singular=True, fixed=(0,), costly=True)
 betainc = elementwise(
-    "betainc", _scipy("betainc"), tex=r"I_{{{2}}}({0}, {1})", singular=True, ordered=True, fixed=(0, 1)
+    "betainc", _scipy("betainc"), tex=r"I_{{{2}}}({0}, {1})", singular=True, fixed=(0, 1), costly=True
 )
 
 
@@ -241,14 +289,14 @@ def betainc_partials(y: Any, a: Any, b: Any, x: Any) -> Partials:
 
 # ---------------------------------------------------------------- the normal distribution
 
-ndtr = elementwise("ndtr", _scipy("ndtr"), tex=r"\Phi({0})", ordered=True)
-log_ndtr = elementwise("log_ndtr", _scipy("log_ndtr"), tex=r"\log\Phi({0})", ordered=True)
-ndtri = elementwise("ndtri", _scipy("ndtri"), tex=r"\Phi^{{-1}}({0})", singular=True, ordered=True)
+ndtr = elementwise("ndtr", _scipy("ndtr"), tex=r"\Phi({0})", costly=True)
+log_ndtr = elementwise("log_ndtr", _scipy("log_ndtr"), tex=r"\log\Phi({0})", costly=True)
+ndtri = elementwise("ndtri", _scipy("ndtri"), tex=r"\Phi^{{-1}}({0})", singular=True, costly=True)
 erfcinv = elementwise(
-    "erfcinv", _scipy("erfcinv"), tex=r"\operatorname{{erfc}}^{{-1}}({0})", singular=True, ordered=True
+    "erfcinv", _scipy("erfcinv"), tex=r"\operatorname{{erfc}}^{{-1}}({0})", singular=True, costly=True
 )
-erfcx = elementwise("erfcx", _scipy("erfcx"), tex=r"\operatorname{{erfcx}}({0})", ordered=True)
-entr = elementwise("entr", _scipy("entr"), tex=r"-{0}\log({0})", singular=True, ordered=True)
+erfcx = elementwise("erfcx", _scipy("erfcx"), tex=r"\operatorname{{erfcx}}({0})", costly=True)
+entr = elementwise("entr", _scipy("entr"), tex=r"-{0}\log({0})", singular=True, costly=True)
 
 
 @ndtr.partials
@@ -286,10 +334,10 @@ def entr_partials(y: Any, x: Any) -> Partials:
 
 # ---------------------------------------------------------------- Bessel functions of orders 0 and 1
 
-j0 = elementwise("j0", _scipy("j0"), tex=r"J_0({0})", ordered=True)
-j1 = elementwise("j1", _scipy("j1"), tex=r"J_1({0})", ordered=True)
-i0 = elementwise("i0", _scipy("i0"), tex=r"I_0({0})", ordered=True)
-i1 = elementwise("i1", _scipy("i1"), tex=r"I_1({0})", ordered=True)
+j0 = elementwise("j0", _scipy("j0"), tex=r"J_0({0})", costly=True)
+j1 = elementwise("j1", _scipy("j1"), tex=r"J_1({0})", costly=True)
+i0 = elementwise("i0", _scipy("i0"), tex=r"I_0({0})", costly=True)
+i1 = elementwise("i1", _scipy("i1"), tex=r"I_1({0})", costly=True)
 
 
 def _over(y: Any, x: Any) -> Any:
@@ -340,7 +388,7 @@ def _sinc(x: Any, *, order: int = 0) -> Any:
     return (np.where(small, series, closed) * np.pi**order).astype(z.dtype, copy=False)
 
 
-sinc = elementwise("sinc", _sinc, tex=r"\operatorname{{sinc}}({0})", ordered=True)
+sinc = elementwise("sinc", _sinc, tex=r"\operatorname{{sinc}}({0})", costly=True)
 
 
 @sinc.partials
@@ -351,8 +399,8 @@ def sinc_partials(y: Any, x: Any, *, order: int = 0) -> Partials:
 
 # ---------------------------------------------------------------- signs
 
-positive = elementwise("positive", np.positive, tex="{0}")
-copysign = elementwise("copysign", np.copysign, tex=r"\left|{0}\right|\operatorname{{sign}}({1})", ordered=True)
+positive = elementwise("positive", np.positive, tex="{0}", complex_numbers=True)
+copysign = elementwise("copysign", np.copysign, tex=r"\left|{0}\right|\operatorname{{sign}}({1})")
 
 
 @positive.partials
@@ -374,12 +422,17 @@ for _name, _tex, _kernel in (
     ("trunc", r"\operatorname{{trunc}}({0})", "(sign({0}) * floordiv(abs({0}), 1))"),
 ):
     elementwise(_name, getattr(np, _name), tex=_tex, kernel=_kernel)
-for _name, _tex in {
-    "round": r"\operatorname{{round}}({0})",
-    "isnan": r"\operatorname{{isnan}}({0})",
-    "isinf": r"\operatorname{{isinf}}({0})",
-    "isfinite": r"\operatorname{{isfinite}}({0})",
-    "signbit": r"\operatorname{{signbit}}({0})",
-    "logical_xor": r"{0} \oplus {1}",
-}.items():
-    elementwise(_name, getattr(np, _name), tex=_tex)
+for _name, _tex in (
+    ("isnan", r"\operatorname{{isnan}}({0})"),
+    ("isinf", r"\operatorname{{isinf}}({0})"),
+    ("isfinite", r"\operatorname{{isfinite}}({0})"),
+    ("logical_xor", r"{0} \oplus {1}"),
+):
+    elementwise(_name, getattr(np, _name), tex=_tex, complex_numbers=True)
+elementwise("signbit", np.signbit, tex=r"\operatorname{{signbit}}({0})")
+elementwise(
+    "round",
+    lambda x, *, decimals=0: np.round(x, decimals),
+    tex=r"\operatorname{{round}}({0})",
+    complex_numbers=True,
+)

@@ -25,8 +25,8 @@ def _cis(x: Any) -> Any:
     return np.cos(x) + 1j * np.sin(x)
 
 
-angle = elementwise("angle", np.angle, tex=r"\arg({0})")
-cis = elementwise("cis", _cis, tex=r"e^{{i\,{0}}}")
+angle = elementwise("angle", np.angle, tex=r"\arg({0})", complex_numbers=True)
+cis = elementwise("cis", _cis, tex=r"e^{{i\,{0}}}", complex_numbers=True)
 
 
 @angle.rule
@@ -46,7 +46,7 @@ def _modrelu(x: Any, b: Any) -> Any:
     return np.where(np.greater(radius, 0), scale * np.sign(x), np.zeros((), np.result_type(x, scale)))
 
 
-modrelu = elementwise("modrelu", _modrelu, tex=r"\operatorname{{modrelu}}({0}, {1})")
+modrelu = elementwise("modrelu", _modrelu, tex=r"\operatorname{{modrelu}}({0}, {1})", complex_numbers=True)
 
 
 @modrelu.rule
@@ -65,12 +65,14 @@ fft = Primitive(
     lambda x, *, axis=-1: np.fft.fft(x, axis=axis),
     shape=lambda s, *, axis=-1: s,
     tex=r"\operatorname{{fft}}({0})",
+    complex_numbers=True,
 )
 ifft = Primitive(
     "ifft",
     lambda x, *, axis=-1: np.fft.ifft(x, axis=axis),
     shape=lambda s, *, axis=-1: s,
     tex=r"\operatorname{{ifft}}({0})",
+    complex_numbers=True,
 )
 
 
@@ -98,8 +100,12 @@ def _unpermute(order: Any, x: Any) -> Any:
     return result
 
 
-permute = Primitive("permute", _permute, shape=lambda p, s: s, tex=r"\operatorname{{permute}}({0}, {1})")
-unpermute = Primitive("unpermute", _unpermute, shape=lambda p, s: s, tex=r"\operatorname{{unpermute}}({0}, {1})")
+permute = Primitive(
+    "permute", _permute, shape=lambda p, s: s, tex=r"\operatorname{{permute}}({0}, {1})", complex_numbers=True
+)
+unpermute = Primitive(
+    "unpermute", _unpermute, shape=lambda p, s: s, tex=r"\operatorname{{unpermute}}({0}, {1})", complex_numbers=True
+)
 
 
 @permute.rule
@@ -134,12 +140,15 @@ def _reflect_adjoint(g: Any, r: Any, x: Any) -> Any:
     return w * ((a * s).real * w * r - np.conjugate(s) * g - a * x)
 
 
-reflect = Primitive("reflect", _reflect, shape=lambda r, x: x, tex=r"\operatorname{{reflect}}({0}, {1})")
+reflect = Primitive(
+    "reflect", _reflect, shape=lambda r, x: x, tex=r"\operatorname{{reflect}}({0}, {1})", complex_numbers=True
+)
 reflect_adjoint = Primitive(
     "reflect_adjoint",
     _reflect_adjoint,
     shape=lambda g, r, x: r,
     tex=r"\operatorname{{reflect\_adjoint}}({0}, {1}, {2})",
+    complex_numbers=True,
 )
 
 

@@ -90,9 +90,15 @@ def _windows_shape(
     return (*s[:2], *kernel, *_places(s[2], s[3], kernel, stride, padding, dilation, cut))
 
 
-windows = Primitive("windows", _windows, shape=_windows_shape, tex=r"\operatorname{{windows}}({0})")
+windows = Primitive(
+    "windows", _windows, shape=_windows_shape, tex=r"\operatorname{{windows}}({0})", complex_numbers=True
+)
 overlap_add = Primitive(
-    "overlap_add", _overlap_add, shape=lambda g, s, **static: s, tex=r"\operatorname{{overlap\_add}}({0})"
+    "overlap_add",
+    _overlap_add,
+    shape=lambda g, s, **static: s,
+    tex=r"\operatorname{{overlap\_add}}({0})",
+    complex_numbers=True,
 )
 
 
@@ -219,12 +225,20 @@ def _conv2d_shape(x: Any, w: Any, *, stride: Pair, padding: Pair, dilation: Pair
     return (x[0], w[0], *_places(x[2], x[3], w[2:], stride, padding, dilation))
 
 
-conv2d = Primitive("conv2d", _conv2d, shape=_conv2d_shape, tex="{0} * {1}")
+conv2d = Primitive("conv2d", _conv2d, shape=_conv2d_shape, tex="{0} * {1}", complex_numbers=True)
 conv2d_input = Primitive(
-    "conv2d_input", _conv2d_input, shape=lambda g, w, s, **static: s, tex=r"\operatorname{{conv2d\_input}}({0}, {1})"
+    "conv2d_input",
+    _conv2d_input,
+    shape=lambda g, w, s, **static: s,
+    tex=r"\operatorname{{conv2d\_input}}({0}, {1})",
+    complex_numbers=True,
 )
 conv2d_weight = Primitive(
-    "conv2d_weight", _conv2d_weight, shape=lambda x, g, s, **static: s, tex=r"\operatorname{{conv2d\_weight}}({0}, {1})"
+    "conv2d_weight",
+    _conv2d_weight,
+    shape=lambda x, g, s, **static: s,
+    tex=r"\operatorname{{conv2d\_weight}}({0}, {1})",
+    complex_numbers=True,
 )
 
 
