@@ -131,6 +131,13 @@ class Plans:
         names = [*again, *(n.leaf.name for n in postorder(again.values()) if isinstance(n.leaf, Read))]
         streams = {**{n: self.recording.streams[n] for n in names}, **back.streams}
         streams.update({n: self.recording.streams[n] for n in again})
+        pending = [*streams.values()]
+        while pending:  # a boundary may read what has a boundary
+            boundary = pending.pop().boundary
+            for leaf in (n.leaf for n in (postorder([boundary]) if boundary is not None else ())):
+                if isinstance(leaf, Read) and leaf.name not in streams:
+                    streams[leaf.name] = self.recording.streams[leaf.name]
+                    pending.append(streams[leaf.name])
         return without_complex(back.with_(streams=streams, equations={**back.equations, **again}))
 
     def _again(self) -> dict[str, Symbol]:

@@ -374,7 +374,8 @@ def compiled(p: Prepared, loss: str) -> tuple[dict[str, Any], dict[str, np.ndarr
     engine = compile_system(p.system, (loss,), "float64")
     inputs, names = p.params | p.inputs, tuple(p.system.equations)
     values, saved = engine.forward(inputs, p.lengths, p.batch, names, record=True)
-    wrt, cotangent = tuple(p.floats), {loss: np.full(p.batch, 1 / p.batch)}
+    mean = np.asarray(1.0) if p.system.streams[loss].shared else np.full(p.batch, 1 / p.batch)
+    wrt, cotangent = tuple(p.floats), {loss: mean}
     first, again = engine.backward(saved, cotangent, wrt), engine.backward(saved, cotangent, wrt)
     same = {n: n for n in p.floats if n in first}
     compare_gradients("compiled twice", collected(p, first, same), collected(p, again, same))
