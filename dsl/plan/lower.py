@@ -223,7 +223,7 @@ class Lowering:
             return name
         boundary, value = self._boundary(stream), self.values[name]
         found = self.out.stored.get(value)
-        if found is not None:
+        if found is not None and boundary not in self.out.definitions:  # which may be made of that very stream
             other = self.out.definitions[found]
             if other.axes == stream.axes and (other.boundary is None or boundary in (None, other.boundary)):
                 other.boundary = other.boundary if boundary is None else boundary
