@@ -21,8 +21,10 @@ def writer():
 
 def test_the_page_is_what_its_counts_make():
     module = writer()
-    found = json.loads(module.COUNTS.read_text("utf-8"))
-    assert module.PAGE.read_text("utf-8") == module.page(found), "run python docs/correctness.py"
+    found, code = (json.loads(path.read_text("utf-8")) for path in (module.COUNTS, module.GENERATED))
+    assert module.PAGE.read_text("utf-8") == module.page(found, code), "run python docs/correctness.py"
+    assert len(code["failing"]) == code["cells"] - code["outcomes"]["agree"]
+    assert code["readings"]["compiled, unoptimised"] <= code["readings"]["tape"] <= code["cells"]
     assert sum(found["outcomes"].values()) == found["cells"]
     assert len(found["failing"]) == found["cells"] - found["outcomes"]["agree"]
     assert found["readings"]["tape"] >= found["outcomes"]["agree"]
