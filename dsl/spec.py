@@ -213,8 +213,8 @@ def _with_meaning(error: CellError, arguments: Mapping[str, Any]) -> CellError:
             resolve(error.partial, name, arguments)
         except CellError as meaning:
             for d in meaning.diagnostics:
-                unknown = d.message.removeprefix("unknown name `").removesuffix("`")
-                stands = d.message != unknown and not hidden & _words(unknown)
+                is_unknown = d.message.startswith("unknown name `")
+                stands = is_unknown and not hidden & _words(d.message.removeprefix("unknown name"))
                 if d.source is None and (stands or d.code not in NEEDS_ALL):
                     found.append(d)
     known = [d for d in found if not unread & _words(" ".join(re.findall(r"`([^`]*)`", d.message)))]
