@@ -29,8 +29,9 @@ oracle: it evaluates the parse tree on demand and knows no schedule, no system a
 """
 POLES = """Where a slope is infinite and what it is multiplied by is 0, the readings agree too
 (`tests/system/test_poles.py`): what a condition does not take has slope 0, `where(p > 0, p*log(p), 0)` at p = 0; every
-other product is made as it is written, so that `w*sqrt(x)` at w = 0, x = 0 has the slope NaN by the tape, in generated code, in the printed adjoint and
-in what is exported to PyTorch and JAX. Free code on the tape knows no conditions and leaves a cotangent of 0 at 0.
+other product is made as it is written, so that `w*sqrt(x)` at w = 0, x = 0 has the slope NaN by the tape, in generated
+code, in the printed adjoint and in what is exported to PyTorch and JAX. Free code on the tape knows no conditions and
+leaves a cotangent of 0 at 0.
 """
 LEFT_OUT = """Finite differences are left out where data is tied (a maximum of three equal numbers has no slope), where
 the loss is too large beside the rounding measured in it, and where it has a kink or a jump at the point: there the
