@@ -291,3 +291,9 @@ def test_no_fonts_is_said(monkeypatch: pytest.MonkeyPatch, drawing: Any, tmp_pat
     with pytest.raises(viz.LayoutError, match=r"no fonts on this machine.*save as \.svg"):
         drawing.save(tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_no_module_hides_a_view() -> None:
+    """A module `viz.folded` would stand where the view of that name is looked up, once anything has imported it."""
+    modules = {p.stem for p in Path(viz.__file__).parent.glob("*.py")}
+    assert not modules & set(viz.__all__)

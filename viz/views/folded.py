@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from viz.drawing import Drawing
-from viz.folded import compose
+from viz.folding import compose
 from viz.graph import build
 from viz.views.subject import system_of
 
