@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-GAP = 10.0
+GAP = 16.0  # room for a wire that leaves a node sideways
 
 
 class Sized(Protocol):

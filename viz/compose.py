@@ -180,11 +180,11 @@ def _side_by_side(
 
 def _line_up(lanes: Sequence[Tiles], fixed: Sequence[Tiles]) -> None:
     """One beside the other, the first with a time axis at 0; or right of those that stand already."""
-    right = max((t.right for t in fixed), default=None)
+    right, trail = max((t.right for t in fixed), default=None), max((t.trail for t in fixed), default=0.0)
     for tiles in lanes:
         if right is not None:
-            tiles.move(right + max(BESIDE, tiles.lead + WAYS) - tiles.x[0], 0.0)
-        right = tiles.right
+            tiles.move(right + max(BESIDE, trail + tiles.lead + WAYS) - tiles.x[0], 0.0)
+        right, trail = tiles.right, tiles.trail
     origin = 0.0 if fixed else next((t.x[0] for t in lanes if t.lane), 0.0)
     for tiles in lanes:
         tiles.move(-origin, 0.0)

@@ -21,7 +21,7 @@ from viz.graph import Graph, Wire
 from viz.layout import BOX, Net, Step
 from viz.route import BEND, line, polyline, swing
 from viz.scene import Mark, Piece, Point, Read, Scene
-from viz.tiling import BELOW, PAD, Tiles
+from viz.tiling import BELOW, PAD, Tiles, above_chip
 
 BUS = 13.0
 MARGIN = 16.0  # between a shelf and the first bus below it
@@ -217,6 +217,9 @@ class Crossing:
             classes.append("boundary")
         title, hint = theme.name(node.stream or "", source.label(at)), f"{node.stream}[{at + source.first}]"
         mark = f"{tiles.lane}{s}:{key}"
+        for p in self.scene.pieces:
+            if p.net == key and p.id.startswith(f"{tiles.lane}{s}-p") and p.points[0] == (x, y):
+                p.points = above_chip(p.points)
         self.scene.marks.append(Mark(mark, node, at, x, y, box.width, BOX, title, classes, [], hint))
 
     def _climb(self, source: Tiles, column: int, key: str, foot: Point, reads: tuple[Read, ...], name: str) -> None:

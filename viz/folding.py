@@ -90,6 +90,15 @@ class Folded(Tiles):
         out, back = self.x[0] + self.panel_width + 14 + 9 * n, self.x[0] - 14 - 9 * n
         return (start, out, back) if lag < 0 else (start, back, out)
 
+    def _clear(self, y: float) -> float:
+        """The x of a loop's square, in the middle but beside what enters the step from below."""
+        middle, room = self.x[0] + self.panel_width / 2, SQUARE / 2 + 10
+        ports = [k for k, n in self.step.nets.items() if n.kind == "port" and k in self.step.boxes]
+        feet = [self.at(0, (self.step.boxes[k].x, 0.0))[0] for k in ports] if y > self.y else []
+        if all(abs(middle - f) >= 2 * SQUARE for f in feet):
+            return middle
+        return min(feet) - room  # such wires come from the right of the step below
+
     def _loop(self, state: str, lag: int, n: int, y: float) -> None:
         start, out, back = self._ends(state, lag, n)
         s = self.steps[0] or 0
@@ -97,7 +106,7 @@ class Folded(Tiles):
         everything = tuple(Read(w, s + lag, s) for _, _, wires in ways.values() for w in wires)
         first = next(iter(ways))
         classes = [*self._classes(ways[first][2][0], first), "loop"]
-        middle = self.x[0] + self.panel_width / 2
+        middle = self._clear(y)
         self.scene.pieces.append(
             Piece(
                 f"{self.lane}-loop-{state}",

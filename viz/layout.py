@@ -171,10 +171,8 @@ def side_of(step: Step, wire: Wire) -> str:
 
 def _size(node: Node, step: Step, stepped: bool) -> Box:
     text = theme.label_width(title_of(node, "00" if stepped and node.kind in ("state", "chip") else ""), TITLE)
-    if node.kind == "round":
-        return Box(0, 0, ROUND, ROUND)
-    box = Box(0, 0, max(text + 18, 38.0), BOX)
-    if node.kind != "card":
+    box = Box(0, 0, ROUND, ROUND) if node.kind == "round" else Box(0, 0, max(text + 18, 38.0), BOX)
+    if node.kind not in ("card", "round"):
         return box
     incoming = {w.socket: side_of(step, w) for w in step.graph.wires if w.target == node.key}
     below, above = [], []
@@ -190,7 +188,7 @@ def _size(node: Node, step: Step, stepped: bool) -> Box:
             case _:
                 below.append(max(width, 12.0))
     for widths, reach in ((below, "below"), (above, "above")):
-        if widths:
+        if widths and node.kind == "card":
             box.width = max(box.width, sum(widths) + PILL_GAP * (len(widths) - 1) + 8)
             setattr(box, reach, PILL)
     return box

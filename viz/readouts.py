@@ -44,12 +44,20 @@ def read_outs(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
             return
 
 
-def off_highways(found: Rows, nodes: dict[str, Node]) -> None:
-    """What is on no highway but in the row of one gets a row of its own, below: highways pass through no other node."""
-    on = {k for s in found.spines.values() for k in s.path}
-    for row in sorted({found.row[s.state] for s in found.spines.values()}, reverse=True):
-        stay = {k for k in nodes if found.row[k] == row and k not in on and nodes[k].kind not in ("state", "chip")}
-        if stay:
+def off_highways(found: Rows, nodes: dict[str, Node], data: bool) -> None:
+    """Every highway and every rail has a row of its own, so that they pass through no other node: what else is in it
+    stays below. `data` says whether row 0 is taken by what enters the step."""
+    lines = [{s.state, *s.path} for s in found.spines.values()]
+    lines += [{rail, state} for rail, (state, _) in found.rails.items()]
+    for row in range(max(found.row.values(), default=0), -1, -1):
+        mine = [line for line in lines if any(found.row[k] == row for k in line & found.row.keys())]
+        mine = [{k for k in line if found.row[k] == row} for line in mine]
+        mine = [line for line in mine if not any(line < other for other in mine)]
+        while mine:
+            line = mine.pop()
+            stay = {k for k, r in found.row.items() if r == row and k not in line}
+            if not stay and not (data and not row):
+                break
             found.row = {k: r + (r >= row and k not in stay) for k, r in found.row.items()}
 
 

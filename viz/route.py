@@ -379,8 +379,13 @@ def _level(step: Step, net: Net, wire: Wire) -> None:
         points = [(x, a.y), *line((x, a.y), (port.x, port.y))]
     else:  # over the nodes between
         box = target
-        y = min(step.boxes[k].top for k in between) - 7
-        x = box.x - 6 if a.x < box.x else box.x + 6
+        y = min(b.top - b.above for b in (a, *(step.boxes[k] for k in between))) - 7
+        side = 1 if a.x < box.x else -1
+        x = box.x - 6 * side
         step.ports[wire.target, wire.socket] = Port(x, box.top, "above")
-        points = polyline([(a.x, a.top), (a.x, y), (x, y), (x, box.top)])
+        edge = a.x + side * a.width / 2
+        start = (
+            [(edge, a.y), (edge + side * BEND, a.y), (edge + side * BEND, y)] if a.above else [(a.x, a.top), (a.x, y)]
+        )
+        points = polyline([*start, (x, y), (x, box.top)])
     step.paths.append(Path(net.key, (wire,), tuple(points), True, True))

@@ -255,7 +255,7 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
     for key in group:
         found.row[key] = level[group[key]]
     read_outs(found, nodes, wires)
-    off_highways(found, nodes)
+    off_highways(found, nodes, any(is_port(graph, w) for w in wires) or any(n.kind == "chip" for n in nodes.values()))
 
 
 def _rails(found: Rows, nodes: dict[str, Node], wires: list[Wire], group: dict[str, str]) -> dict[int, list[str]]:

@@ -23,6 +23,15 @@ LANE = 13.0
 BELOW = 9.0  # a long lag leaves its state below the line to the next step
 
 
+def above_chip(points: list[Point]) -> list[Point]:
+    """A wire that enters a step at a chip's centre, from the chip's upper edge on."""
+    (x, y), end = points[0], points[3]
+    start = (x, round(y - BOX / 2, 1))
+    if len(points) > 4 and end[0] == x and end[1] > start[1] - 0.1:  # straight up, no farther than that
+        return [start, *points[4:]]
+    return [start, *(line(start, end) if end[0] == x else points[1:4]), *points[4:]]
+
+
 def shown_steps(length: int, keep: Sequence[int] = (), limit: int = 8) -> list[int | None]:
     """Which steps are drawn, None for `…`: all up to `limit`, else 0, 1, 2, the kept ones and the last."""
     if length <= limit:
@@ -93,6 +102,11 @@ class Tiles:
     def lead(self) -> float:
         """How far the boundary reaches out of the first panel."""
         return max((self.gap + self.step.boxes[s].width for s, lag, _ in self.near.values() if lag < 0), default=0.0)
+
+    @property
+    def trail(self) -> float:
+        """How far the boundary reaches out of the last panel."""
+        return max((self.gap + self.step.boxes[s].width for s, lag, _ in self.near.values() if lag > 0), default=0.0)
 
     # -- coordinates
 
@@ -185,7 +199,7 @@ class Tiles:
             points = [self.at(column, p) for p in path.points]
             tail = path.tail
             if self._off(path.net, s) and path.points[0][1] == self.step.boxes[path.net].y:  # from the boundary's chip
-                points[0], tail = (points[0][0], points[0][1] - BOX / 2), True
+                points, tail = above_chip(points), True
             classes = self._classes(path.wires[0], path.net)
             piece = Piece(f"{self.lane}{s}-p{n}", path.net, points, reads, path.head, classes, tail=tail)
             piece.order, piece.halo = order, order > 0

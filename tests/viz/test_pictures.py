@@ -5,11 +5,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dsl
 import viz
 from dsl.system.system import System
+from tests.differential.generator import random_cell
 from tests.viz import helpers
 from tests.viz.helpers import at_most
 from viz import worker
@@ -49,6 +51,29 @@ def assert_tidy(scene: Scene) -> None:
     for piece in scene.pieces:
         for px, py in piece.points:
             assert x <= px <= x + w and y <= py <= y + h, f"{piece.id} leaves the picture"
+    assert not passed(scene)
+
+
+def passed(scene: Scene) -> list[str]:
+    """The wires that run through a box: through any that is none of their ends, and further than its arrow into one."""
+    owners = [m for m in scene.marks for _ in range(1 + len(m.pills))]
+    boxes = [(one, m, r) for (one, r), m in zip(rectangles(scene), owners, strict=True)]
+    edges = np.array([r for _, _, r in boxes]).reshape(-1, 4)
+    found = []
+    for piece in scene.pieces:
+        line = np.array([*samples(piece.points, 1.0), piece.points[-1]])
+        (x0, y0), (x1, y1) = line.min(axis=0), line.max(axis=0)
+        near = (edges[:, 0] < x1) & (edges[:, 2] > x0) & (edges[:, 1] < y1) & (edges[:, 3] > y0)
+        ends = {p for r in piece.reads for p in ((r.wire.source, r.source_step), (r.wire.target, r.target_step))}
+        delays = {f"delay:{r.wire.source}:{r.wire.lag:+d}" for r in piece.reads}
+        for k in np.flatnonzero(near):
+            one, mark, (left, top, right, bottom) = boxes[k]
+            px, py = line[:, 0], line[:, 1]
+            deep = np.minimum.reduce([px - left, right - px, py - top, bottom - py]).max()
+            arrow = mark.point in ends or mark.node.kind == "round" and one == mark.id  # a circle fills no corner
+            if mark.node.key not in delays and deep > (4.0 if arrow else 0.5):
+                found.append(f"{piece.id} runs through {one}")
+    return found
 
 
 SYSTEMS: dict[str, System] = {
@@ -77,6 +102,34 @@ def test_library_cells_are_tidy_and_quick(name: str) -> None:
             assert drawing.svg
         assert_tidy(drawing.scene)
         ET.fromstring(drawing.svg)
+
+
+PHASED = """
+cell Phased(D, H):
+  input x[t]: D
+  state c[t], h[t]: H = 0
+  param V_k, W_k, V_i, W_i, V_o, W_o ~ glorot
+  k[t] = sigmoid(V_k@x[t] + W_k@h[t-1])
+  i[t] = tanh(V_i@x[t] + W_i@h[t-1])
+  o[t] = sigmoid(V_o@x[t] + W_o@h[t-1])
+  ct[t] = c[t-1] + k[t]*i[t]
+  c[t] = k[t]*ct[t] + (1 - k[t])*c[t-1]
+  ht[t] = o[t]*tanh(ct[t])
+  h[t] = k[t]*ht[t] + (1 - k[t])*h[t-1]
+  output h
+"""
+
+
+def test_a_highway_passes_what_reads_it_again() -> None:
+    """Two states, a candidate of the one in both: no node stands in the other's line."""
+    run = example(dsl.parse(PHASED), 3, size=2)
+    for drawing in (viz.unrolled(run), viz.folded(run), viz.cell(run), viz.bptt(run)):
+        assert_tidy(drawing.scene)
+
+
+@pytest.mark.parametrize("seed", [800, 2000, 2100])
+def test_rails_and_ports_of_random_cells_pass_no_other_node(seed: int) -> None:
+    assert_tidy(viz.unrolled(dsl.parse(random_cell(seed).text)).scene)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
