@@ -91,8 +91,8 @@ class Folded(Tiles):
         return (start, out, back) if lag < 0 else (start, back, out)
 
     def _clear(self, y: float) -> float:
-        """The x of a loop's square, in the middle but beside what enters the step from below."""
-        middle, room = self.x[0] + self.panel_width / 2, SQUARE / 2 + 10
+        """The x of a loop's square, in the middle but left of what enters the step from below."""
+        middle, room = self.x[0] + self.panel_width / 2, SQUARE / 2 + 60  # its name beside it
         ports = [k for k, n in self.step.nets.items() if n.kind == "port" and k in self.step.boxes]
         feet = [self.at(0, (self.step.boxes[k].x, 0.0))[0] for k in ports] if y > self.y else []
         if all(abs(middle - f) >= 2 * SQUARE for f in feet):
