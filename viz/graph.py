@@ -24,19 +24,6 @@ GLYPHS = {
     "leaky_relu": "lrelu", "log_softmax": "log softmax", "one_hot": "one-hot", "less": "<", "less_equal": "≤",
     "greater": ">", "greater_equal": "≥", "equal": "=", "not_equal": "≠", "floordiv": "//", "mod": "%", "power": "pow",
 }  # fmt: skip
-ACTIVATIONS = (
-    "tanh",
-    "sigmoid",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "softplus",
-    "exp",
-    "softmax",
-    "log_softmax",
-    "sin",
-    "cos",
-)
 WEIGHING = ("matvec", "lookup", "mul", "dot", "matmul")
 
 
@@ -381,7 +368,7 @@ class _Builder:
         axes = self.ordered(self.axes.of(symbol), equation)
         made = dict(key=key, title=title, axes=axes, equation=equation, symbol=symbol)
         named = bool(title)
-        activated = symbol.is_op(*ACTIVATIONS) and len(symbol.args) == 1
+        activated = symbol.op is not None and symbol.op.activation and len(symbol.args) == 1
         body = symbol.args[0] if activated and uses.get(symbol.args[0], 0) <= 1 else symbol
         if body is not symbol and body in self.shared:
             body = symbol

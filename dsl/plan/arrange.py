@@ -18,24 +18,6 @@ from dsl.system.system import Read
 from tinygrad_seq.symbol import Symbol
 
 POINTWISE = ("pointwise", "reduce", "total", "scatter", "pieces")
-COSTLY = (
-    "tanh",
-    "sigmoid",
-    "exp",
-    "log",
-    "softplus",
-    "power",
-    "logaddexp",
-    "sqrt",
-    "sin",
-    "cos",
-    "elu",
-    "expm1",
-    "log1p",
-    "sum",
-    "max",
-    "min",
-)
 
 
 def arrange(normal: Normal) -> Arrangement:
@@ -338,7 +320,7 @@ class _Arranger:
                     continue
                 available = set(item.available)
                 for node in self._computed(item, available):
-                    if node in made and made[node][1] is not item and node.op is not None and node.op.name in COSTLY:
+                    if node in made and made[node][1] is not item and node.op is not None and node.op.costly:
                         self._keep(node, *made[node], nests, home)
                     else:
                         made.setdefault(node, (k, item))

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dsl.plan.arrange import COSTLY
 from dsl.plan.definitions import Normal
 from dsl.plan.features import (
     Address,
@@ -151,7 +150,7 @@ class Phases:
             self.pinned.update(repeated)
             at = max([self.phase[a] + (a in repeated) for a in self._below(node)], default=0)
             if self.shape(node):
-                work += 8 if node.op is not None and node.op.name in COSTLY else 1
+                work += 8 if node.op is not None and node.op.costly else 1
                 if work > BLOCK:
                     current, work = current + 1, 0
                 at = at if node in self.loads else max(at, current)
@@ -220,6 +219,6 @@ class Phases:
             n = stack.pop()
             if n in self.loads or n.op is None or not self.shape(n):
                 continue
-            weight += 4 if n.op.name in COSTLY or self._is_contraction(n) else 1
+            weight += 4 if n.op.costly or self._is_contraction(n) else 1
             stack += n.args
         return weight

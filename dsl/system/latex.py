@@ -23,22 +23,14 @@ from dsl.text.tree import (
     Ref,
     Transpose,
 )
+from tinygrad_seq.explain import bare_arguments
+from tinygrad_seq.primitive import REGISTRY, Primitive
 
 GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
     "Gamma Delta Theta "
     "Lambda Xi Pi Sigma Phi Psi Omega".split()
 )
-FUNCTIONS = {
-    "tanh": r"\tanh",
-    "exp": r"\exp",
-    "log": r"\log",
-    "sin": r"\sin",
-    "cos": r"\cos",
-    "sigmoid": r"\sigma",
-    "max": r"\max",
-    "min": r"\min",
-}
 CONSTANTS = {"inf": r"\infty", "pi": r"\pi", "none": r"\varnothing"}
 RELATIONS = {"==": "=", "!=": r"\neq", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge"}
 LEVEL = {"==": 0, "!=": 0, "<": 0, "<=": 0, ">": 0, ">=": 0, "+": 1, "-": 1, "*": 2, "%": 2, "@": 4, "**": 5}
@@ -219,13 +211,28 @@ class Writer:
             return f"|{args[0]}|", ATOM
         if name == "logprob":
             return rf"\log p\left({args[0]}\right)", ATOM
-        if name == "abs":
-            return rf"\left|{args[0]}\right|", ATOM
-        if name == "sqrt":
-            return rf"\sqrt{{{args[0]}}}", ATOM
-        head = FUNCTIONS.get(name) or r"\operatorname{" + name.replace("_", r"\_") + "}"
+        op = REGISTRY.get(name)
+        head = _head(op)
+        if head is None and op is not None and op.elementwise and len(args) == op.call.arity:
+            return self._template(op, call)
+        head = head or r"\operatorname{" + name.replace("_", r"\_") + "}"
         sub = f"_{{{axis}}}" if axis else ""
         return f"{head}{sub}{_brackets(', '.join(args))}", ATOM
+
+    def _template(self, op: Primitive, call: Call) -> tuple[str, int]:
+        """A call typeset as its primitive says, with brackets where that has none."""
+        if callable(op.tex):
+            return op.tex(*(self.expression(a.value) for a in call.arguments)), ATOM
+        template, bare, shown = op.tex, bare_arguments(op.tex), []
+        for i, argument in enumerate(call.arguments):
+            text, level = self._write(argument.value)
+            if i in bare and (level < ATOM or "^" in text if bare[i] else level < 3):
+                text = _brackets(text)
+            if i not in bare and _is_tall(text):
+                template = template.replace(f"({{{i}}})", rf"\left({{{i}}}\right)")
+            shown.append(text)
+        level = ATOM if not bare else 0 if len(bare) > 1 else 1 if template.startswith("-") else 2
+        return template.format(*shown), LEVEL["**"] if bare and all(bare.values()) else level
 
 
 def name_latex(name: str, steps: list[str] | None = None, path: str = "") -> str:
@@ -263,6 +270,18 @@ def _plain(index: str) -> str:
     return index.replace(" ", "")
 
 
+def _head(op: Primitive | None) -> str | None:
+    """What a primitive writes before its arguments in brackets; None where it is typeset in another way."""
+    if op is None or callable(op.tex):
+        return None
+    head, bracket, arguments = op.tex.partition("({0}")
+    plain = bracket + arguments == f"({', '.join(f'{{{i}}}' for i in range(op.call.arity or 0))})"
+    return head.format() if plain and not re.search(r"(?<!\{)\{\w+\}(?!\})", head) else None
+
+
+def _is_tall(text: str) -> bool:
+    return any(command in text for command in ("\\frac", "\\begin", "\\sum", "\\bar"))
+
+
 def _brackets(text: str) -> str:
-    tall = "\\frac" in text or "\\begin" in text or "\\sum" in text or "\\bar" in text
-    return rf"\left({text}\right)" if tall else f"({text})"
+    return rf"\left({text}\right)" if _is_tall(text) else f"({text})"

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dsl.system.guards import SUMS, Finite, Guard, split, under
-from dsl.system.kinds import BILINEAR, COMPARISONS, Kinds, binds, named_axis
+from dsl.system.guards import Finite, Guard, split, under
+from dsl.system.kinds import BILINEAR, Kinds, binds, named_axis
 from dsl.system.rules import movers
 from dsl.system.system import Extent, Index, Position, Read, System, at_home
 from tinygrad_seq.symbol import Symbol, apply, lift, postorder
 
 Guards = tuple[Guard, ...]
-# slopes that are finite, whatever is infinite
-BOUNDED = {*SUMS, *COMPARISONS, "where", "stop_gradient", "tanh", "sigmoid", "relu", "softplus"}
-BOUNDED |= {"logaddexp", "logsumexp", "maximum", "minimum", "max", "min"}
 OVERFLOWING = frozenset(("exp", "exp2", "expm1", "sinh", "cosh", "square"))
 
 
@@ -110,7 +107,7 @@ class Steep:
 
     def _operations(self, name: str) -> set[str]:
         nodes = postorder([self.system.equations[name]])
-        return {n.op.name for n in nodes if n.op is not None} - BOUNDED
+        return {n.op.name for n in nodes if n.op is not None and not n.op.bounded}
 
     def _is_steep(self, name: str, finite: Finite, harmless: frozenset[str]) -> bool:
         if name not in finite.doubtful:

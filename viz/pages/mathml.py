@@ -22,8 +22,8 @@ _GREEK = dict(
 )
 _OPERATORS = {
     "odot": "⊙", "cdot": "·", "times": "×", "top": "⊤", "sim": "∼", "neq": "≠", "le": "≤", "ge": "≥", "bmod": "mod",
-    "sum": "∑", "prod": "∏", "land": "∧", "lor": "∨", "lnot": "¬", "in": "∈", "to": "→", "lfloor": "⌊", "rfloor": "⌋",
-    "langle": "⟨", "rangle": "⟩", "Vert": "‖", "dots": "…", "mid": "|", "|": "‖", "{": "{", "}": "}",
+    "sum": "∑", "prod": "∏", "land": "∧", "lor": "∨", "lnot": "¬", "oplus": "⊕", "in": "∈", "to": "→", "lfloor": "⌊",
+    "rfloor": "⌋", "langle": "⟨", "rangle": "⟩", "Vert": "‖", "dots": "…", "mid": "|", "|": "‖", "{": "{", "}": "}",
 }  # fmt: skip
 _LETTERS = {"partial": "∂", "infty": "∞", "ell": "ℓ", "nabla": "∇"}
 _STYLES = {"mathrm": "normal", "operatorname": "normal", "mathbf": "bold", "mathtt": "monospace", "mathit": "italic"}

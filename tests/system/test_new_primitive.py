@@ -1,0 +1,55 @@
+"""A primitive added at run time goes everywhere without a second place that knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import dsl
+import tinygrad_seq as tg
+import viz
+from tinygrad_seq.primitive import REGISTRY, Primitive
+
+CELL = """
+cell Soft(D, H):
+  input x[t]: D
+  state h[t]: H = 0
+  param V, W ~ glorot
+  param b = 0
+  h[t] = softsign_here(V@x[t] + W@h[t-1] + b)
+  output h
+"""
+
+
+@pytest.fixture
+def softsign() -> Iterator[Primitive]:
+    made = tg.elementwise(
+        "softsign_here",
+        lambda x: x / (1 + np.abs(x)),
+        tex=r"\operatorname{{softsign}}({0})",
+        kernel="({0} / (1 + abs({0})))",
+        bounded=True,
+        activation=True,
+    )
+    made.partials(lambda y, x: ((1 - tg.abs(y)) ** 2,))
+    yield made
+    del REGISTRY["softsign_here"]
+
+
+def test_tape_and_explanation(softsign: Primitive) -> None:
+    tg.check_grads(softsign, np.linspace(-3.0, 3.0, 8), order=2)
+    assert "they agree" in tg.explain("softsign_here") and "softsign_here(x, /)" in (softsign.__doc__ or "")
+
+
+def test_cell_compiled_typeset_and_drawn(softsign: Primitive) -> None:
+    cell = dsl.parse(CELL)
+    x = np.random.default_rng(0).standard_normal((4, 2, 3))
+    values = []
+    for engine in ("compiled", "tape"):
+        model = cell.build(D=3, H=2, dtype="float64", seed=1)
+        values.append(np.asarray(model(x=x, engine=engine).h))
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-12)
+    assert r"\operatorname{softsign}(V\,x_{t}" in cell.latex()
+    assert "softsign_here" in viz.cell(cell).svg
