@@ -232,7 +232,7 @@ class _Builder:
             if name in system.losses:
                 self.loss(name, value)
             elif name in self.states:
-                top = self.equation(name, value, f"{name}=", (), role="op")
+                top = self.equation(name, value, f"{name}=", (), role="op", axes=stream.axes)
                 self.graph.nodes[name] = Node(
                     name,
                     "state",
@@ -246,7 +246,7 @@ class _Builder:
                 self.graph.home[name] = name
                 self.graph.wires.append(Wire(top, name, 0))
             else:
-                self.graph.home[name] = self.equation(name, value, name, theme.name(name), role="op", stream=name)
+                self.graph.home[name] = self.equation(name, value, name, theme.name(name), "op", name, stream.axes)
         for target, socket, operand in self.pending:
             self.connect(target, socket, operand)
         self.graph.wires.sort(key=lambda w: (w.target, w.socket))
@@ -275,8 +275,18 @@ class _Builder:
 
     # -- one equation
 
-    def equation(self, name: str, root: Symbol, top: str, title: Label, role: str, stream: str | None = None) -> str:
-        """Nodes for every operator of one expression; returns the top node's key."""
+    def equation(
+        self,
+        name: str,
+        root: Symbol,
+        top: str,
+        title: Label,
+        role: str,
+        stream: str | None = None,
+        axes: tuple[str, ...] | None = None,
+    ) -> str:
+        """Nodes for every operator of one expression; returns the top node's key. Its `axes` are the value's own unless
+        they are given."""
         uses: dict[Symbol, int] = {}
         order = postorder([root])
         for node in order:
@@ -291,9 +301,11 @@ class _Builder:
                 key = top
             else:
                 count += 1
-                key = f"{name}#{count}"
+                key = f"{top.removesuffix('=')}#{count}"
             top_one = symbol is root
             made = self.node(key, symbol, uses, name, title if top_one else (), role if top_one else "op")
+            if top_one and axes is not None:  # a stream has its steps, whatever its value depends on
+                made = replace(made, axes=axes)
             output = top_one and stream in self.system.outputs
             self.graph.nodes[key] = replace(made, stream=stream if top_one else None, output=output)
             keys[symbol] = key
@@ -349,7 +361,11 @@ class _Builder:
         """Where a term enters; a product that others need too is a node of its own, but for its `own` node."""
         if self.axes.is_constant(term):
             return Socket(constant_text(term), sign, self.parameter(term), False, term)
-        if term.is_op(*WEIGHING) and len(term.args) == 2 and (own or uses.get(term, 0) <= 1):
+        if (
+            term.is_op(*WEIGHING)
+            and len(term.args) == 2
+            and (own or (uses.get(term, 0) <= 1 and term not in self.shared))
+        ):
             for k in (0, 1):
                 factor, operand = term.args[k], term.args[1 - k]
                 if self.axes.is_constant(factor) and not self.axes.is_constant(operand):
@@ -374,18 +390,21 @@ class _Builder:
             body = symbol
         sockets = (
             [self.socket(sign, term, uses, term is symbol) for sign, term in self.terms(body, uses)]
-            if body.op is not None
+            if body.op is not None or self.axes.is_constant(body)
             else []
         )
         affine = any(s.parameter for s in sockets) or (len(sockets) == 1 and bool(sockets[0].label))
         function = GLYPHS.get(symbol.op.name, symbol.op.name) if symbol.op is not None and activated else ""
+        if symbol.op is None and not named:  # a state that takes over a read or a number
+            function = "="
         colour = "gate" if activated and named and role == "op" else role
         if affine:
             if len(sockets) == 1 and not function and not named and symbol.op is not None:
                 function = "×" if symbol.is_op("mul") else "@"  # one product, and no sum
             return Node(**made, kind="card", role=colour, function=function, sockets=tuple(sockets))  # type: ignore[arg-type]
         if symbol.op is None:  # an equation that only renames a read
-            return Node(**made, kind="capsule", role=role, sockets=(Socket(operand=symbol, term=symbol),))  # type: ignore[arg-type]
+            passed = (Socket(operand=symbol, term=symbol),)
+            return Node(**made, kind="capsule", role=role, function=function, sockets=passed)  # type: ignore[arg-type]
         if body is symbol and len(sockets) > 1:
             wired = tuple(s for s in sockets if s.wired)
             fixed = [s for s in sockets if not s.wired]

@@ -335,7 +335,7 @@ def _storeys(
         if node.kind != "chip":
             members.setdefault(first.get(key, found.block[key]), []).append(group[key])
     for rail, (state, _) in found.rails.items():
-        members[found.block[state]].append(rail)
+        members.setdefault(first.get(state, found.block[state]), []).append(rail)
     for lower, upper in zip(found.recurrent, found.recurrent[1:], strict=False):
         for a in dict.fromkeys(members[lower]):
             constraints += [(a, b, 1, False) for b in dict.fromkeys(members[upper])]
