@@ -8,7 +8,8 @@ import dsl
 from dsl.system.system import Read, System
 from tests.viz import helpers
 from tinygrad_seq.symbol import postorder
-from viz.graph import Graph, build, offset
+from viz.graph import Graph, build
+from viz.reading import offset
 from viz.rows import rows
 from viz.theme import plain
 

@@ -15,7 +15,7 @@ from viz import svg, theme, worker
 from viz.compose import compose
 from viz.fan import copies, name
 from viz.flow import Flow, Link
-from viz.graph import GLYPHS
+from viz.reading import GLYPHS
 from viz.scene import Point
 from viz.trace import Op, Trace
 

@@ -10,8 +10,9 @@ import numpy as np
 from viz import svg, theme, worker
 from viz.drawing import Drawing
 from viz.fan import copies, name
-from viz.graph import GLYPHS, Node, Wire
+from viz.graph import Node, Wire
 from viz.layout import BOX, ROUND, TITLE
+from viz.reading import GLYPHS
 from viz.scene import Mark, Piece, Point, Read, Scene
 
 MOST = 400  # nodes drawn one by one
