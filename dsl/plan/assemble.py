@@ -183,7 +183,10 @@ class Assembly:
             if m["scope"]:
                 verb, _, scope = m[0].partition("_")
                 return f"{verb}_{seen.setdefault('scope ' + scope, f's{len(seen)}')}"
-            letter = "e" if m["entry"] else "j" if m[0] in self.integers else "a"
+            if m["entry"]:  # a padded size is known to be a multiple; the same loop to an exact one is another function
+                letter = "p" if m[0].startswith("p_") else "e"
+            else:
+                letter = "j" if m[0] in self.integers else "a"
             return seen.setdefault(m[0], f"{letter}{len(seen)}")
 
         local: dict[str, str] = {}
