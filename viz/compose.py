@@ -103,11 +103,29 @@ def _lengths(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
     out: dict[str, int] = {}
     for name, axis in system.axes.items():
         if axis.length is None:
-            out[name] = given.get(name) or min(8, max(DEFAULT_STEPS, longest_lag(graph, name) + 2))
+            most = min(8, max(DEFAULT_STEPS, longest_lag(graph, name) + 2))
+            out[name] = given.get(name) or enough(system, name, most)
+    return _counted(system, out)
+
+
+def _counted(system: System, lengths: Mapping[str, int]) -> dict[str, int]:
+    """`lengths` with those of the axes that are counted from others."""
+    out = dict(lengths)
     for name, axis in system.axes.items():
         if axis.length is not None:
             out[name] = length_of(system, name, out)
     return out
+
+
+def enough(system: System, axis: str, steps: int, most: int = 8) -> int:
+    """`steps` of an axis, or as many more (up to `most`) as what is counted from it needs to have one."""
+    for n in range(steps, most + 1):
+        lengths = _counted(
+            system, {a: n if a == axis else most for a, one in system.axes.items() if one.length is None}
+        )
+        if all(lengths[a] for a in system.axes if system.axes[a].length is not None):
+            return n
+    return steps
 
 
 def _named(graph: Graph, lane: str, length: int, limit: int) -> list[int]:
@@ -124,11 +142,11 @@ def _named(graph: Graph, lane: str, length: int, limit: int) -> list[int]:
 def _shelves(graph: Graph, steps: Mapping[str, Step]) -> list[list[str]]:
     """Lanes by the shelf they stand on, the lowest first."""
     system = graph.system
-    bases = [a for a in steps if a and above(system, a) is None]
+    bases = [a for a in steps if a and above(system, a, steps) is None]
     root: dict[str, str] = {}
     for lane in steps:
         base = lane
-        while (under := above(system, base) if base else None) is not None:
+        while (under := above(system, base, steps) if base else None) is not None:
             base = under
         root[lane] = base
     reads = {(root[w.reader], root[w.source]) for w in ways(graph, steps, {}) if root[w.reader] != root[w.source]}
@@ -164,13 +182,13 @@ def _side_by_side(
     """Where the lanes of each shelf begin: the first with a time axis at 0, those of one width column by column; a
     derived lane over the steps that it reads."""
     system = picture.graph.system
-    timed = [[a for a in lanes if a and above(system, a) is None] for lanes in shelves]
+    timed = [[a for a in lanes if a and above(system, a, picture.tiles) is None] for lanes in shelves]
     _columns(picture, [lanes[0] for lanes in timed if len(lanes) == 1], shown, first)
     for lanes in shelves:
         fixed = []
         for lane in lanes:
-            base = above(system, lane) if lane else None
-            if base is not None and base in picture.tiles:
+            base = above(system, lane, picture.tiles) if lane else None
+            if base is not None:
                 under = picture.tiles[base]
                 x = _over(picture, picture.tiles[lane], under)
                 picture.tiles[lane] = _place(picture, lane, shown[lane], first, under.x[0], x)

@@ -7,7 +7,7 @@ reading step takes from it; so its cost is the sum of the steps, not their produ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,19 +84,22 @@ def _starts(graph: Graph, step: Step) -> Iterable[tuple[str, SystemRead]]:
                 yield key, read
 
 
-def above(system: System, lane: str) -> str | None:
-    """The lane that a derived axis is counted from, and stands above."""
+def above(system: System, lane: str, drawn: Container[str] | None = None) -> str | None:
+    """The lane that a derived axis is counted from, and stands above; the nearest of those that are `drawn`."""
     axis = system.axes.get(lane)
-    if axis is None or axis.length is None:
-        return None
-    return next((n.leaf.axis for n in leaves(axis.length) if isinstance(n.leaf, Extent)), None)
+    while axis is not None and axis.length is not None:
+        under = next((n.leaf.axis for n in leaves(axis.length) if isinstance(n.leaf, Extent)), None)
+        if under is None or drawn is None or under in drawn:
+            return under
+        axis = system.axes[under]
+    return None
 
 
 def length_of(system: System, lane: str, lengths: Mapping[str, int]) -> int:
-    """The number of steps of a derived axis."""
+    """The number of steps of a derived axis, none where there would be fewer."""
     axis = system.axes[lane]
     assert axis.length is not None
-    return int(_integer(axis.length, lengths))
+    return max(0, int(_integer(axis.length, lengths)))
 
 
 def _integer(root: Symbol, lengths: Mapping[str, int]) -> Any:

@@ -168,15 +168,17 @@ def compose(graph: Graph) -> Picture:
     system = graph.system
     scene = Scene(system.name, f"{system.name} folded")
     picture = Picture(graph, {}, {}, scene, {})
-    bases = [a for a in graph.lanes if above(system, a) is None]
+    under = {a: above(system, a, graph.lanes) for a in graph.lanes}
+    bases = [a for a in graph.lanes if under[a] is None]
     for lane in graph.lanes:
         picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
     lowest = max(Folded(scene, picture.steps[a]).bottom for a in bases)
     x = 0.0
     for base in bases:
         y, right = 0.0, x
-        stack = [base, *(a for a in graph.lanes if above(system, a) == base)]
-        for lane in stack:
+        stack = [base]
+        for lane in stack:  # what is counted from a lane stands above it, and so on
+            stack += [a for a in graph.lanes if under[a] == lane]
             tiles = Folded(scene, picture.steps[lane], (x, y))
             if lane == base:
                 tiles.move(0.0, lowest - tiles.bottom)

@@ -9,7 +9,7 @@ from dsl.system.system import System
 from dsl.text.format import format as format_tree
 from dsl.text.tree import Loss
 from viz import svg, theme
-from viz.compose import compose
+from viz.compose import compose, enough
 from viz.drawing import Drawing
 from viz.scene import Scene
 from viz.views.subject import base_axes, system_of
@@ -22,7 +22,7 @@ def cell(subject: Any, **arguments: Any) -> Drawing:
     """One step of a cell; clicking a node or an edge marks its equation (`#eq-f` in the address does the same)."""
     system = system_of(subject, **arguments)
     derived = any(a.length is not None for a in system.axes.values())
-    steps = dict.fromkeys(base_axes(system), 2 if derived else 1)
+    steps = {a: enough(system, a, 2) if derived else 1 for a in base_axes(system)}
     picture = compose(system, steps, title=f"{system.name}, one step", limit=2)
     scene = picture.scene
     _equations(scene, system)
