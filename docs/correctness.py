@@ -62,8 +62,8 @@ what is said to it of memory holds, is not covered here but by the cells counted
         --unoptimised --compile-every 1 --only compiled --jobs 2
 """
 EXPLAINED = {
-    "378": "not explained yet; finite differences find no slope there to judge by.",
-    "6557": "finite differences side with the tape: a fault of the generated backward pass that is still open.",
+    "378": "`max(z14[len(t)-1-t] + z14[t])` of two numbers that are equal but for rounding in the sequence of one step;"
+    "\nfinite differences find no slope there, each engine has that of the number it takes for the larger.",
     "1878": "`minimum(sum[t](softmax[t](...)*h3[s+3]), stop_gradient(h3[s+3]))` compares a number with itself times a"
     "\nsum that is 1 but for rounding; finite differences find no slope there, each engine has that of its own side.",
     "440": "its numbers are multiples of 0.3, and in `relu(W13@h3[t-3])` the product is 0 but for rounding: -1e-18 in"
