@@ -39,7 +39,7 @@ NOTES = {
     " ours with the loss in Python behind it, on the tape, where PyTorch has it; `by BLAS` is ours without the"
     " product kernel: the fallback of machines that cannot have it. `torch loop` and `jax scan` have the input products"
     " outside the loop, `jax scan, plain` inside. `torch.nn` is not steady on this machine: at (32, 100, 128, 256) its"
-    " LSTM took 30 to 66 ms from one race to another, ours 18 to 19.",
+    " LSTM took 30 to 66 ms from one race to another, ours 16 to 19.",
     "odd": "",
     "others": "The same cells in other frameworks are this project's own exports. `our LSTM` and `torch.nn.LSTM` run"
     " whole sequences in either case.",
