@@ -408,8 +408,8 @@ READINGS = ("adjoint", "printed", "compiled", "printed compiled")
 
 
 def check(case: Case, readings: tuple[str, ...] = READINGS, loss: str = "cost") -> Prepared:
-    """Raise `Disagreement` unless every reading of the case gives the reference's values, and the slopes of differences:
-    the readings share their rules, which nothing else would judge."""
+    """Raise `Disagreement` unless every reading of the case gives the reference's values and slopes; differences are
+    among them always, since the others share their rules."""
     p = prepare(case)
     for _ in compared(p, ("differences", *readings), loss):
         pass
