@@ -24,7 +24,9 @@ from tinygrad_seq.kernels.memory import element, invoke_at
 
 Box = NDArray[np.int64]
 AWAY, LISTENING, POSTED, DONE = range(4)
-AWAKE = 4e-4  # seconds that a listener waits before it goes to sleep: longer than Python needs from one run to the next
+AWAKE = (
+    2.5e-4  # seconds that a listener waits before it goes to sleep: longer than Python needs from one run to the next
+)
 TRIAL = 1000  # rounds that are timed
 
 SOURCE = f'''"""Both sides of a box; see tinygrad_seq.kernels.mailbox."""

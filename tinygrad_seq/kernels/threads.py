@@ -1,8 +1,8 @@
 """Running the parts of a batch side by side.
 
 Compiled kernels release the interpreter's lock, so plain threads are enough. A worker sleeps on a queue, from which it
-takes some fifty microseconds to wake; after work it listens at its box for a while (`mailbox`), where a native call is
-taken up at once. Several Python threads may run models at once: each call borrows the workers that are idle and
+takes some fifty microseconds to wake; after a native call it listens at its box for a while (`mailbox`), where the next
+is taken up at once. Several Python threads may run models at once: each call borrows the workers that are idle and
 does itself what nobody takes. Workers do not survive a fork; the child starts its own. May not know what runs.
 """
 
@@ -36,23 +36,27 @@ class _Worker(threading.Thread):
 
     def __init__(self, number: int) -> None:
         super().__init__(name=f"tgseq-{number}", daemon=True)
-        self.inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.inbox: SimpleQueue[tuple[Callable[[], None], bool]] = SimpleQueue()
         self.box = np.zeros(8, np.int64)
         self.serve, self.fetch, self.change = mailbox.sides()
 
     def run(self) -> None:
         while True:
-            job = self.inbox.get()
+            job, listen = self.inbox.get()
             job()
             del job  # keep nothing alive while waiting
-            if self.inbox.empty():
+            if listen and self.inbox.empty():
                 self.change(self.box, mailbox.AWAY, mailbox.LISTENING)
                 while not self.serve(self.box, mailbox.rounds()):
                     time.sleep(NAP)
 
-    def put(self, job: Callable[[], None]) -> None:
-        """A job for the inbox, to which a worker is called away from its box."""
-        self.inbox.put(job)
+    def put(self, job: Callable[[], None], listen: bool = False) -> None:
+        """A job for the inbox, to which a worker is called away from its box.
+
+        listen  afterwards, for more of the kind: what waits awake takes from the other thread of its core, so that
+                between operations on the tape, where one thread has most of the work, it would cost more than it gains
+        """
+        self.inbox.put((job, listen))
         self.call_away()
 
     def call_away(self) -> None:
@@ -162,7 +166,7 @@ def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
         if mailbox.post(worker.box, run.address, ids, O):
             posted.append((worker, ids))
         else:
-            worker.put(_errand(partial(run, arrays, O), done, _pool, worker))
+            worker.put(_errand(partial(run, arrays, O), done, _pool, worker), listen=True)
             asleep += 1
     interrupt = None
     try:
