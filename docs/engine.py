@@ -57,7 +57,7 @@ def page(found: dict[str, Any]) -> str:
                 "# Speed of the tape",
                 "Made by `docs/engine.py` from `docs/engine.json`, which `python -m benchmarks.engine` wrote.",
                 f"One gradient, forwards and back, in {clock}: medians over interleaved turns. In brackets their time "
-                "over ours: **above 1 we are faster.** The machine did other work too. Before anything is timed each "
+                "over ours: **above 1 we are faster.** Before anything is timed each "
                 "peer's gradients are compared with ours; the largest difference, of the largest entry, stands in the "
                 "last column.",
                 ", ".join(f"{k} {v}" for k, v in machine.items()) + ".",
