@@ -27,8 +27,6 @@ class Arena:
     def take(self, size: int, dtype: np.dtype[Any], layout: object, role: object) -> Array:
         with self._lock:
             free = self._free.get(role, ())
-            if free and free[-1][1] is layout and len(free[-1][0]) == size:
-                return self._free[role].pop()[0]
             for k in range(len(free) - 1, -1, -1):
                 if free[k][1] is layout and len(free[k][0]) == size:
                     return self._free[role].pop(k)[0]

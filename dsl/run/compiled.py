@@ -17,13 +17,13 @@ import numpy as np
 
 from dsl.plan.program import PlannedSystem, Plans
 from dsl.run.arenas import Arena, Array
-from dsl.run.executable import INTEGER, Call, Executable, Frame, Share, precision
+from dsl.run.executable import INTEGER, NOTHING, Call, Executable, Frame, Share, precision
 from dsl.run.rows import derived_lengths
 from dsl.system.system import System
 from tinygrad_seq.kernels.threads import run_native
 
 KEPT_CALLS = 64  # shapes of whole batches that are remembered
-NOTHING, NONE = np.zeros(1), np.zeros(1, INTEGER)  # in place of arrays that generated code will not touch
+NONE = np.zeros(1, INTEGER)  # in place of categories, where a program has none
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Compiled:
     arena: Arena = field(default_factory=Arena)
     _executables: dict[str, Executable] = field(default_factory=dict)
     _of: dict[int, Executable] = field(default_factory=dict)
-    _calls: dict[Any, Call] = field(default_factory=dict)
+    _calls: dict[Any, tuple[Call, tuple[Array, ...]]] = field(default_factory=dict)
     _handed: dict[tuple[Executable, tuple[str, ...]], tuple[tuple[str, str | None, bool], ...]] = field(
         default_factory=dict
     )
@@ -176,11 +176,12 @@ class Compiled:
         clock: Mapping[str, Array] | None,
     ) -> Call:
         """The call for this data; the same one for whole sequences of the same shape."""
-        extents = tuple((n, inputs[n].shape) for n, _ in self._timed if n in inputs)
-        key = batch, extents, tuple(map(id, lengths.values()))
+        extents = tuple([(n, inputs[n].shape) for n, _ in self._timed if n in inputs])
+        given = tuple(lengths.values())
+        key = batch, extents, tuple(map(id, given))
         found = self._calls.get(key)
-        if found is not None and clock is None and all(found.lengths[a] is v for a, v in lengths.items()):
-            return found
+        if found is not None and clock is None:
+            return found[0]
         known = derived_lengths(self.system.axes, lengths, batch)
         steps = {a: int(v.max(initial=0)) for a, v in known.items()}
         for name, axes in self._timed:  # an array's extent where one is given, else the longest sequence
@@ -190,7 +191,7 @@ class Compiled:
         if not call.ragged and clock is None:
             if len(self._calls) >= KEPT_CALLS:
                 self._calls.clear()
-            self._calls[key] = call
+            self._calls[key] = call, given  # which stay alive, so that their ids stay their own
         return call
 
 
@@ -234,44 +235,45 @@ class _Run:
 
     def execute(self) -> dict[str, Array]:
         """Run all parts and collect values."""
-        program, source, normal, inputs = self.program, self.program.source, self.program.normal, self.inputs
-        kinds, real = program.kinds, program.real
-        results = self._results()
-        new = np.empty if self.call.batch else np.zeros
-        totals = {n: new(shape, real) for n, shape in self.frame.totals}
-        late: dict[str, Array] = {} if self.call.batch else dict(totals)
-        if self.call.batch:
-            named = [np.ascontiguousarray(inputs[n], kinds[n]) for n in source.inputs]
-            named += results.values()
-            named += [self._carried(n) for n in source.carried]
-            sizes, role = self.frame.shares[0].sizes, program.roles[2]
+        program, frame, inputs = self.program, self.frame, self.inputs
+        normal, real, some = program.normal, program.real, self.call.batch > 0
+        if frame.filled:
+            results = {n: np.empty(shape, kind) for n, shape, kind in frame.results}
+        else:  # padding is 0, categories that are none -1
+            results = {n: np.full(s, -1 if k is INTEGER else 0, k) for n, s, k in frame.results}
+        totals = {n: np.empty(s, real) if some else np.zeros(s, real) for n, s in frame.totals}
+        late: dict[str, Array] = {}
+        if some:
+            outside = [np.ascontiguousarray(inputs[n], kind) for n, kind in program.given]
+            outside += results.values()
+            outside += [self._carried(n) for n in program.source.carried] if self.start else program.nothing
+            sizes, role = frame.shares[0].sizes, program.roles[2]
             room = self.arena.take(sizes.parameters, real, sizes.preparing, role)
-            for stage in range(len(source.stages)):
-                known = {**inputs, **late} if late else inputs
-                shared = [  # zeros for one that only a later stage knows and needs
-                    np.ascontiguousarray(known[n] if n in known else np.zeros(program.shape(n)), real)
-                    for n in source.shared
-                ]
-                self._stage(stage, room, [*named, *shared, *totals.values()])
-                late |= {n: totals[n] for n in source.complete[stage]}
+            for stage, complete in enumerate(program.source.complete):
+                self._stage(stage, room, [*outside, *program.shared({**inputs, **late}), *totals.values()])
+                late |= {n: totals[n] for n in complete}
                 if normal.after:
                     late |= program.evaluate(normal.after, {**inputs, **late})
             self.arena.give(room, sizes.preparing, role)
-        elif normal.after:
-            late.update(program.evaluate(normal.after, {**inputs, **late}))
+        else:
+            late = {**totals, **program.evaluate(normal.after, {**inputs, **totals})}
         values = {n: results[d] for n, d in program.handed} | {n: inputs[n] for n in normal.before} | late
         for name, (re, im) in program.program.parts.items():
             if re in values and im in values:
                 values[name] = values[re] + 1j * values[im]
         return values
 
-    def _stage(self, stage: int, room: Array, outside: Sequence[Array]) -> None:
+    def _stage(self, stage: int, room: Array, outside: list[Array]) -> None:
         """Shared values laid out, the loops of one stage over all parts, and the totals that are complete then."""
-        run, calls = self.program.module.run, []
-        for p, f in zip(self.parts, self.forward, strict=True):
-            share = p.share
-            own = (p.reals, p.categories, f.reals, f.categories, room, share.lengths, share.counts, share.rows)
-            calls.append(((*own, *outside), share.sizes))
+        run = self.program.module.run
+        calls = [
+            (
+                [p.reals, p.categories, f.reals, f.categories, room, p.share.lengths, p.share.counts, p.share.rows]
+                + outside,
+                p.share.sizes,
+            )
+            for p, f in zip(self.parts, self.forward, strict=True)
+        ]
         arrays, sizes = calls[0]
         if self.frame.whole is not None:
             run(arrays, self.frame.whole)
@@ -284,16 +286,6 @@ class _Run:
 
     # ------------------------------------------------------------ arrays for the loops
 
-    def _results(self) -> dict[str, Array]:
-        """Arrays for the results: padding is 0, categories that are none -1."""
-        kinds, found = self.program.kinds, {}
-        for name, shape in self.frame.results:
-            if self.frame.filled:
-                found[name] = np.empty(shape, kinds[name])
-            else:
-                found[name] = np.full(shape, -1 if kinds[name] is INTEGER else 0, kinds[name])
-        return found
-
     def _started(self, name: str) -> Array | None:
         for stream, value in (self.start or {}).items():
             if stream == name or self.program.normal.names.get(stream) == name:
@@ -301,7 +293,7 @@ class _Run:
         return None
 
     def _carried(self, name: str) -> Array:
-        value = self._started(name) if self.start else None
+        value = self._started(name)
         if value is None:
             return NOTHING
         return np.ascontiguousarray(value[len(value) - self._held(name) :], self.program.kinds[name])

@@ -25,6 +25,7 @@ from tinygrad_seq.symbol import Symbol, postorder
 
 CHUNK_ROWS = 128
 INTEGER = np.dtype(np.int64)
+NOTHING = np.zeros(1)  # in place of an array that generated code will not touch
 KEPT_TABLES = 64  # shapes of data whose tables are remembered
 
 
@@ -43,7 +44,7 @@ class Frame:
     """What the calls of a program on data of one shape share: the parts of the batch, and the arrays to be filled."""
 
     shares: tuple[Share, ...]
-    results: tuple[tuple[str, tuple[int, ...]], ...]  # a stream and the shape of its values
+    results: tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]  # a stream, the shape of its values, their dtype
     totals: tuple[tuple[str, tuple[int, ...]], ...]
     filled: bool  # every sequence has every step, so that nothing of a result is left as it was
     whole: Array | None  # the table of all that is done, where one thread does it in one go
@@ -66,6 +67,11 @@ class Call:
     clock: Mapping[str, Array] | None = None
     frames: dict[tuple[object, object], Frame] = field(default_factory=dict)
     _carrying: dict[frozenset[tuple[str, int]], Call] = field(default_factory=dict)
+
+    @cached_property
+    def most(self) -> int:
+        """Steps of the longest axis."""
+        return max((n for _, n in self.steps), default=1)
 
     @cached_property
     def ragged(self) -> bool:
@@ -94,6 +100,8 @@ class Executable:
             n: {x.leaf.name for x in postorder([r]) if isinstance(x.leaf, Read)}
             for n, r in {**self.normal.before, **self.normal.after}.items()
         }
+        self.given = tuple((n, self.kinds[n]) for n in self.source.inputs)
+        self.nothing = [NOTHING] * len(self.source.carried)  # where a run begins at the beginning
         self._sizer: Sizer | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
 
@@ -130,9 +138,11 @@ class Executable:
 
     def frame(self, call: Call, forward: tuple[Executable, Frame] | None) -> Frame:
         """What is the same in all calls like this; `forward`: the run whose memory a backward run reads."""
-        steps = max((n for _, n in call.steps), default=1)
-        count = parts_of(call.batch, self.work * call.batch * steps) if forward is None else len(forward[1].shares)
-        key = self, count if forward is None else forward[1]
+        if forward is None:
+            count = parts_of(call.batch, self.work * call.batch * call.most)
+            key: tuple[object, object] = self, count
+        else:
+            count, key = len(forward[1].shares), (self, forward[1])
         found = call.frames.get(key)
         if found is None:
             found = call.frames[key] = self._framed(call, count, forward)
@@ -144,7 +154,7 @@ class Executable:
         for name in self.source.results:
             definition = self.normal.definitions[name]
             features = () if definition.dtype == "category" else map(self._sizer.number, definition.shape)
-            results.append((name, (*(steps[a] for a in definition.axes), call.batch, *features)))
+            results.append((name, (*(steps[a] for a in definition.axes), call.batch, *features), self.kinds[name]))
         before = None if forward is None else (forward[0], forward[1].shares)
         shares = self._cut(call, count, before)
         whole = None
@@ -191,6 +201,14 @@ class Executable:
         return out
 
     # ------------------------------------------------------------ shared values
+
+    def shared(self, known: Mapping[str, Array]) -> list[Array]:
+        """What is packed for the loops; zeros for what only a later stage knows and needs."""
+        try:
+            return [np.ascontiguousarray(known[n], self.real) for n in self.source.shared]
+        except KeyError:
+            absent = {n: np.zeros(self.shape(n)) for n in self.source.shared if n not in known}
+            return self.shared({**known, **absent})
 
     def evaluate(self, equations: Mapping[str, Symbol], known: Mapping[str, Array]) -> dict[str, Array]:
         """Values of those shared equations that are made of `known` ones, by NumPy, in order of dependence."""
@@ -260,4 +278,4 @@ def precision(is_complex: bool, dtype: str) -> np.dtype[Any]:
     return np.result_type(dtype, np.complex64) if is_complex else np.dtype(dtype)
 
 
-__all__ = ["Call", "Executable", "Share", "precision"]
+__all__ = ["INTEGER", "NOTHING", "Call", "Executable", "Share", "precision"]

@@ -94,6 +94,7 @@ class Intake:
 
 
 KEPT_FORMS = 64
+SMALL = 8192  # numbers whose squares BLAS adds up at once and in the calling thread; of more it would wake its own
 
 
 def _kind(stream: Stream, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -270,19 +271,20 @@ def _given(axis: str, value: Any, out: Arranged, extent: tuple[int, str] | None)
 
 def _check_values(streams: Mapping[str, Stream], out: Arranged) -> None:
     """Categories in range, numbers finite, wherever a sequence has the step."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        for name, value in out.arrays.items():
-            array = value.numpy() if isinstance(value, Tensor) else value
-            if array.size and not _good(streams[name], array):
-                _find_bad(streams[name], array, out)
+    for name, value in out.arrays.items():
+        array = value.numpy() if isinstance(value, Tensor) else value
+        if array.size and not _good(streams[name], array):
+            _find_bad(streams[name], array, out)
 
 
 def _good(stream: Stream, array: NDArray[Any]) -> bool:
     """Whether all values are allowed, by a look at few numbers."""
     if stream.dtype == "category":
         return bool(array.min() >= _lowest(stream) and array.max() < int(stream.categories or 0))
-    total = np.add.reduce(array, axis=None)
-    return cmath.isfinite(total)
+    if array.size <= SMALL:
+        return cmath.isfinite(np.vdot(array, array))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return cmath.isfinite(np.add.reduce(array, axis=None))
 
 
 def _lowest(stream: Stream) -> int:

@@ -49,6 +49,21 @@ def test_equal_bits_from_run_to_run() -> None:
     assert (first == second).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_single_row_has_the_same_bits_whichever_way_it_is_multiplied(dtype: str) -> None:
+    """Rows next to each other in memory are multiplied by the panels there and back."""
+    k, depth, width = exercise.functions(), 5, 12 * panel(dtype)
+    rng = np.random.default_rng(0)
+    row, W = exercise.normal(rng, dtype, depth), exercise.normal(rng, dtype, width, depth)
+    packed = np.zeros(packed_size(width, depth, dtype), dtype)
+    k.pack(W, 0, depth, width, depth, packed, 0, 0, 0, width, depth)
+    A, found = np.tile(row, (4, 1)), np.zeros((4, width), dtype)
+    for t in range(4):
+        k.product(A, t * depth, depth, packed, 0, found, t * width, width, 1, width, depth, 0)
+    np.testing.assert_allclose(found[0], W @ row, rtol=1e-5)
+    assert (found == found[0]).all()
+
+
 def test_sizes() -> None:
     assert (panel("float32"), tail("float32"), panel("float64"), tail("float64")) == (32, 16, 16, 8)
     assert [padded(n, "float32") for n in (0, 1, 16, 17, 100)] == [0, 16, 16, 32, 112]

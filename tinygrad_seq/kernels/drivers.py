@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from numba import types
 
-from tinygrad_seq.kernels.memory import load, store
+from tinygrad_seq.kernels.memory import address, load, store
 from tinygrad_seq.kernels.product import cut_of, tile_of
 from tinygrad_seq.kernels.squares import side, transpose_square
+from tinygrad_seq.kernels.target import itemsize
 
 DTYPE = "float32"
 CUT = cut_of(DTYPE)
 PANEL, TAIL, ROWS, LANES, STRIPS = CUT.panel, CUT.tail, CUT.rows, CUT.lanes, CUT.strips
 BLOCK = 12 * ROWS  # rows of A (and their K elements each) that stay in the second-level cache
-tile, SIDE = tile_of(DTYPE), side(DTYPE)
+tile, SIDE, ITEM = tile_of(DTYPE), side(DTYPE), itemsize(DTYPE)
 
 POINTER = types.CPointer(types.float32 if DTYPE == "float32" else types.float64)
 COUNTS = types.CPointer(types.int64)
@@ -36,14 +37,20 @@ def multiply(a, tm, sm, sk, b, bp, bk, c, ldc, m, n, k, beta):  # type: ignore[n
     A element (i, l) at tm * i0 + sm * (i - i0) + sk * l for the tile that starts at row i0: tm == sm for rows in
     memory, tm == k, sm == 1, sk == ROWS for a packed left operand (whose tiles start at multiples of ROWS).
     B panels bp apart, their rows bk apart; bk == 0: as wide as the panel.
+
+    A single row, a step of one sequence, costs what B costs to read. Step by step it is read there and back: where a
+    step ends and the next begins, the nearest cache has it still. Each column's sum is the same either way.
     """
     first = 0
     if m == 1:
         stride = bk if bk != 0 else PANEL
+        back = address(a) // (ITEM * max(1, sm)) % 2  # the next row of A is next in memory
         for s in range(len(STRIPS)):
-            while (first + STRIPS[s]) * PANEL <= n:
-                tile(2 * ROWS + s, a, 0, sm, sk, b, first * bp, bp, stride, c, first * PANEL, ldc, k, beta)
-                first += STRIPS[s]
+            count = (n // PANEL - first) // STRIPS[s]
+            for i in range(count):
+                p = first + STRIPS[s] * (count - 1 - i if back else i)
+                tile(2 * ROWS + s, a, 0, sm, sk, b, p * bp, bp, stride, c, p * PANEL, ldc, k, beta)
+            first += STRIPS[s] * count
     for m0 in range(0, m, BLOCK):
         m1 = min(m, m0 + BLOCK)
         count = (m1 - m0 + ROWS - 1) // ROWS

@@ -105,6 +105,18 @@ load, store = _pair(None, 1, "")
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def address(typing: Any, pointer: Any) -> Any:
+    """Where a pointer points to."""
+    if not isinstance(pointer, types.CPointer):
+        raise TypingError(f"expected a pointer, not {pointer}")
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.intp(pointer), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def zero(typing: Any, array: Any, offset: Any, n: Any) -> Any:
     """array[offset : offset + n] = 0"""
     check_flat(array)
