@@ -7,6 +7,7 @@ An example is a module with a docstring (what it shows, and where its figure com
     python -m examples.NAME --quick    seconds: the same code, small, for a look and for the tests
     python -m examples.NAME --full     the size of the paper
     ... --record                       keep the result file and the pictures beside the example, those of --full apart
+    ... --resume                       go on where a run of this size and seed was stopped or killed
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +29,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 import dsl
+from dsl.run.course import Training
+from dsl.run.model import Model
+from dsl.run.storage import CHECKPOINT
 from dsl.spec import Spec
 from tinygrad_seq.files import write_file
 
@@ -78,6 +83,7 @@ class Experiment:
     folder   where files of this run go: checkpoints, curves, pictures, result.json
     source   the example's own folder, with its cells
     data     the user's own file, for the examples that take one; of a table, `columns` are those to be read
+    resume   go on with the trainings that an earlier run of the same kind has kept
     workers  processes of a sweep, or `dask`, the address of a cluster that it runs on; `earlier`, the seconds of its
              runs that were there already
     """
@@ -94,6 +100,7 @@ class Experiment:
     workers: int = 2
     dask: str | None = None
     earlier: float = 0.0
+    resume: bool = False
     figures: list[Figure] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -110,6 +117,32 @@ class Experiment:
     def cell(self, name: str, file: str | None = None, **arguments: Any) -> Spec:
         """A cell of the example's own file, `FILE.cell` (the example's name without)."""
         return dsl.load(f"{self.source / (file or self.name)}.cell:{name}")(**arguments)
+
+    def fit(self, model: Model, name: str, **options: Any) -> Training:
+        """`model.fit` with this run's seed and live progress, kept under a name that no other training of it has: what
+        was stopped, by Ctrl-C or the machine, goes on with --resume where it was; what had ended is not done again."""
+        folder = self.kept / re.sub(r"\W+", "_", name)
+        there = self.resume and (folder / CHECKPOINT).exists()
+        done = model.fit(**{"seed": self.seed, **options}, progress=self.progress, out=folder, resume=there)
+        if done.interrupted:
+            raise SystemExit(f"stopped in {name}: the same words with --resume go on")
+        return done
+
+    @property
+    def kept(self) -> Path:
+        """Where checkpoints of this size and seed are."""
+        return self.folder / f"trainings-{self.mode}-{self.seed}"
+
+    def begin(self) -> None:
+        """Note when this run began; one that goes on counts the time of those before it, up to their checkpoints."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note, now = self.kept / "began.json", time.time()
+        if self.resume and note.exists():
+            before = json.loads(note.read_text(encoding="utf-8"))
+            ends = [path.stat().st_mtime for path in self.kept.glob(f"*/{CHECKPOINT}")]
+            self.earlier = before["earlier"] + max([before["at"], *ends]) - before["at"]
+        self.kept.mkdir(exist_ok=True)
+        write_file(note, json.dumps({"at": now, "earlier": self.earlier}).encode())
 
     def figure(
         self, name: str, value: float, anchor: float, origin: str, better: str = "less", within: float = 0.0
@@ -149,6 +182,7 @@ class Experiment:
             "title": self.title,
             "mode": self.mode,
             "seed": self.seed,
+            **({"data": self.data.name} if self.data is not None else {}),
             "seconds": round(seconds + self.earlier, 1),
             "figures": figures,
             "notes": self.notes,
@@ -182,14 +216,16 @@ def main(
         source.name, title, given.mode or "normal", given.seed, given.out, source, not given.quiet, given.data
     )
     experiment.columns, experiment.workers, experiment.dask = given.columns, given.workers, given.dask
+    experiment.resume = given.resume
     print(f"{title}\n")
     started = time.monotonic()
-    with one_message(files=given.data is not None or sweep):
-        experiment.folder.mkdir(parents=True, exist_ok=True)
+    with one_message(files=given.data is not None or given.resume or sweep):
+        experiment.begin()
         run(experiment)
         result = experiment.result(time.monotonic() - started)
         keep(result, experiment.folder / "result.json")
-    print(f"\n{result['seconds']:.0f} s, files in {experiment.folder}")
+    shown = ", ".join(experiment.pictures)
+    print(f"\n{result['seconds']:.0f} s; in {experiment.folder}: {shown}, result.json")
     if given.record:
         record(experiment, result)
         print(f"recorded in {source}")
@@ -211,6 +247,7 @@ def arguments(
     folder = Path("out", "examples", name)
     parser.add_argument("--out", type=Path, default=folder, help=f"folder of this run's files [{folder}]")
     parser.add_argument("--record", action="store_true", help="keep result and pictures beside the example")
+    parser.add_argument("--resume", action="store_true", help="go on where a run of this size and seed was stopped")
     parser.add_argument("--quiet", action="store_true", help="no live progress")
     if data is not None:
         parser.add_argument("--data", type=Path, metavar="FILE", help=f"{data}, in place of the example's own data")

@@ -17,6 +17,7 @@ Task = Callable[[np.random.Generator, int, int], dict[str, Any]]
 
 def learn(
     e: Experiment,
+    name: str,
     model: Any,
     task: Task,
     steps: int,
@@ -31,7 +32,9 @@ def learn(
     """Train on new sequences of `steps` numbers, 32 an update, until the mean squared error of `tests` unseen ones,
     the measure `mse` taken `every` updates, is below `enough`, or for so many `updates`. Gradients are clipped at 1."""
     test = task(e.unseen(), steps, tests)
-    return model.fit(
+    return e.fit(
+        model,
+        name,
         source=lambda random: task(random, steps, BATCH),
         optimizer=optimizer,
         schedule=schedule,
@@ -40,6 +43,4 @@ def learn(
         valid_every=every,
         evaluate=lambda m: {"mse": float(m(**test).mse.data)},
         until=lambda found: found["mse"] < enough,
-        seed=e.seed,
-        progress=e.progress,
     )

@@ -42,12 +42,18 @@ def _rows(result: dict[str, Any]) -> list[str]:
         first = index == 0
         name = f"[{result['example']}]({result['example']})" if first else ""
         title = result["title"].rstrip(".") if first else ""
-        how = f"{result['mode']}, seed {result['seed']}, {result['seconds']:.0f} s" if first else ""
+        how = ", ".join(_how(result)) if first else ""
         missed = "" if figure["holds"] else " **missed**"
         against = f"{SIGNS[figure['better']]} {number(figure['anchor'])}: {figure['origin']}"
         cells = [name, title, figure["name"], f"{number(figure['value'])}{missed}", against, how]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return lines
+
+
+def _how(result: dict[str, Any]) -> list[str]:
+    seeds = result.get("seeds", 1)
+    seed = f"seed {result['seed']}" if seeds == 1 else f"seeds {result['seed']} to {result['seed'] + seeds - 1}"
+    return [result["mode"], seed, f"{result['seconds']:.0f} s", *([result["data"]] if "data" in result else [])]
 
 
 def main() -> None:

@@ -91,7 +91,9 @@ class Course:
         """Until the end, or Ctrl-C."""
         job, watch, started = self.job, self.watch, time.monotonic()
         watch.resumed(job.step)
-        begun, ended, self.reached = job.step, job.step >= self.steps, False
+        begun, self.reached = job.step, False
+        found = job.curves.at(job.step)  # of a training that is taken up again: it may have ended before
+        ended = bool(found) and self._enough(found) or job.step >= self.steps
         self._start()
         with _interruptible() as stop, watch:
             while not ended and not stop.is_set():
@@ -122,6 +124,10 @@ class Course:
         """Whether what is found ends the training."""
         found = self.job.measure()
         self.watch.measured(self.job.step, found)
+        return self._enough(found)
+
+    def _enough(self, found: Mapping[str, float]) -> bool:
+        """Whether what was measured after the last step ends the training."""
         self.reached = self.until is not None and self.until(found)
         best, stale = self.job.curves.best, self.job.curves.stale
         if self.reached or not self.patience or best is None or stale < self.patience:

@@ -74,6 +74,11 @@ class Curves:
         steps, values = zip(*self.measures[name], strict=True)
         return np.array(steps, np.int64), np.array(values, np.float64)
 
+    def at(self, step: int) -> dict[str, float]:
+        """What was measured last, by name, if that was after so many steps."""
+        last = {"validation": self.valid, **self.measures}
+        return {name: pairs[-1][1] for name, pairs in last.items() if pairs and pairs[-1][0] == step}
+
     @property
     def best(self) -> tuple[int, float] | None:
         """Step and value of the least validation loss, the first of equals."""

@@ -35,6 +35,7 @@ def run(e: Experiment) -> None:
         updates = e.size(400, 8000, 30_000)
         done = marked.learn(
             e,
+            name,
             model,
             tasks.adding,
             steps,

@@ -48,7 +48,9 @@ def run(e: Experiment) -> None:
         right = m(x=x[:, test], y=y[:, test]).p.numpy().argmax(-1) == y[:, test]
         return {"symbols": float(right.mean()), "sums": float(right.all(0).mean())}
 
-    done = model.fit(
+    done = e.fit(
+        model,
+        "addition",
         x=x[:, :cut],
         y=y[:, :cut],
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 1e-3, 1e-3)),
@@ -58,8 +60,6 @@ def run(e: Experiment) -> None:
         valid_every=e.size(100, epoch, epoch),
         evaluate=measured,
         until=lambda found: found["sums"] > 0.99,
-        seed=e.seed,
-        progress=e.progress,
     )
     if e.mode == "quick":
         e.figure("symbols right", done.measures["symbols"], 0.5, "every second", "more")

@@ -66,7 +66,9 @@ def learn(e: Experiment, cell: str, test: dict[str, Any]) -> tuple[Any, Front, A
     model = dsl.load(cell).build(D=width, K=END + 1, H=hidden, seed=e.seed, **sizes)
     front = Front(net.params, looking(net, attends))
     steps = e.size(250, 3000, 10_000)
-    done = model.fit(
+    done = e.fit(
+        model,
+        cell,
         source=batch,
         front=front,
         optimizer=tg.optim.Adam(front.learned(model), lr=e.size(3e-3, 4e-3, 1e-3)),
@@ -75,8 +77,6 @@ def learn(e: Experiment, cell: str, test: dict[str, Any]) -> tuple[Any, Front, A
         steps=steps,
         valid_every=steps // 5,
         evaluate=lambda m: {"true": right(described(m, front, test), test["captions"])},
-        seed=e.seed,
-        progress=e.progress,
     )
     return model, front, done.curves.measured("true")
 

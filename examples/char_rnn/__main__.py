@@ -46,7 +46,9 @@ def run(e: Experiment) -> None:
     streams = e.size(20, 50, 50)
     heads, tails = split(text.ids, streams)
     model.symbols = text.symbols
-    done = model.fit(
+    done = e.fit(
+        model,
+        "char-rnn",
         y=heads,
         optimizer=tg.optim.RMSProp(model.params.trained, lr=e.size(1e-2, 2e-3, 2e-3), decay=0.95),
         batch=streams,
@@ -55,10 +57,6 @@ def run(e: Experiment) -> None:
         clip=5.0,
         valid_every=e.size(100, 100, 500),
         evaluate=lambda m: {"validation": float(m(y=tails).nll.data)},
-        seed=e.seed,
-        out=e.folder,
-        resume=False,
-        progress=e.progress,
     )
     ends = tails.T.reshape(-1)
     bigram, unigram = ngram_loss(heads, ends, count, 2), ngram_loss(heads, ends, count, 1)

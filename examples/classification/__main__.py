@@ -63,7 +63,9 @@ def run(e: Experiment) -> None:
         for pool, cell in e.size({k: POOLS[k] for k in ("last", "attention")}, POOLS, POOLS).items():
             sizes: dict[str, Any] = {"A": hidden} if pool == "attention" else {}
             model = dsl.load(cell).build(D=train.x.shape[2], K=train.classes, H=hidden, seed=e.seed, **sizes)
-            done = model.fit(
+            done = e.fit(
+                model,
+                f"{task}, {pool}",
                 x=train.x,
                 y=train.y,
                 lengths={"t": train.lengths},
@@ -74,8 +76,6 @@ def run(e: Experiment) -> None:
                 steps=steps,
                 valid_every=steps // 10,
                 evaluate=lambda m, test=test: {"accuracy": accuracy(m, test)},
-                seed=e.seed,
-                progress=e.progress,
             )
             reached[pool] = done.measures["accuracy"]
             curves[pool] = done.curves.measured("accuracy")

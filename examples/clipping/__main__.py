@@ -45,7 +45,9 @@ def order(e: Experiment, clip: float | None) -> Any:
     model = e.cell("Order").build(D=6, K=4, H=e.size(20, 50, 50), seed=e.seed)
     test = tasks.order(e.unseen(), steps, 500)
     try:
-        return model.fit(
+        return e.fit(
+            model,
+            "not clipped" if clip is None else "clipped",
             source=lambda random: tasks.order(random, steps, 20),
             optimizer=tg.optim.SGD(model.params.trained, lr=e.size(0.3, 0.1, 0.1)),
             clip=clip,
@@ -53,8 +55,6 @@ def order(e: Experiment, clip: float | None) -> Any:
             valid_every=e.size(100, 500, 1000),
             evaluate=lambda m: {"right": float((m(x=test["x"]).p.numpy().argmax(-1) == test["y"]).mean())},
             until=lambda found: found["right"] > 0.99,
-            seed=e.seed,
-            progress=e.progress,
         )
     except FloatingPointError as error:  # exploded beyond float32
         print(f"without clipping: {error}")

@@ -38,7 +38,9 @@ def run(e: Experiment) -> None:
             right = run.z.numpy()[last].argmax(-1) == test["y"][last]
             return {"loss": float(run.nll.data), "recalled": float(right.mean())}
 
-        done = model.fit(
+        done = e.fit(
+            model,
+            name,
             source=lambda random: tasks.copying(random, steps, 20),
             optimizer=tg.optim.RMSProp(model.params.trained, lr=e.size(1e-2, 1e-3, 1e-3), decay=0.9),
             clip=1.0,
@@ -46,8 +48,6 @@ def run(e: Experiment) -> None:
             valid_every=e.size(50, 50, 200),
             evaluate=measured,
             until=lambda found: found["loss"] < 0.01 * line,
-            seed=e.seed,
-            progress=e.progress,
         )
         reached[name] = done.measures
         curves[name] = done.curves.measured("loss")

@@ -59,7 +59,9 @@ def run(e: Experiment) -> None:
         def measured(m: Any, pixels: Array = pixels) -> dict[str, float]:
             return {"right": float((m(x=pixels[:, test]).z.numpy().argmax(-1) == y[test]).mean())}
 
-        done = model.fit(
+        done = e.fit(
+            model,
+            name,
             x=pixels[:, train],
             y=y[train],
             optimizer=tg.optim.Adam(model.params.trained, lr=e.size(2e-2, 5e-3, 2e-3)),
@@ -69,8 +71,6 @@ def run(e: Experiment) -> None:
             valid_every=e.size(50, 100, 250),
             evaluate=measured,
             until=lambda found: found["right"] > 0.98,
-            seed=e.seed,
-            progress=e.progress,
         )
         curves[name] = done.curves.measured("right")
         last = float(np.mean(curves[name][1][-3:]))  # the end of the curve, not the best of it

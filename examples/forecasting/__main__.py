@@ -50,7 +50,9 @@ def study(e: Experiment, name: str, series: Array, horizon: int) -> None:
     usable = len(learned) // streams
     if usable < 2:
         raise ValueError(f"{name}: {len(series)} rows are too few; {streams} streams of them need {streams * 3 + LAGS}")
-    done = model.fit(
+    done = e.fit(
+        model,
+        name,
         x=learned,
         y=ahead,
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 5e-3, 3e-3)),
@@ -61,8 +63,6 @@ def study(e: Experiment, name: str, series: Array, horizon: int) -> None:
         steps=steps,
         valid_every=steps // 10,
         evaluate=lambda m: {"error": nrmse(forecast(m), target)},
-        seed=e.seed,
-        progress=e.progress,
     )
     stays, fitted = nrmse(past[warm:], target), nrmse(linear, target)
     e.figure(f"{name}, {horizon} ahead", done.measures["error"], stays, "persistence")

@@ -51,6 +51,7 @@ def race(e: Experiment, steps: int) -> dict[str, Any]:
         model = started(e, name, steps)
         done = marked.learn(
             e,
+            f"{name}, {steps} steps",
             model,
             tasks.adding,
             steps,

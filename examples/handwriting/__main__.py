@@ -55,7 +55,9 @@ def learn(e: Experiment, model: Any, letters: int, texts: bool, test: dict[str, 
             return {"p": made["p"], "c": made["c"], "lengths": made["lengths"]}
         return {"p": made["p"], "lengths": {"t": made["lengths"]["t"]}}
 
-    done = model.fit(
+    done = e.fit(
+        model,
+        "with a text" if texts else "free",
         source=source,
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 4e-3, 1e-3)),
         schedule=tg.schedules.cosine(steps, 0.05),
@@ -63,8 +65,6 @@ def learn(e: Experiment, model: Any, letters: int, texts: bool, test: dict[str, 
         steps=steps,
         valid_every=steps // 5,
         evaluate=lambda m: {"nats a move": nats(m, test, **({"c": test["c"]} if texts else {}))},
-        seed=e.seed,
-        progress=e.progress,
     )
     return done.measures["nats a move"]
 

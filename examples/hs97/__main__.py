@@ -113,7 +113,9 @@ def order_share(test: dict[str, Any]) -> Callable[[Any], float]:
 
 def learn(e: Experiment, name: str, model: Any, source: Any, share: Any, enough: float, seed: int) -> Any:
     """Train on one sequence an update until `share` of a test is right."""
-    done = model.fit(
+    done = e.fit(
+        model,
+        f"{name}, seed {seed}",
         source=source,
         optimizer=tg.optim.RMSProp(model.params.trained, lr=1e-2, decay=0.95),
         clip=1.0,
@@ -122,7 +124,6 @@ def learn(e: Experiment, name: str, model: Any, source: Any, share: Any, enough:
         evaluate=lambda m: {"right": share(m)},
         until=lambda found: found["right"] >= enough,
         seed=seed,
-        progress=e.progress,
     )
     e.note(f"{name}, seed {seed}: sequences, right of a test", [done.steps, round(done.measures["right"], 4)])
     return done

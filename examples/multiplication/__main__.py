@@ -21,6 +21,7 @@ def run(e: Experiment) -> None:
     model = e.cell("Product").build(H=e.size(16, 32, 64), seed=e.seed)
     done = marked.learn(
         e,
+        "LSTM",
         model,
         tasks.multiplication,
         steps,

@@ -46,7 +46,9 @@ def run(e: Experiment) -> None:
 
     model = dsl.load("CharRNN").build(K=len(SYMBOLS), H=e.size(48, 96, 192), seed=e.seed)
     steps = e.size(400, 3000, 8000)
-    done = model.fit(
+    done = e.fit(
+        model,
+        "music",
         source=lambda random: {"y": songs(random, 32, bars)[0]},
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 5e-3, 3e-3)),
         schedule=tg.schedules.cosine(steps, 0.02),
@@ -54,8 +56,6 @@ def run(e: Experiment) -> None:
         steps=steps,
         valid_every=steps // 10,
         evaluate=lambda m: {"held out": float(m(y=test).nll.data)},
-        seed=e.seed,
-        progress=e.progress,
     )
     reached = done.measures["held out"]
     learned, _ = songs(e.unseen(1), 2000, bars)

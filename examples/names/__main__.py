@@ -51,7 +51,9 @@ def run(e: Experiment) -> None:
 
     hidden = e.size(32, 128, 256)
     model = dsl.load("CharRNN").build(K=lines.end + 1, H=hidden, seed=e.seed)
-    done = model.fit(
+    done = e.fit(
+        model,
+        "names",
         y=lines.ids[:, learned],
         lengths=lines.lengths[learned],
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 3e-3, 2e-3)),
@@ -60,8 +62,6 @@ def run(e: Experiment) -> None:
         steps=e.size(150, 2500, 10_000),
         valid_every=e.size(50, 250, 500),
         evaluate=lambda m: {"held out": nats(m, lines, held)},
-        seed=e.seed,
-        progress=e.progress,
     )
     reached = done.measures["held out"]
     text, test = run_of(lines, learned), run_of(lines, held)

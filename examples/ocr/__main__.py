@@ -111,7 +111,9 @@ def run(e: Experiment) -> None:
     front = Front(net.params, lambda raw: {"x": tg.columns(net(raw["image"])), "y": raw["y"]})
     e.note("parameters", sum(int(p.size) for p in front.learned(model).values()))
     steps = e.size(500, 3000, 8000)
-    done = model.fit(
+    done = e.fit(
+        model,
+        "reader",
         source=lambda random: batch(random, symbols, longest),
         front=front,
         optimizer=tg.optim.Adam(front.learned(model), lr=e.size(1e-2, 4e-3, 2e-3)),
@@ -119,8 +121,6 @@ def run(e: Experiment) -> None:
         steps=steps,
         valid_every=steps // 10,
         evaluate=lambda m: {"character error rate": error_rate(read(m, front, test, symbols), test["texts"])},
-        seed=e.seed,
-        progress=e.progress,
     )
     reached = done.measures["character error rate"]
     e.figure("character error rate, best path", reached, slid, "clean characters slid over the strip")

@@ -41,7 +41,9 @@ def accuracy(model: Any, test: dict[str, Any]) -> float:
 
 
 def learn(e: Experiment, name: str, model: Any, longest: int, test: dict[str, Any]) -> float:
-    done = model.fit(
+    done = e.fit(
+        model,
+        name,
         source=lambda random: pairs(random, longest, 32),
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 3e-3, 2e-3)),
         clip=1.0,
@@ -49,8 +51,6 @@ def learn(e: Experiment, name: str, model: Any, longest: int, test: dict[str, An
         valid_every=e.size(100, 200, 500),
         evaluate=lambda m: {"whole": accuracy(m, test)},
         until=lambda found: found["whole"] > e.size(0.9, 0.99, 0.995),
-        seed=e.seed,
-        progress=e.progress,
     )
     e.note(f"updates, {name}", done.steps)
     e.draw(viz.curves(done.curves, f"Reversing, {name}"), name.replace(" ", "_"))

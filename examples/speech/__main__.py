@@ -70,7 +70,9 @@ def run(e: Experiment) -> None:
     nearest = error_rate(by_spectrum(counted, test), test["texts"])
 
     def learn(name: str, model: Any, change: Any, measure: Any, steps: int) -> None:
-        done = model.fit(
+        done = e.fit(
+            model,
+            name,
             source=lambda random: change(utterances(random, BATCH, syllables)),
             optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 5e-3, 2e-3)),
             schedule=tg.schedules.cosine(steps, 0.05),
@@ -78,8 +80,6 @@ def run(e: Experiment) -> None:
             steps=steps,
             valid_every=steps // 5,
             evaluate=lambda m: {"character error rate": error_rate(measure(m, test), test["texts"])},
-            seed=e.seed,
-            progress=e.progress,
         )
         found = measure(model, test, 4)
         reached = done.measures["character error rate"]

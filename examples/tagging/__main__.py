@@ -81,7 +81,9 @@ def run(e: Experiment) -> None:
     curves: dict[str, Any] = {}
     for name, cell in (("left to right", "Tagger"), ("both ways", "BiTagger")):
         model = e.cell(cell).build(K_in=symbols, K=len(CLASSES), H=hidden, seed=e.seed)
-        done = model.fit(
+        done = e.fit(
+            model,
+            name,
             x=x[:, :cut],
             y=y[:, :cut],
             optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 3e-3, 2e-3)),
@@ -89,8 +91,6 @@ def run(e: Experiment) -> None:
             steps=e.size(150, 1500, 6000),
             valid_every=e.size(50, 250, 500),
             evaluate=lambda m: {"accuracy": accuracy(m, x[:, cut:], y[:, cut:])},
-            seed=e.seed,
-            progress=e.progress,
         )
         reached[name] = done.measures["accuracy"]
         curves[name] = done.curves.measured("accuracy")

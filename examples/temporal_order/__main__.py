@@ -50,7 +50,9 @@ def run(e: Experiment) -> None:
         def measured(m: Any) -> dict[str, float]:
             return {"right": float((m(x=test["x"]).z.numpy().argmax(-1) == test["y"]).mean())}
 
-        done = model.fit(
+        done = e.fit(
+            model,
+            name,
             source=lambda random: tasks.order(random, steps, 20),
             optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 3e-3, 2e-3)),
             clip=1.0,
@@ -58,8 +60,6 @@ def run(e: Experiment) -> None:
             valid_every=e.size(50, 50, 200),
             evaluate=measured,
             until=lambda found: found["right"] >= 0.99,
-            seed=e.seed,
-            progress=e.progress,
         )
         right[name] = done.measures["right"]
         curves[name] = done.curves.measured("right")

@@ -64,10 +64,12 @@ def nats(model: Any, task: Task, found: Array) -> float:
     return float(np.mean(run.each["nll"].data * lengths))
 
 
-def learn(e: Experiment, model: Any, task: Task) -> Any:
+def learn(e: Experiment, name: str, model: Any, task: Task) -> Any:
     x, y = task.learned
     steps = e.size(350, 1200, 8000)
-    return model.fit(
+    return e.fit(
+        model,
+        name,
         x=x.ids,
         y=y.ids,
         lengths={"s": x.lengths, "t": y.lengths},
@@ -79,8 +81,6 @@ def learn(e: Experiment, model: Any, task: Task) -> Any:
         valid_every=steps // 10,
         evaluate=lambda m: {"whole": exact(texts(task, answers(m, task, greedy=True)), task.targets)},
         until=lambda found: found["whole"] == 1.0,
-        seed=e.seed,
-        progress=e.progress,
     )
 
 
@@ -108,7 +108,7 @@ def study(e: Experiment, name: str, pairs: list[Pair]) -> dict[str, viz.Heat]:
     sizes: dict[str, Any] = {"K_in": x.end + 1, "K": y.end + 1, "H": hidden, "seed": e.seed}
     looking = e.cell("Translating").build(A=hidden, **sizes)
     without = dsl.load("EncoderDecoder").build(**sizes)
-    learned = learn(e, looking, task), learn(e, without, task)
+    learned = learn(e, f"{name}, with attention", looking, task), learn(e, f"{name}, without", without, task)
     found = texts(task, answers(looking, task, beam=4))
     greedy, beam = answers(without, task, greedy=True), answers(without, task, beam=4)
     rates = error_rate(found, task.targets), error_rate(texts(task, beam), task.targets)

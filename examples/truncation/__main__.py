@@ -98,15 +98,15 @@ def run(e: Experiment) -> None:
     for chunk in chunks:
         model = e.cell("Echo").build(H=e.size(8, 24, 48), seed=e.seed)
         # as many symbols for each: what differs is where the gradient stops
-        model.fit(
+        e.fit(
+            model,
+            f"chunk {chunk}",
             **train,
             optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 5e-3, 3e-3)),
             batch=20,
             chunk=chunk,
             clip=1.0,
             steps=e.size(4_000, 40_000, 400_000) // chunk,
-            seed=e.seed,
-            progress=e.progress,
         )
         losses.append(float(model(**test).nll.data))
     e.note("loss, nats a bit, by chunk", dict(zip(chunks, np.round(losses, 4).tolist(), strict=True)))

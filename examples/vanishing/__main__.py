@@ -4,7 +4,9 @@ Y. Bengio, P. Simard, P. Frasconi, "Learning long-term dependencies with gradien
 R. Pascanu, T. Mikolov, Y. Bengio (2013), section 2. In the scalar case the slope of the logarithm of the norm is
 log|w|. A step's Jacobian of norm below 1 makes gradients vanish, as a sigmoid's does, whose slope is 1/4 at most; one
 of norm above 1 does not make them explode: [[0, 2], [0, 0]] has norm 2 and square 0. A unitary net (M. Arjovsky, A.
-Shah, Y. Bengio, 2016) keeps every norm as it starts, since its biases are 0 then.
+Shah, Y. Bengio, 2016) keeps every norm as it starts, since its biases are 0 then. And a gradient that is small far
+back has two meanings: the net forgets, or the data never asked it to remember. One LSTM, started to remember, learns to
+say the first bit of a sequence, or the last one; only by the data do the two differ.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import dsl
+import tinygrad_seq as tg
 import viz
 from examples.experiment import Experiment, leave, main
 from tinygrad_seq.initializers import initialize
@@ -65,6 +68,42 @@ def cells(e: Experiment, inputs: int, hidden: int) -> dict[str, Any]:
     return built
 
 
+def bits(random: np.random.Generator, steps: int, batch: int, first: bool) -> dict[str, Array]:
+    """x (steps, batch): -1 or 1; y: which it was at the start, or which it is."""
+    drawn = random.integers(0, 2, (steps, batch))
+    return {"x": 2.0 * drawn - 1, "y": np.broadcast_to(drawn[:1], drawn.shape).copy() if first else drawn}
+
+
+def taught(e: Experiment, name: str, steps: int, first: bool) -> Array:
+    """‖∂L_T/∂c_k‖ of an LSTM that starts with a memory of `steps` steps and has learned to say a bit."""
+    model = e.cell("Told").build(H=16, T=steps, seed=e.seed, dtype="float64")
+    e.fit(
+        model,
+        name,
+        source=lambda random: bits(random, steps, 32, first),
+        optimizer=tg.optim.Adam(model.params.trained, lr=5e-3),
+        clip=1.0,
+        steps=e.size(200, 400, 1000),
+    )
+    test = bits(e.unseen(), steps, 100, first)
+    right = float((model(**test).z.numpy()[-1].argmax(-1) == test["y"][-1]).mean())
+    e.figure(f"right at the last step, {name}", right, 0.95, "19 of 20", "more")
+    one = model(x=test["x"][:, 0], y=test["y"][:, 0])
+    return np.asarray(viz.gradient_flow(one, "rnn.c", spectra=False).data["norm"][-1])
+
+
+def meanings(e: Experiment, weak: Array) -> None:
+    """A small gradient far back, of a net that forgets and of one that need not remember."""
+    steps = len(weak)
+    asked, idle = "LSTM, asked for the first bit", "LSTM, asked for the last bit"
+    found = {TANH.format(0.5): weak} | {name: taught(e, name, steps, name == asked) for name in (asked, idle)}
+    found = {name: norm / norm[-1] for name, norm in found.items()}
+    e.figure(f"first beside last, {asked}", found[asked][0], 1e-4, "a gradient to learn from", "more")
+    e.figure(f"first beside last, {idle}", found[idle][0], 1e-3 * found[asked][0], "a thousandth of that")
+    title = "Small far back: it forgets, or it was never asked"
+    e.draw(viz.lines(found, x="step k", y="norm of the gradient, last step 1", log=True, title=title), "meanings")
+
+
 def run(e: Experiment) -> None:
     steps, inputs, hidden = e.size(30, 100, 400), 8, e.size(12, 48, 100)
     scalars(e, steps)
@@ -83,6 +122,7 @@ def run(e: Experiment) -> None:
     gain = (short[0] / short[-1]) / (weak[0] / weak[-1])
     e.figure("with a skip of 10 that net reaches, times as far", gain, 0.5 ** -(steps / 2), "half the steps", "more")
     e.draw(viz.lines(found, x="step k", y="‖∂h[T]/∂h[k]‖", log=True, title="How far gradients reach"), "reach")
+    meanings(e, weak)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def run(e: Experiment) -> None:
         model = e.cell(cell).build(D=filters * (SIDE // 4) ** 2, K=len(CLASSES), H=hidden, seed=e.seed)
         front = Front(net.params, watching(net))
         steps = e.size(150, 800, 4000)
-        done = model.fit(
+        done = e.fit(
+            model,
+            name,
             source=lambda random: clips(random, 16, frames),
             front=front,
             optimizer=tg.optim.Adam(front.learned(model), lr=e.size(1e-2, 4e-3, 2e-3)),
@@ -57,8 +59,6 @@ def run(e: Experiment) -> None:
             steps=steps,
             valid_every=steps // 5,
             evaluate=lambda m, front=front: {"accuracy": float((guesses(m, front, test) == test["y"]).mean())},
-            seed=e.seed,
-            progress=e.progress,
         )
         reached[name] = done.measures["accuracy"]
         curves[name] = done.curves.measured("accuracy")

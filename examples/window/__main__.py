@@ -32,13 +32,13 @@ def learned(e: Experiment, cell: str, lag: int) -> float:
     """Nats a bit on unseen sequences, counted where there is something to know."""
     steps = e.size(20, 40, 60)
     model = e.cell(cell).build(H=e.size(16, 24, 64), seed=e.seed)
-    model.fit(
+    e.fit(
+        model,
+        f"{cell}, lag {lag}",
         source=lambda random: sequences(random, steps, 32, lag),
         optimizer=tg.optim.Adam(model.params.trained, lr=1e-2),
         clip=1.0,
         steps=e.size(300, 800, 4000),
-        seed=e.seed,
-        progress=e.progress,
     )
     test = sequences(np.random.default_rng([e.seed, lag]), steps, 200, lag)
     terms = np.asarray(model(**test).z.numpy(), float)

@@ -38,7 +38,9 @@ def run(e: Experiment) -> None:
     model = e.cell("WordRNN").build(K=len(words), D=size, H=size, seed=e.seed)
     e.note("parameters", model.params.count)
     steps = e.size(400, 1500, 8000)
-    done = model.fit(
+    done = e.fit(
+        model,
+        "words",
         y=learned,
         optimizer=tg.optim.Adam(model.params.trained, lr=e.size(1e-2, 4e-3, 2e-3)),
         schedule=tg.schedules.cosine(steps, 0.02),
@@ -47,8 +49,6 @@ def run(e: Experiment) -> None:
         steps=steps,
         valid_every=steps // 10,
         evaluate=lambda m: {"held out": float(m(y=held).nll.data)},
-        seed=e.seed,
-        progress=e.progress,
     )
     at, values = done.curves.measured("held out")
     reached = done.measures["held out"]  # at the end: the best of the curve would have been chosen by what is held out

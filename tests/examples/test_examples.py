@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import dsl
+import tinygrad_seq as tg
 import viz
 from examples import experiment, readme
 from examples.experiment import Experiment, Figure
 
+EXTRAS = {"digits": ("sklearn", "digits")}  # example -> the package that it needs, and the extra that brings it
+
 
 @pytest.mark.parametrize("name", experiment.names())
 def test_an_example_run_small_reaches_its_figures(name: str, tmp_path: Path) -> None:
+    """Where what an example needs is not installed, it has to end with one line that says how to get it."""
     module = importlib.import_module(f"examples.{name}.__main__")
     words = ["--quick", "--quiet", "--out", str(tmp_path)]
-    try:
-        done = experiment.main(module.run, module.__doc__, module.__file__, words)
-    except SystemExit as missing:  # an extra that this machine has not
-        assert "pip install 'tinygrad-seq[" in str(missing)
-        pytest.skip(str(missing))
+    package, extra = EXTRAS.get(name, ("numpy", ""))
+    if find_spec(package) is None:
+        with pytest.raises(SystemExit, match=rf"^error: .*pip install 'tinygrad-seq\[{extra}\]'$"):
+            experiment.main(module.run, module.__doc__, module.__file__, words)
+        return
+    done = experiment.main(module.run, module.__doc__, module.__file__, words)
     assert done.figures and experiment.failed(done) == []
     assert done.pictures and all((tmp_path / picture).stat().st_size > 500 for picture in done.pictures)
     kept = json.loads((tmp_path / "result.json").read_text())
@@ -73,3 +84,60 @@ def test_a_run_of_the_papers_size_is_kept_beside_the_normal_one(tmp_path: Path) 
     assert (normal["mode"], normal["figures"][0]["value"], normal["pictures"]) == ("normal", 100, ["curve.svg"])
     assert (full["mode"], full["figures"][0]["value"], full["pictures"]) == ("full", 750, ["curve-full.svg"])
     assert (source / "curve.svg").read_text() != (source / "curve-full.svg").read_text()
+
+
+LINE = """
+cell Line(D):
+  input x: D
+  input y: scalar
+  param w: D ~ glorot
+  loss mse = (w@x - y)**2
+"""
+
+
+def lines(e: Experiment, stop_at: int | None = None) -> dict[str, Any]:
+    """Two trainings, one after the other; Ctrl-C in the second one, if that is wanted. What each has drawn, and w."""
+    found: dict[str, Any] = {}
+    for name in ("first", "second"):
+        model, drawn = dsl.parse(LINE).build(D=3, seed=0, dtype="float64"), []
+
+        def source(random: np.random.Generator, name: str = name, drawn: list[int] = drawn) -> dict[str, Any]:
+            drawn.append(1)
+            if name == "second" and len(drawn) == stop_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            x = random.normal(size=(4, 3))
+            return {"x": x, "y": x.sum(axis=1)}
+
+        optimizer = tg.optim.Adam(model.params.trained, lr=1e-2)
+        done = e.fit(model, name, source=source, optimizer=optimizer, steps=20, engine="tape")
+        found[name] = {"drawn": len(drawn), "steps": done.steps, "w": model.params["w"].numpy().copy()}
+    return found
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_same_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[dict[str, Any]] = []
+    whole: list[dict[str, Any]] = []
+
+    def run(e: Experiment, kept: list[dict[str, Any]], stop_at: int | None = None) -> None:
+        kept.append(lines(e, stop_at))
+        e.figure("length", 2, 1, "short", "more")
+        e.draw(viz.lines({"a": [1.0, 2.0]}), "curve")
+
+    def started(folder: str, kept: list[dict[str, Any]], *words: str, stop_at: int | None = None) -> Experiment:
+        words = ("--quick", "--quiet", "--out", str(tmp_path / folder), *words)
+        return experiment.main(lambda e: run(e, kept, stop_at), "A title.", str(tmp_path / "__main__.py"), list(words))
+
+    started("whole", whole)
+    with pytest.raises(SystemExit, match="stopped in second: the same words with --resume go on"):
+        started("stopped", found, stop_at=8)
+    assert not (tmp_path / "stopped" / "result.json").exists()
+    done = started("stopped", found, "--resume")
+    # one batch is looked at before any is learned from; of the second, 7 were learned before
+    assert [found[0][name]["drawn"] for name in ("first", "second")] == [1, 1 + 20 - 7]
+    assert found[0]["second"]["steps"] == 20 and done.earlier > 0
+    for name in ("first", "second"):
+        np.testing.assert_array_equal(found[0][name]["w"], whole[0][name]["w"])
+    found.clear()
+    started("stopped", found)  # without the word it begins anew
+    assert found[0]["first"]["drawn"] == 21
+    assert "curve.svg" in capsys.readouterr().out

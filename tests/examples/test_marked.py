@@ -39,7 +39,9 @@ def learn(e: Experiment, model: Any, updates: int, enough: float, seen: list[Any
         return found
 
     optimizer = tg.optim.Adam(model.params.trained, lr=1e-2)
-    return marked.learn(e, model, task, 6, optimizer=optimizer, updates=updates, every=20, enough=enough, tests=40)
+    return marked.learn(
+        e, "sums", model, task, 6, optimizer=optimizer, updates=updates, every=20, enough=enough, tests=40
+    )
 
 
 def model() -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -63,6 +66,6 @@ def test_the_line_of_no_memory() -> None:
 
 
 @pytest.mark.parametrize(("make", "steps", "fewest"), [(tasks.adding, 1, 2), (tasks.order, 9, 10)])
-def test_a_length_without_room_is_named(make: object, steps: int, fewest: int) -> None:
+def test_a_length_without_room_is_named(make: Callable[..., Any], steps: int, fewest: int) -> None:
     with pytest.raises(ValueError, match=f"need {fewest} or more, given {steps}"):
-        make(random(), steps, 3)  # type: ignore[operator]
+        make(random(), steps, 3)

@@ -376,6 +376,22 @@ def test_a_source_makes_every_batch_and_a_training_goes_on_with_it(tmp_path: Pat
     assert done.curves.loss[-1] < 0.5 * done.curves.loss[0]
 
 
+def test_a_training_that_had_reached_its_end_stays_there(tmp_path: Path) -> None:
+    """Taken up again, with more steps allowed, it makes none: what ended it is in what was kept."""
+    test = ones(np.random.default_rng(1))
+    options = {"source": ones, "engine": "tape", "progress": False, "steps": 400, "valid_every": 10, "out": tmp_path}
+    options |= {"evaluate": lambda m: {"mse": float(m(**test).mse.data)}, "until": lambda found: found["mse"] < 0.1}
+    whole, again = adder(), adder()
+    done = whole.fit(optimizer=optimizer(whole), **options)
+    more = again.fit(optimizer=optimizer(again), resume=True, **options)
+    same(whole, again)
+    assert done.reached and more.reached and more.steps == done.steps < 400
+    assert more.measures == done.measures
+    further = adder()
+    options["until"] = lambda found: found["mse"] < 0.5 * done.measures["mse"]  # another end: it goes on
+    assert further.fit(optimizer=optimizer(further), resume=True, **options).steps > done.steps
+
+
 def test_measures_are_kept_and_end_a_training(tmp_path: Path) -> None:
     model, test = adder(), ones(np.random.default_rng(1))
     done = model.fit(
