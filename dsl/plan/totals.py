@@ -146,10 +146,15 @@ class Totals(Lowering):
         return op("transpose", x) if turned else x
 
     def _behind(self, name: str, s: Summand) -> Symbol:
-        """A linear operation of one varying and otherwise shared arguments, applied to the varying one's total."""
+        """A linear operation of one varying and otherwise shared arguments, applied to the varying one's total.
+
+        Of shared arguments alone, it is so many times the same.
+        """
         node = s.node
         k = self._varying(node)
-        assert k is not None
+        if k is None:
+            times = Summand(lift(1) if s.factor is None else s.factor, s.over)
+            return op("mul", node, self._hidden(f"{name}.times", ((self._values(name, times), ""),), ()))
         inner = node.args[k]
         parts = self._take_apart(name, [Summand(inner, s.over, s.factor)])
         terms = list(parts.derived)
