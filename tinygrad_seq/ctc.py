@@ -6,13 +6,15 @@ sequences at a time, and the tape differentiates that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.functions import log_softmax, mean, sum, where
 from tinygrad_seq.loops import load
+from tinygrad_seq.ops.multiply import spread
+from tinygrad_seq.ops.reduce import EXPONENTIAL
 from tinygrad_seq.primitive import REGISTRY
 from tinygrad_seq.shapes import concat, plain
 from tinygrad_seq.state import state
@@ -20,6 +22,7 @@ from tinygrad_seq.tape import backward, custom_node
 from tinygrad_seq.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
+STATE = 8  # exponentials that a state of a step takes
 LOW = -1e30  # below every log probability, and finite: its differences are
 logaddexp = REGISTRY["logaddexp"]
 
@@ -113,20 +116,12 @@ def _targets(targets: Any, lengths: Any, count: int, single: bool, categories: i
 
 
 def _run(array: Array, targets: Array, frames: Array, sizes: Array, blank: int, want: bool) -> tuple[Array, Array]:
-    from tinygrad_seq.kernels.threads import run_parts, thread_count
-
     logits = np.ascontiguousarray(np.swapaxes(array, 0, 1))
     count = logits.shape[0]
     loss = np.empty(count, logits.dtype)
     grad = np.empty_like(logits) if want else np.empty((count, 0, 0), logits.dtype)
-    kernel = load("ctc").batch
-    parts = min(thread_count(), count) if logits.size > 20_000 else 1
-    cuts = [count * i // parts for i in range(parts + 1)] if parts else [0, 0]
-
-    def work(part: tuple[int, int]) -> Callable[[], None]:
-        return lambda: kernel(logits, targets, frames, sizes, blank, part, loss, grad, want)
-
-    run_parts([work(part) for part in zip(cuts, cuts[1:], strict=False)])
+    work = EXPONENTIAL * (2 * logits.size + STATE * logits.shape[1] * (2 * targets.size + count))
+    spread(load("ctc").batch, (logits, targets, frames, sizes, blank, loss, grad, want), count, work)
     return loss, np.swapaxes(grad, 0, 1)
 
 

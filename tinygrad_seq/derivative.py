@@ -33,7 +33,6 @@ _NEW = _WHOLE | {
     "outer_sum",
     "scatter_add",
     "scatter_columns",
-    "softmax_error",
 }
 _SHAPE = {"shape": np.shape, "ndarray": np.ndarray}
 _SHAPE_OF = "values[{0}].shape if type(values[{0}]) is ndarray else shape(values[{0}])"
@@ -80,7 +79,8 @@ class Derivative:
     shapes_of    `shapes_of(values)`: the shapes of the inputs at `shapes`, as a tuple
     source       the pullback's text: `pullback(g, kept, shapes, static)`
     on_values, on_tensors   that function over arrays, and over tensors
-    on_tape      over arrays, sums of products not multiplied yet (`ops.linalg.Product`)
+    on_tape      over arrays, sums of products not multiplied yet (`ops.linalg.Product`); like on_values, by the
+                 primitive's `at_once` where it has one
     """
 
     cotangents: tuple[Symbol | None, ...]
@@ -183,7 +183,7 @@ def expressions(
             continue
         node = substitute(lift(expression), _without_conj) if real else lift(expression)
         if tape:
-            node = _product_summed(_in_one_pass(substitute(node, _shapes_only)), i, names[i])
+            node = _product_summed(substitute(node, _shapes_only), i, names[i])
             if op.singular and node.op is not None and not literal:
                 node = REGISTRY["settle"](node, g)
         result.append(None if node.is_number and node.leaf == 0 else node)
@@ -215,16 +215,6 @@ def _product_summed(node: Symbol, position: int, name: str) -> Symbol:
     return node
 
 
-def _in_one_pass(node: Symbol) -> Symbol:
-    """Cross-entropy's cotangent as the one primitive that it is on arrays; spelt out, it makes four of that size."""
-    if node.is_op("mul") and node.args[0].is_op("sub") and node.args[1].is_op("expand"):
-        (p, picked), g = node.args[0].args, node.args[1].args[0]
-        if p.is_op("softmax") and picked.is_op("one_hot") and p.options.get("axis", -1) == -1:
-            y = lift(Slot("y", 0, "y"))
-            return Symbol.make(REGISTRY["softmax_error"], (p.args[0], picked.args[0], y, g))
-    return node
-
-
 def _derive(
     op: Primitive, needs: tuple[bool, ...], static: dict[str, Any], constant: Any, real: bool, literal: bool
 ) -> Derivative:
@@ -239,7 +229,8 @@ def _derive(
     order = postorder([c for c in cotangents if c is not None])
     slots = [n.leaf for n in order if isinstance(n.leaf, Slot)]
     saved = tuple(sorted({s.position for s in slots if s.kind == "input"}))
-    saves_y = any(s.kind == "y" for s in slots)
+    at_once = op.at_once is not None and cotangents[0] is not None and not any(cotangents[1:])
+    saves_y = any(s.kind == "y" for s in slots) or (at_once and op.at_once_reads_y)
     keep = (*saved, len(needs)) if saves_y else saved
     shapes = tuple(sorted({s.position for s in slots if s.kind == "shape"}))
     source, constants = _write(cotangents, order, (keep, shapes))
@@ -260,6 +251,8 @@ def _derive(
         names["op_size"] = _size_of_shape
         exec(code, names)
         functions.append(names["pullback"])
+    if at_once:
+        functions[0] = functions[2] = _at_once(op, keep, len(needs), functions[0])
     return Derivative(
         cotangents,
         any(c is not None for c in cotangents),
@@ -268,13 +261,27 @@ def _derive(
         keep,
         shapes,
         all(c is not None or not wanted for c, wanted in zip(cotangents, needs, strict=True)),
-        _fresh(cotangents, order),
+        (True, *(False,) * (len(needs) - 1)) if at_once else _fresh(cotangents, order),
         _scatters(cotangents),
         _picker("values, y", ["y" if i == len(needs) else f"values[{i}]" for i in keep]),
         _picker("values", [_SHAPE_OF.format(i) for i in shapes]),
         source,
         *functions,
     )
+
+
+def _at_once(op: Primitive, keep: Sequence[int], count: int, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The pullback over arrays by `op.at_once`, or by the rule where that declines."""
+    places = [f"kept[{keep.index(i)}]" if i in keep else "None" for i in (count, *range(count))]
+    arguments = eval(f"lambda kept: ({''.join(p + ', ' for p in places)})")
+    function, nothing = op.at_once, (None,) * (count - 1)
+    assert function is not None
+
+    def pullback(g: Any, kept: Any, shapes: Any, static: dict[str, Any]) -> tuple[Any, ...]:
+        found = function(g, *arguments(kept), **static)
+        return rule(g, kept, shapes, static) if found is None else (found, *nothing)
+
+    return pullback
 
 
 def _waiting(op: Primitive) -> Any:

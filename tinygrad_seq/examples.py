@@ -65,7 +65,6 @@ EXAMPLES: dict[str, Call] = {
     "lookup": ((_M, np.array([2, 0, 2])), {}),
     "scatter_columns": ((np.array([_V, _U]), np.array([2, 0]), (2, 3)), {}),
     "cross_entropy": ((_M, np.array([2, 0])), {}),
-    "softmax_error": ((_M, np.array([2, 0]), np.array([0.4, 0.7]), _M[:, 0]), {}),
     "categorical_icdf": ((np.array([[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]]), np.array([0.65, 0.1])), {}),
     "one_hot": ((np.array([1, 0]), 3), {}),
     "logical_and": ((_V > 0.5, _U > 0), {}),

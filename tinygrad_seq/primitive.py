@@ -81,6 +81,9 @@ class Primitive:
               drawn as the title of what it is applied to, not as a box of its own
     partials  `partials(y, *inputs, **static) -> tuple`, for elementwise primitives (None: zero)
     rule      `rule(g, y, *inputs, **static) -> tuple`, one cotangent (or None) an input
+    at_once   what the rule gives for the first input, on arrays, without the steps between: `at_once(g, y, *inputs,
+              **static) -> array`, or None where the rule does it. Of what the rule does not read it is given None,
+              but y if `at_once_reads_y`
 
     Shape functions: an argument made by `shape_of(x)` has as its "shape" the shape it stands for, one
     made by `size(x)` the dim it stands for, so that `broadcast_to(g, shape_of(x))` has a shape too.
@@ -127,6 +130,8 @@ class Primitive:
         self.options: frozenset[str] = frozenset()
         self.partials_rule: Rule | None = None
         self.vjp_rule: Rule | None = None
+        self.at_once: Callable[..., Any] | None = None
+        self.at_once_reads_y = False
         REGISTRY[name] = self
 
     def __call__(self, *args: Any, **static: Any) -> Any:
@@ -191,6 +196,15 @@ class Primitive:
         self.vjp_rule = function
         self._call, self.arity = None, -1
         return function
+
+    def on_arrays(self, reads_y: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator: what the rule gives for the first input, on arrays, all at once: see `at_once`."""
+
+        def take(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.at_once, self.at_once_reads_y = function, reads_y
+            return function
+
+        return take
 
     @property
     def differentiable(self) -> bool:

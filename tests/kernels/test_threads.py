@@ -1,8 +1,7 @@
-"""Parts of a batch side by side: all run, errors surface, forks and several callers are safe."""
+"""Parts of a batch side by side: all run once, forks and several callers are safe."""
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 import time
@@ -14,75 +13,13 @@ import pytest
 
 from tinygrad_seq.kernels import threads
 from tinygrad_seq.kernels.cache import load_source
-from tinygrad_seq.kernels.threads import parts, run_native, run_parts, thread_count
+from tinygrad_seq.kernels.threads import parts, run_native, thread_count
 
 
 @pytest.fixture(autouse=True)
 def four(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TGSEQ_NUM_THREADS", "4")
     monkeypatch.setattr(threads, "_pool", threads._Pool())
-
-
-def test_every_part_runs_once() -> None:
-    for n in (1, 2, 3, 9):
-        seen: list[int] = []
-        run_parts([lambda i=i, seen=seen: seen.append(i) for i in range(n)])  # type: ignore[misc]
-        assert sorted(seen) == list(range(n))
-
-
-def test_parts_run_at_the_same_time() -> None:
-    barrier = threading.Barrier(4, timeout=10)
-    run_parts([barrier.wait] * 4)
-
-
-def test_never_more_threads_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TGSEQ_NUM_THREADS", "2")
-    names = set()
-
-    def part() -> None:
-        time.sleep(0.002)
-        names.add(threading.current_thread().name)
-
-    for _ in range(3):
-        run_parts([part] * 5)
-    assert len(names) == 2
-
-
-def test_the_first_error_in_order_is_raised_when_all_have_ended() -> None:
-    ended = []
-
-    def slow() -> None:
-        time.sleep(0.05)
-        ended.append(1)
-
-    def fail(text: str) -> None:
-        raise ValueError(text)
-
-    for order in (("a", "b"), ("b", "a")):
-        ended.clear()
-        with pytest.raises(ValueError, match=order[0]):
-            run_parts([slow, *(lambda t=t: fail(t) for t in order), slow])
-        assert len(ended) == 2
-    run_parts([lambda: None] * 4)  # the workers are still there
-
-
-def test_two_callers_and_a_nested_call() -> None:
-    total = np.zeros((6, 4))
-
-    def inner(i: int, j: int) -> None:
-        time.sleep(0.001)
-        total[i, j] += 1
-
-    def outer(i: int) -> None:
-        run_parts([lambda j=j: inner(i, j) for j in range(4)])  # type: ignore[misc]
-
-    callers = [threading.Thread(target=lambda: run_parts([lambda i=i: outer(i) for i in range(6)])) for _ in range(3)]  # type: ignore[misc]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join(timeout=20)
-        assert not caller.is_alive()
-    assert (total == 3).all()
 
 
 # ---------------------------------------------------------------- native calls
@@ -129,12 +66,11 @@ def test_workers_awake_and_asleep() -> None:
     assert [float(a[0]) for a in sums] == [400.0] * 4
 
 
-def test_native_calls_of_several_callers_beside_other_work() -> None:
+def test_native_calls_of_several_callers() -> None:
     found: list[list[float]] = []
 
     def caller() -> None:
         for _ in range(20):
-            run_parts([lambda: time.sleep(1e-4)] * 3)
             found.append(counted(3, 20))
 
     callers = [threading.Thread(target=caller) for _ in range(3)]
@@ -175,23 +111,6 @@ def test_native_calls_in_a_forked_child(awake: bool) -> None:
     ended(child)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_has_workers_of_its_own() -> None:
-    barrier = threading.Barrier(2, timeout=10)
-    run_parts([barrier.wait] * 2)  # a worker exists in the parent
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            again = threading.Barrier(2, timeout=10)
-            run_parts([again.wait] * 2)
-            code = 0
-        finally:
-            os._exit(code)
-    ended(child)
-
-
 def ended(child: int) -> None:
     """The process ends well, and soon."""
     deadline = time.monotonic() + 20
@@ -204,23 +123,6 @@ def ended(child: int) -> None:
     os.kill(child, 9)
     os.waitpid(child, 0)
     pytest.fail("the child hangs")
-
-
-def test_workers_keep_nothing_alive() -> None:
-    array = np.zeros(10)
-    alive = weakref.ref(array)
-    barrier = threading.Barrier(2, timeout=10)
-
-    def part(array: np.ndarray = array) -> None:
-        barrier.wait()
-
-    run_parts([part, part])
-    del array, part
-    deadline = time.monotonic() + 5
-    while alive() is not None and time.monotonic() < deadline:
-        gc.collect()
-        time.sleep(0.01)
-    assert alive() is None
 
 
 def test_how_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "nothing is freed": (TENSOR, "backward", lambda *a, free, **kw: tape.backward(*a, **kw)),
     "nodes pulled in the order of making": (tape, "_number", lambda n: -n.serial),
     "cross-entropy's error without the target": (
-        REGISTRY["softmax_error"], "impl", lambda x, t, y, g: REGISTRY["softmax"].impl(x) * np.expand_dims(g, -1)
+        REGISTRY["cross_entropy"], "at_once", lambda g, y, x, t: REGISTRY["softmax"].impl(x) * np.expand_dims(g, -1)
     ),
     "residuals in the wrong order": (derivative, "_picker", lambda args, parts: ORIGINAL_PICKER(args, parts[::-1])),
 }  # fmt: skip

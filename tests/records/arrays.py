@@ -18,7 +18,6 @@ from tests.opdb import (
     unary,
 )
 from tinygrad_seq.ops.index import Key
-from tinygrad_seq.primitive import REGISTRY
 
 # ---------------------------------------------------------------- shape
 
@@ -381,16 +380,3 @@ record(
         x.reshape(-1, x.shape[-1]), i.reshape(-1), reduction="none"
     ).reshape(i.shape),
 )
-
-
-def _errors(rng: np.random.Generator) -> list[Sample]:
-    shapes: list[tuple[int, ...]] = [(3,), (2, 3), (0, 3), (2, 1, 4), (1, 1), (4, 2), (2, 2, 2), (3, 5)]
-    samples = []
-    for s in shapes:
-        logits, target = anywhere(rng, s), rng.integers(-1, s[-1], s[:-1])
-        value = REGISTRY["cross_entropy"].impl(logits, target)
-        samples.append(Sample((logits, target, value, anywhere(rng, s[:-1]))))
-    return samples
-
-
-record("softmax_error", _errors, constant=(2,))

@@ -57,14 +57,16 @@ product  plain Python: panel(dtype) is 32 (float64: 16), tail(dtype) half of it,
          weight_gradient(X, xo, Y, yo, C, co, ldc, M, N, K)      C (M, padded N) += XᵀY
              X (K, M) from pack_rows, Y (K, N) from pack_panels.
 
-threads  run_parts(functions) calls all, side by side, and returns when the last is done; raises what they raised
-         run_native(nests, calls) the same for calls of generated code, handed over within microseconds
+threads  run_native(nests, calls) makes all calls of generated code, side by side, handed over within microseconds
+         run_together(call) does the pieces of a loop, whoever is idle taking the next one
          parts(rows, work) -> how many parts a batch is worth; work: multiply-adds of all steps over all rows
          thread_count()
 
 nests    nests(path, dtype) -> run(arrays, O): the undecorated functions of a generated file, in the part of Python
          that `translate` describes, as one callable for kernels. Plans are written so: Numba's own front end takes
          milliseconds a line, and is left for kernels written by hand.
+
+pieces   together(loop, args, count, pieces) -> a call of a kernel over 0..count-1, cut into pieces, for `run_together`
 
 cache    load_source(name, text) -> module
          prune(directory): what was not used for long goes; done by itself when something new is kept
@@ -73,5 +75,5 @@ cache    load_source(name, text) -> module
 
 The parts: target (the processor) · emit (register tiles as LLVM) · drivers (loops around them, not imported but loaded
 as a source) · product (their interface) · formulas (functions as LLVM) · math (their interface) · memory · lines,
-expressions, translate (text to LLVM) · nests (its seam to Numba) · threads · cache.
+expressions, translate (text to LLVM) · nests (its seam to Numba) · pieces · threads · cache.
 """

@@ -2,7 +2,7 @@
 
 A box is eight integers that two threads share: its state, then the call (the address of machine code, where the ids of
 its arrays begin and how many there are, where its integers begin). Whoever posts waits for the state to be DONE and
-sets it back. May not know what is called, nor what threads there are.
+sets it back, or takes back what nobody has taken up yet. May not know what is called, nor what threads there are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels.memory import element, invoke_at
 
 Box = NDArray[np.int64]
-AWAY, LISTENING, POSTED, DONE = range(4)
+AWAY, LISTENING, POSTED, TAKEN, DONE = range(5)
 AWAKE = (
     2.5e-4  # seconds that a listener waits before it goes to sleep: longer than Python needs from one run to the next
 )
@@ -31,8 +31,11 @@ TRIAL = 1000  # rounds that are timed
 
 SOURCE = f'''"""Both sides of a box; see tinygrad_seq.kernels.mailbox."""
 
+from numba import int64
+
 from tinygrad_seq.kernels.cache import kernel
 from tinygrad_seq.kernels.mailbox import pause, peek, run_posted, swap
+from tinygrad_seq.kernels.memory import invoke, pointer, store
 
 
 @kernel
@@ -45,8 +48,9 @@ def serve(box, rounds):
         if state != before:
             left, before = rounds, state
         if state == {POSTED}:
-            run_posted(box)
-            swap(box, {POSTED}, {DONE})
+            if swap(box, {POSTED}, {TAKEN}):
+                run_posted(box)
+                swap(box, {TAKEN}, {DONE})
         elif state == {AWAY}:
             return True
         elif left > 0:
@@ -72,6 +76,38 @@ def fetch(box, rounds):
 def change(box, old, new):
     """Change the state if it is `old`."""
     return swap(box, old, new)
+
+
+@kernel
+def share(boxes, address, objects, O, done, pieces, rounds):
+    """Post one call in all boxes whose listeners listen, join in, and wait so many rounds for who has taken it up.
+
+    Whether all pieces are done, as `done` counts them; the boxes still waited for stay in `boxes`, others become 0.
+    """
+    for i in range(boxes.size):
+        box = pointer(boxes[i], int64)
+        store(box, 1, address)
+        store(box, 2, objects.ctypes.data)
+        store(box, 3, objects.size)
+        store(box, 4, O.ctypes.data)
+        if not swap(box, {LISTENING}, {POSTED}):
+            boxes[i] = 0
+    invoke(address, objects, O)
+    left = rounds
+    for i in range(boxes.size):
+        if boxes[i] != 0:
+            box = pointer(boxes[i], int64)
+            taken = not swap(box, {POSTED}, {LISTENING})
+            while taken and left > 0:
+                taken = not swap(box, {DONE}, {LISTENING})
+                left -= 1
+                pause(box)
+            if not taken:
+                boxes[i] = 0
+    while peek(done) != pieces and left > 0:
+        left -= 1
+        pause(done)
+    return peek(done) == pieces
 '''
 
 
@@ -80,6 +116,17 @@ def sides() -> tuple[Callable[..., bool], Callable[..., bool], Callable[..., boo
     """`serve(box, rounds)`, `fetch(box, rounds)` and `change(box, old, new)`, compiled once on a machine."""
     module = disk.load_source("mailbox", SOURCE)
     return module.serve, module.fetch, module.change
+
+
+@cache
+def share() -> Callable[..., bool]:
+    """`share(boxes, address, objects, O, done, pieces, rounds)`, compiled once on a machine."""
+    return disk.load_source("mailbox", SOURCE).share  # type: ignore[no-any-return]
+
+
+def take_back(box: Box) -> bool:
+    """Take back what was posted; False when the listener has taken it up."""
+    return sides()[2](box, POSTED, LISTENING)
 
 
 @cache
@@ -153,4 +200,4 @@ def _field(context: Any, builder: Any, signature: Any, args: Any, k: int) -> Any
     return element(context, builder, signature.args[0], args[0], ir.Constant(ir.IntType(64), k))
 
 
-__all__ = ["AWAY", "DONE", "LISTENING", "POSTED", "Box", "post", "rounds", "sides"]
+__all__ = ["AWAY", "DONE", "LISTENING", "POSTED", "TAKEN", "Box", "post", "rounds", "share", "sides", "take_back"]

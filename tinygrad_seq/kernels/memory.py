@@ -146,6 +146,16 @@ def copy(typing: Any, target: Any, to: Any, source: Any, start: Any, n: Any) -> 
     return types.void(target, types.intp, source, types.intp, types.intp), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(typing: Any, address: Any, kind: Any) -> Any:
+    """An address as a pointer to elements of that kind."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(kind.dtype)(types.int64, kind), generate
+
+
 DATA = object.__basicsize__  # where NumPy's C interface has an array's address of data: first, behind Python's own head
 
 

@@ -1,9 +1,10 @@
 """Running the parts of a batch side by side.
 
 Compiled kernels release the interpreter's lock, so plain threads are enough. A worker sleeps on a queue, from which it
-takes some fifty microseconds to wake; after a native call it listens at its box for a while (`mailbox`), where the next
-is taken up at once. Several Python threads may run models at once: each call borrows the workers that are idle and
-does itself what nobody takes. Workers do not survive a fork; the child starts its own. May not know what runs.
+takes some fifty microseconds to wake; after a call it listens at its box for a while (`mailbox`), without the
+interpreter's lock, and takes up the next at once. Several Python threads may run models at once: each call borrows the
+workers that are idle and does itself what nobody takes. Workers do not survive a fork; the child starts its own. May
+not know what runs.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ import numpy as np
 
 from tinygrad_seq.kernels import mailbox
 from tinygrad_seq.kernels.nests import Nests, objects
+from tinygrad_seq.kernels.pieces import DONE, Together
 
 # Multiply-adds of a run that make a thread of its own worth while. Over 100 steps two threads gain 22 % on 4 rows of an
 # LSTM 32 -> 64 (10 million), 8 % on 4 rows of a simple net (2.5 million), whose single rows take 20 microseconds.
 WORK_PER_PART = 1_200_000
 NAP = 5e-5  # seconds between looks at a thread that has kept another waiting: the processor may be needed elsewhere
-
-Failure = tuple[int, BaseException]
 
 
 class _Worker(threading.Thread):
@@ -36,27 +36,24 @@ class _Worker(threading.Thread):
 
     def __init__(self, number: int) -> None:
         super().__init__(name=f"tgseq-{number}", daemon=True)
-        self.inbox: SimpleQueue[tuple[Callable[[], None], bool]] = SimpleQueue()
+        self.inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.box = np.zeros(8, np.int64)
+        self.place = self.box.ctypes.data
         self.serve, self.fetch, self.change = mailbox.sides()
 
     def run(self) -> None:
         while True:
-            job, listen = self.inbox.get()
+            job = self.inbox.get()
             job()
             del job  # keep nothing alive while waiting
-            if listen and self.inbox.empty():
+            if self.inbox.empty():
                 self.change(self.box, mailbox.AWAY, mailbox.LISTENING)
                 while not self.serve(self.box, mailbox.rounds()):
                     time.sleep(NAP)
 
-    def put(self, job: Callable[[], None], listen: bool = False) -> None:
-        """A job for the inbox, to which a worker is called away from its box.
-
-        listen  afterwards, for more of the kind: what waits awake takes from the other thread of its core, so that
-                between operations on the tape, where one thread has most of the work, it would cost more than it gains
-        """
-        self.inbox.put((job, listen))
+    def put(self, job: Callable[[], None]) -> None:
+        """A job for the inbox, to which a worker is called away from its box."""
+        self.inbox.put(job)
         self.call_away()
 
     def call_away(self) -> None:
@@ -130,31 +127,6 @@ def parts(rows: int, work: int) -> int:
     return min(thread_count(), most) if most > 1 else 1  # to count the processors takes as long as a small cell's step
 
 
-def run_parts(functions: Sequence[Callable[[], object]]) -> None:
-    """Call all functions, as many at a time as there are idle workers (and this thread); return when all are done.
-
-    What they raise is raised here, the first in the order of `functions`, after the others have ended: nothing still
-    writes into an array when this returns. Results are not collected: functions write into arrays.
-    """
-    if len(functions) == 1:
-        functions[0]()
-        return
-    waiting = deque(enumerate(functions))
-    failures: list[Failure] = []
-    workers = _pool.borrow(len(functions) - 1)
-    done: SimpleQueue[None] = SimpleQueue()
-    for worker in workers:
-        worker.put(_errand(partial(_work, waiting, failures), done, _pool, worker))
-    try:
-        _work(waiting, failures)
-    finally:
-        interrupt = _wait(done, len(workers))
-    if interrupt is not None:
-        raise interrupt
-    if failures:
-        raise min(failures, key=lambda f: f[0])[1]
-
-
 def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
     """`run(arrays, O)` for each of the calls, side by side; they share no array that one of them writes."""
     first, *others = calls
@@ -164,25 +136,91 @@ def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
     for worker, (arrays, O) in zip(workers, others, strict=False):
         ids = objects(arrays)
         if mailbox.post(worker.box, run.address, ids, O):
-            posted.append((worker, ids))
+            posted.append((worker, ids, (arrays, O)))
         else:
-            worker.put(_errand(partial(run, arrays, O), done, _pool, worker), listen=True)
+            worker.put(_errand(partial(run, arrays, O), done, _pool, worker))
             asleep += 1
     interrupt = None
     try:
         for call in (first, *others[len(workers) :]):
             run(*call)
     finally:
-        for worker, _ in posted:
-            while not worker.fetch(worker.box, mailbox.rounds()):
-                try:
-                    time.sleep(NAP)
-                except KeyboardInterrupt as error:
-                    interrupt = error
-            _pool.give_back(worker)
+        for worker, _, call in posted:
+            if mailbox.take_back(worker.box):
+                run(*call)
+                _pool.give_back(worker)
+            else:
+                interrupt = _fetch(worker, interrupt)
         interrupt = _wait(done, asleep) or interrupt
     if interrupt is not None:
         raise interrupt
+
+
+def run_together(call: Together) -> None:
+    """Do all pieces of a call, with the help of whoever is idle; return when the last is done.
+
+    Who listens helps at once. Who sleeps is called, and helps with what is left when it wakes: nobody waits for it.
+    """
+    if call.pieces < 2:
+        call.run(call.arrays, call.numbers)
+        _check_done(call)
+        return
+    workers = _pool.borrow(min(thread_count(), call.pieces) - 1)
+    awake: list[_Worker] = []
+    errands: deque[bool] = deque()  # True for one that began, False for one that ended
+    for worker in workers:
+        if worker.box[0] == mailbox.LISTENING:
+            awake.append(worker)
+        else:
+            worker.put(_late_errand(call, errands, _pool, worker))
+    boxes, done = np.array([w.place for w in awake], np.int64), call.counters[DONE:]
+    ids = objects(call.arrays)
+    ended = mailbox.share()(boxes, call.run.address, ids, call.numbers, done, call.pieces, mailbox.rounds())
+    interrupt = None
+    for worker, box in zip(awake, boxes, strict=True):
+        if box:
+            interrupt = _fetch(worker, interrupt)
+        else:
+            _pool.give_back(worker)
+    while not ended and errands.count(True) > errands.count(False):
+        interrupt = _nap(interrupt)
+        ended = bool(done[0] == call.pieces)
+    if interrupt is not None:
+        raise interrupt
+    _check_done(call)
+
+
+def _check_done(call: Together) -> None:
+    if call.counters[DONE] != call.pieces:
+        raise MemoryError("a compiled loop stopped: there was no memory for what it keeps meanwhile")
+
+
+def _late_errand(call: Together, errands: deque[bool], pool: _Pool, worker: _Worker) -> Callable[[], None]:
+    def job() -> None:
+        errands.append(True)
+        try:
+            call.run(call.arrays, call.numbers)
+        finally:
+            pool.give_back(worker)
+            errands.append(False)
+
+    return job
+
+
+def _fetch(worker: _Worker, interrupt: KeyboardInterrupt | None) -> KeyboardInterrupt | None:
+    """Wait for what was posted and taken up; returns the interrupt that came meanwhile."""
+    while not worker.fetch(worker.box, mailbox.rounds()):
+        interrupt = _nap(interrupt)
+    _pool.give_back(worker)
+    return interrupt
+
+
+def _nap(interrupt: KeyboardInterrupt | None) -> KeyboardInterrupt | None:
+    try:
+        time.sleep(NAP)
+    except KeyboardInterrupt as error:
+        interrupt = error
+    return interrupt
 
 
 def _errand(call: Callable[[], None], done: SimpleQueue[None], pool: _Pool, worker: _Worker) -> Callable[[], None]:
@@ -196,19 +234,6 @@ def _errand(call: Callable[[], None], done: SimpleQueue[None], pool: _Pool, work
             done.put(None)
 
     return job
-
-
-def _work(waiting: deque[tuple[int, Callable[[], object]]], failures: list[Failure]) -> None:
-    """Take functions until none is left."""
-    while True:
-        try:
-            number, function = waiting.popleft()
-        except IndexError:
-            return
-        try:
-            function()
-        except BaseException as error:  # raised again by run_parts
-            failures.append((number, error))
 
 
 def _wait(done: SimpleQueue[None], count: int) -> KeyboardInterrupt | None:

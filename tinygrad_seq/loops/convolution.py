@@ -134,13 +134,14 @@ def of_input(y: Any, w: Any, x: Any, groups: int, steps: Any, rows: int, part: A
 
 
 @kernel
-def of_weight(x: Any, y: Any, w: Any, groups: int, steps: Any, rows: int, side: int, part: Any) -> Any:
-    """The weights' cotangent when y is the result's, as (groups, C/groups * kh * kw, padded(O/groups))."""
+def of_weight(x: Any, y: Any, w: Any, groups: int, steps: Any, rows: int, side: int, total: Any, part: Any) -> None:
+    """The weights' cotangent when y is the result's, added to total[part[2]], which is (groups, C/groups * kh * kw,
+    padded(O/groups)); of w only the shape is read."""
     K, few = w.shape[1] * w.shape[2] * w.shape[3], w.shape[0] // groups
     oh, ow = y.shape[2], y.shape[3]
     ld, wide = padded(rows * ow, x), padded(few, x)
     columns, turned, flat = np.empty(K * ld, x.dtype), np.zeros(rows * ow * wide, x.dtype), y.reshape(y.size)
-    total = np.zeros((groups, K, wide), x.dtype)
+    into = part[2] * groups * K * wide
     for b in range(part[0], part[1]):
         for group in range(groups):
             for r0 in range(0, oh, rows):
@@ -156,5 +157,4 @@ def of_weight(x: Any, y: Any, w: Any, groups: int, steps: Any, rows: int, side: 
                             for k in range(q, min(q + side, n)):
                                 for m in range(o, min(o + side, few)):
                                     turned[k * wide + m] = flat[start + m * oh * ow + k]
-                multiply(columns, 0, ld, 1, turned, 0, wide, total, group * K * wide, wide, K, wide, n, 1)
-    return total
+                multiply(columns, 0, ld, 1, turned, 0, wide, total, into + group * K * wide, wide, K, wide, n, 1)

@@ -99,7 +99,7 @@ def sequence(logits: Any, target: Any, blank: int, grad: Any, want: bool) -> Any
 
 @kernel
 def batch(
-    logits: Any, targets: Any, frames: Any, sizes: Any, blank: int, part: Any, loss: Any, grad: Any, want: bool
+    logits: Any, targets: Any, frames: Any, sizes: Any, blank: int, loss: Any, grad: Any, want: bool, part: Any
 ) -> None:
     """The sequences part[0]..part[1]-1 of (B, T, K) logits; steps after a sequence's end have no part."""
     for b in range(part[0], part[1]):

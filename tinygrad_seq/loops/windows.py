@@ -1,8 +1,9 @@
 """Windows of an image, side by side, and their sum back in place: the loops of pooling and of convolutions that have no
 register tiles.
 
-An image is (C, H, W); its windows are (C, kh, kw, oh, ow): for each place of the window, all the elements
-that this place sees, so that the inner loop runs along rows. Places outside the image read `fill`.
+Images are (B, C, H, W); their windows are (B, C, kh, kw, oh, ow): for each place of the window, all the elements
+that this place sees, so that the inner loop runs along rows. Places outside the image read `fill`. `steps` is (stride,
+padding, dilation), each down and across.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from tinygrad_seq.kernels.memory import slots
 
 
 @kernel
-def gather(x: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, fill: Any) -> None:
-    channels, kh, kw, oh, ow = out.shape
-    height, width, into = x.shape[1], x.shape[2], 0
-    for c in range(channels):
+def gather(x: Any, out: Any, fill: Any, steps: Any, part: Any) -> None:
+    """The windows of the images part[0]..part[1]-1; fill is an array of one number."""
+    images, channels, kh, kw, oh, ow = out.shape
+    sh, sw, ph, pw, dh, dw = steps
+    height, width, outside = x.shape[2], x.shape[3], fill[0]
+    into = part[0] * channels * kh * kw * oh * ow
+    for c in range(part[0] * channels, part[1] * channels):
         for i in range(kh):
             for j in range(kw):
                 left = j * dw - pw
@@ -30,20 +34,28 @@ def gather(x: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: in
                     first, last = (low, high) if 0 <= h < height else (0, 0)
                     source = (c * height + h) * width + left
                     for q in range(first):
-                        store_into(out, into + q, fill)
-                    for q in range(first, last):
-                        store_into(out, into + q, load_from(x, source + q * sw))
+                        store_into(out, into + q, outside)
+                    if sw == 1:
+                        for q in range(first, last):
+                            store_into(out, into + q, load_from(x, source + q))
+                    elif sw == 2:
+                        for q in range(first, last):
+                            store_into(out, into + q, load_from(x, source + 2 * q))
+                    else:
+                        for q in range(first, last):
+                            store_into(out, into + q, load_from(x, source + q * sw))
                     for q in range(last, ow):
-                        store_into(out, into + q, fill)
+                        store_into(out, into + q, outside)
                     into += ow
 
 
 @kernel
-def scatter(g: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int) -> None:
-    """out (C, H, W) += every window's element at the place it was read from; those outside are dropped."""
-    channels, kh, kw, oh, ow = g.shape
-    height, width, source = out.shape[1], out.shape[2], 0
-    for c in range(channels):
+def scatter(g: Any, out: Any, steps: Any, part: Any) -> None:
+    """out (B, C, H, W) += every window's element at the place it was read from; those outside are dropped."""
+    images, channels, kh, kw, oh, ow = g.shape
+    sh, sw, ph, pw, dh, dw = steps
+    height, width, source = out.shape[2], out.shape[3], part[0] * channels * kh * kw * oh * ow
+    for c in range(part[0] * channels, part[1] * channels):
         for i in range(kh):
             for j in range(kw):
                 left = j * dw - pw
@@ -53,7 +65,15 @@ def scatter(g: Any, out: Any, sh: int, sw: int, ph: int, pw: int, dh: int, dw: i
                     h = r * sh + i * dh - ph
                     if 0 <= h < height:
                         into = (c * height + h) * width + left
-                        for q in range(low, high):
-                            place = into + q * sw
-                            store_into(out, place, load_into(out, place) + load_from(g, source + q))
+                        if sw == 1:
+                            for q in range(low, high):
+                                store_into(out, into + q, load_into(out, into + q) + load_from(g, source + q))
+                        elif sw == 2:
+                            for q in range(low, high):
+                                place = into + 2 * q
+                                store_into(out, place, load_into(out, place) + load_from(g, source + q))
+                        else:
+                            for q in range(low, high):
+                                place = into + q * sw
+                                store_into(out, place, load_into(out, place) + load_from(g, source + q))
                     source += ow

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.ops.index import one_hot
-from tinygrad_seq.ops.linalg import dot
-from tinygrad_seq.ops.reduce import as_rows, logsumexp, over_rows, softmax, sum_
+from tinygrad_seq.ops.reduce import as_rows, logsumexp, over_rows, softmax
 from tinygrad_seq.ops.shape import Cotangents, expand, size
 from tinygrad_seq.primitive import Primitive
 
@@ -27,28 +26,11 @@ def _cross_entropy(logits: Any, target: Any) -> Any:
         return logsumexp.impl(logits, axis=-1) - np.where(target >= 0, chosen, np.zeros((), logits.dtype))
 
 
-def _softmax_error(logits: Any, target: Any, y: Any, g: Any) -> Any:
-    target = np.asarray(target)
-    rows = as_rows(logits, -1)
-    if rows is not None and target.shape == logits.shape[:-1] and y.dtype == g.dtype == logits.dtype:
-        result = np.empty(logits.shape, logits.dtype)
-        others = target.reshape(-1).astype(np.int64, copy=False), y.reshape(-1), np.ascontiguousarray(g).reshape(-1)
-        over_rows("softmax_error", result.reshape(rows.shape), rows, *others)
-        return result
-    return (softmax.impl(logits) - one_hot.impl(target, logits.shape[-1])) * np.expand_dims(g, -1)
-
-
 cross_entropy = Primitive(
     "cross_entropy",
     _cross_entropy,
     shape=lambda logits, target: logits[:-1],
     tex=r"-\log\operatorname{{softmax}}({0})_{{{1}}}",
-)
-softmax_error = Primitive(
-    "softmax_error",
-    _softmax_error,
-    shape=lambda logits, target, y, g: logits,
-    tex=r"\left(\operatorname{{softmax}}({0}) - \mathbf{{1}}_{{{1}}}\right) {3}",
 )
 
 
@@ -58,15 +40,14 @@ def cross_entropy_rule(g: Any, y: Any, logits: Any, target: Any) -> Cotangents:
     return ((softmax(logits) - one_hot(target, size(logits, axis=-1))) * expand(g, axis=-1), None)
 
 
-@softmax_error.rule
-def softmax_error_rule(h: Any, e: Any, logits: Any, target: Any, y: Any, g: Any) -> Cotangents:
-    """`softmax_error(logits, target, y, g)` is cross_entropy's cotangent in one pass; y, cross_entropy's value, is a
-    function of the logits and sends nothing of its own."""
-    p = softmax(logits)
-    along = h * expand(g, axis=-1)
-    return (
-        p * (along - sum_(along * p, axis=-1, keepdims=True)),
-        None,
-        None,
-        dot(h, p - one_hot(target, size(logits, axis=-1))),
-    )
+@cross_entropy.on_arrays(reads_y=True)
+def softmax_error(g: Any, y: Any, logits: Any, target: Any) -> Any:
+    """One pass over the logits: their logsumexp is y and the logit that was chosen."""
+    target = np.asarray(target)
+    rows = as_rows(logits, -1)
+    if rows is None or target.shape != logits.shape[:-1] or not y.dtype == g.dtype == logits.dtype:
+        return None
+    result = np.empty(logits.shape, logits.dtype)
+    others = target.reshape(-1).astype(np.int64, copy=False), y.reshape(-1), np.ascontiguousarray(g).reshape(-1)
+    over_rows("softmax_error", result.reshape(rows.shape), rows, *others)
+    return result

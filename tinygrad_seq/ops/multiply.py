@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from tinygrad_seq.loops import load
 
 ALONE = 1 << 18  # multiply-adds up to which OpenBLAS keeps to the thread that calls it
 LARGE = 1 << 27  # and those from which its blocking is worth more than what its threads may cost
-PART = 1 << 22  # and those that make a thread of our own worth while
+PART = 1 << 20  # and those that make a thread of our own worth while
+EACH = 2  # pieces for each thread
 ROWS = 16  # the fewest rows of a part: its tiles are then summed up as those of the whole are
 
 
@@ -56,29 +58,31 @@ def _product(a: Any, b: Any) -> Any:
     else:
         right = np.ascontiguousarray(b).reshape(-1)
     c = np.empty((*a.shape[:-1], N), dtype)
-    spread(functools.partial(loops.product, left, sm, sk, right, N, c.reshape(-1), N, K), shares(M, M * N * K, ROWS))
+    spread(loops.product, (left, sm, sk, right, N, c.reshape(-1), N, K), M, M * N * K, ROWS)
     return c
 
 
-def shares(count: int, work: int, least: int = 1) -> list[tuple[int, int]]:
-    """0..count-1 in as many parts (first, last + 1), of at least `least`, as the work (multiply-adds) is worth."""
+def spread(loop: Any, args: Sequence[Any], count: int, work: int, least: int = 1, each: int = EACH) -> None:
+    """`loop(*args, part)` for 0..count-1, side by side where that is worth while: part is (first, last + 1, number).
+
+    work    multiply-adds of all of it
+    least   the fewest of a piece
+    each    pieces for each thread: who is late does fewer of them
+    """
+    from tinygrad_seq.kernels.pieces import together
+    from tinygrad_seq.kernels.threads import run_together
+
+    run_together(together(loop, args, count, pieces(count, work, least, each)))
+
+
+def pieces(count: int, work: int, least: int = 1, each: int = EACH) -> int:
+    """Into how many pieces `spread` cuts."""
     if work < 2 * PART or count < 2 * least:
-        return [(0, count)]
+        return 1
     from tinygrad_seq.kernels.threads import thread_count
 
-    parts = min(thread_count(), count // least, work // PART)
-    cuts = [count * i // parts for i in range(parts + 1)]
-    return list(zip(cuts, cuts[1:], strict=False))
-
-
-def spread(loop: Any, parts: list[tuple[int, int]]) -> None:
-    """`loop(part)` for each of the parts, side by side."""
-    if len(parts) == 1:
-        loop(parts[0])
-        return
-    from tinygrad_seq.kernels.threads import run_parts
-
-    run_parts([functools.partial(loop, part) for part in parts])
+    most = min(thread_count(), count // least, work // PART)
+    return min(most * each, count // least) if most > 1 else 1
 
 
 @functools.cache

@@ -14,12 +14,14 @@ import numpy as np
 
 from tinygrad_seq.loops import load
 from tinygrad_seq.ops.elementwise import equal, exp, where
-from tinygrad_seq.ops.multiply import shares, spread
+from tinygrad_seq.ops.multiply import spread
 from tinygrad_seq.ops.shape import Axis, Cotangents, axes_of, broadcast_to, expand, shape_of, size
 from tinygrad_seq.primitive import Primitive
 
 COMPILED = 20_000  # elements from which a compiled softmax is worth its call
 EXPONENTIAL = 32  # multiply-adds that take as long as one, with what is around it
+PASS = 8  # and as long as reading or writing an element of a large array
+BLOCK = 256  # columns that are worked on together
 _ADD: Any = np.add.reduce  # what np.sum ends in, without the ways there
 _MAXIMUM: Any = np.maximum.reduce
 _MINIMUM: Any = np.minimum.reduce
@@ -35,6 +37,47 @@ def _kept(g: Any, axis: Axis, keepdims: bool) -> Any:
     return g if keepdims or axis is None else expand(g, axis=axis)
 
 
+# ---------------------------------------------------------------- compiled loops
+
+
+def as_blocks(x: Any, axis: Any) -> Any:
+    """Many elements as (outer, reduced, inner) for the compiled loops; None when NumPy does it."""
+    if not isinstance(x, np.ndarray) or x.size < COMPILED or x.dtype.char not in "fd" or not x.flags.c_contiguous:
+        return None
+    axes = sorted(axes_of(axis, x.ndim))
+    if not axes or axes[-1] - axes[0] != len(axes) - 1:
+        return None
+    first, behind = axes[0], axes[-1] + 1
+    return x.reshape(math.prod(x.shape[:first]), math.prod(x.shape[first:behind]), math.prod(x.shape[behind:]))
+
+
+def as_rows(x: Any, axis: Any) -> Any:
+    """Many elements over their last axes as a matrix for the compiled loops; None when NumPy does it."""
+    blocks = as_blocks(x, axis)
+    return None if blocks is None or blocks.shape[2] != 1 else blocks[..., 0]
+
+
+def over_rows(name: str, out: Any, rows: Any, *others: Any, cost: int = EXPONENTIAL) -> None:
+    """A loop of `loops.softmax` over the rows, side by side where it is worth while."""
+    spread(getattr(load("softmax"), name), (rows, *others, out), len(rows), rows.size * cost)
+
+
+def _pulled(file: str, name: str, g: Any, y: Any, x: Any, axis: Any, cost: int, block: tuple[int, ...]) -> Any:
+    """What a reduction's element gets, by the loops `name` (of rows) and `name_across`; None when the rule does it."""
+    blocks = as_blocks(x, axis)
+    if blocks is None or not g.dtype == y.dtype == x.dtype:
+        return None
+    outer, count, inner = blocks.shape
+    out, loops, work = np.empty(x.shape, x.dtype), load(file), x.size * cost
+    g, y = np.ascontiguousarray(g), np.ascontiguousarray(y)
+    if inner == 1:
+        spread(getattr(loops, name), (blocks[..., 0], y.reshape(-1), g.reshape(-1), out), outer, work)
+        return out
+    args = blocks, y.reshape(outer, inner), g.reshape(outer, inner), out, *block
+    spread(getattr(loops, f"{name}_across"), args, outer * (-(-inner // block[0]) if block else count), work)
+    return out
+
+
 # ---------------------------------------------------------------- sums
 
 
@@ -46,13 +89,26 @@ def _has_axis(x: Any, axis: Any, what: str) -> None:
 
 def _sum(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     _has_axis(x, axis, "a sum")
+    if type(x) is np.ndarray and x.size >= COMPILED:
+        rows = as_rows(x, axis)
+        if rows is not None:
+            return _summed(x, rows, axis, keepdims)
     return _ADD(x, axis=axis, keepdims=keepdims)
+
+
+def _summed(x: Any, rows: Any, axis: Any, keepdims: bool) -> Any:
+    out = np.empty(len(rows), x.dtype)
+    spread(load("reduce").sums, (rows, out), len(rows), x.size * PASS)
+    return out.reshape(_reduced(x.shape, axis=axis, keepdims=keepdims))
 
 
 def _mean(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     _has_axis(x, axis, "a mean")
     if not np.size(x) and 0 in (np.shape(x)[a] for a in axes_of(axis, np.ndim(x))):
         raise ValueError(f"mean over nothing: shape {np.shape(x)}, axis {axis}")
+    rows = as_rows(x, axis)
+    if rows is not None:
+        return _summed(x, rows, axis, keepdims) / x.dtype.type(rows.shape[1])
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
@@ -130,6 +186,12 @@ max_.rule(extremum_rule)
 min_.rule(extremum_rule)
 
 
+@max_.on_arrays(reads_y=True)
+@min_.on_arrays(reads_y=True)
+def extremum_pull(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _pulled("reduce", "extremum_pull", g, y, x, axis, 2 * PASS, (BLOCK,))
+
+
 # ---------------------------------------------------------------- the softmax family
 
 
@@ -139,27 +201,17 @@ def _finite_max(x: Any, axis: Any) -> Any:
     return np.where(np.isfinite(top), top, np.zeros((), top.dtype))
 
 
-def as_rows(x: Any, axis: Any) -> Any:
-    """Many elements over their last axis as a matrix for the compiled loops; None when NumPy does it."""
-    if not isinstance(x, np.ndarray) or x.size < COMPILED or x.dtype.char not in "fd" or not x.flags.c_contiguous:
-        return None
-    if axes_of(axis, x.ndim) != (x.ndim - 1,):
-        return None
-    return x.reshape(-1, x.shape[-1])
-
-
-def over_rows(name: str, out: Any, rows: Any, *others: Any) -> None:
-    """A loop of `loops.softmax` over the rows, in as many parts as it is worth."""
-    loop, bits = getattr(load("softmax"), name), rows.view(f"i{rows.itemsize}")
-    spread(lambda part: loop(rows, bits, *others, part, out), shares(len(rows), rows.size * EXPONENTIAL))
-
-
 def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    rows = as_rows(x, axis)
-    if rows is not None:
-        result = np.empty(len(rows), x.dtype)
-        over_rows("logsumexp", result, rows)
-        return result.reshape((*x.shape[:-1], 1) if keepdims else x.shape[:-1])
+    blocks = as_blocks(x, axis)
+    if blocks is not None:
+        outer, _, inner = blocks.shape
+        result = np.empty((outer, inner), x.dtype)
+        if inner == 1:
+            over_rows("logsumexp", result[:, 0], blocks[..., 0])
+        else:
+            args, count = (blocks, result, BLOCK), outer * -(-inner // BLOCK)
+            spread(load("softmax").logsumexp_across, args, count, x.size * EXPONENTIAL)
+        return result.reshape(_reduced(x.shape, axis=axis, keepdims=keepdims))
     if np.asarray(x).dtype.kind in "iub":
         x = np.asarray(x, np.float64)
     top = _finite_max(x, axis)
@@ -171,15 +223,22 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 def _softmax(x: Any, *, axis: Any = -1) -> Any:
     rows = as_rows(x, axis)
     if rows is not None:
-        result = np.empty(x.shape, x.dtype)
-        over_rows("softmax", result.reshape(rows.shape), rows)
-        return result
+        return _each("softmax", rows).reshape(x.shape)
     with np.errstate(invalid="ignore", over="ignore"):
         e = np.exp(x - _finite_max(x, axis))
         return e / np.sum(e, axis=axis, keepdims=True)
 
 
+def _each(name: str, rows: Any) -> Any:
+    out = np.empty(rows.shape, rows.dtype)
+    over_rows(name, out, rows)
+    return out
+
+
 def _log_softmax(x: Any, *, axis: Any = -1) -> Any:
+    rows = as_rows(x, axis)
+    if rows is not None:
+        return _each("log_softmax", rows).reshape(x.shape)
     with np.errstate(invalid="ignore"):
         return x - _logsumexp(x, axis=axis, keepdims=True)
 
@@ -204,14 +263,38 @@ def logsumexp_rule(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool 
     return (where(equal(x, -math.inf), 0, _kept(g, axis, keepdims) * weight),)
 
 
+@logsumexp.on_arrays(reads_y=True)
+def logsumexp_pull(g: Any, y: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _pulled("softmax", "logsumexp_pull", g, y, x, axis, EXPONENTIAL, ())
+
+
 @softmax.rule
 def softmax_rule(g: Any, y: Any, x: Any, *, axis: Axis = -1) -> Cotangents:
     return (y * (g - sum_(g * y, axis=axis, keepdims=True)),)
 
 
+@softmax.on_arrays()
+def softmax_pull(g: Any, y: Any, x: None, *, axis: Axis = -1) -> Any:
+    return _row_by_row("softmax_pull", g, y, axis, 2 * PASS)
+
+
+def _row_by_row(name: str, g: Any, y: Any, axis: Any, cost: int) -> Any:
+    rows = as_rows(y, axis)
+    if rows is None or g.dtype != y.dtype:
+        return None
+    out = np.empty(y.shape, y.dtype)
+    over_rows(name, out.reshape(rows.shape), np.ascontiguousarray(g).reshape(rows.shape), rows, cost=cost)
+    return out
+
+
 @log_softmax.rule
 def log_softmax_rule(g: Any, y: Any, x: Any, *, axis: Axis = -1) -> Cotangents:
     return (g - exp(y) * sum_(g, axis=axis, keepdims=True),)
+
+
+@log_softmax.on_arrays()
+def log_softmax_pull(g: Any, y: Any, x: None, *, axis: Axis = -1) -> Any:
+    return _row_by_row("log_softmax_pull", g, y, axis, EXPONENTIAL)
 
 
 # ---------------------------------------------------------------- order and truth, no derivative

@@ -7,7 +7,6 @@ Each works image by image: its windows as the columns of a matrix, then one prod
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -15,11 +14,13 @@ import numpy as np
 
 from tinygrad_seq.loops import load
 from tinygrad_seq.ops.elementwise import conj
-from tinygrad_seq.ops.multiply import has_tiles, shares, side, spread
+from tinygrad_seq.ops.multiply import has_tiles, pieces, side, spread
 from tinygrad_seq.ops.shape import Cotangents, shape_of
 from tinygrad_seq.primitive import Primitive
 
 Pair = tuple[int, int]
+_ADD: Any = np.add.reduce
+PASS = 16  # multiply-adds that take as long as copying an element of a window
 COLUMNS = 1 << 18  # bytes of windows in columns that are worked on at a time
 
 
@@ -58,10 +59,16 @@ def _windows(
     count, channels, height, width = x.shape
     oh, ow = _places(height, width, kernel, stride, padding, dilation, cut)
     x = np.ascontiguousarray(x)
-    out = np.empty((count, channels, *kernel, oh, ow), x.dtype)
-    gather = load("windows").gather
-    for b in range(count):
-        gather(x[b], out[b], *stride, *padding, *dilation, x.dtype.type(fill))
+    return _gathered(x, np.empty((count, channels, *kernel, oh, ow), x.dtype), stride + padding + dilation, fill)
+
+
+def _gathered(x: Any, out: Any, steps: tuple[int, ...], fill: float = 0.0) -> Any:
+    spread(load("windows").gather, (x, out, np.full(1, fill, x.dtype), steps), len(x), out.size * PASS)
+    return out
+
+
+def _scattered(g: Any, out: Any, steps: tuple[int, ...]) -> Any:
+    spread(load("windows").scatter, (g, out, steps), len(out), g.size * PASS)
     return out
 
 
@@ -77,11 +84,7 @@ def _overlap_add(
     cut: bool = False,
 ) -> Any:
     g = np.ascontiguousarray(g)
-    out = np.zeros(shape, g.dtype)
-    scatter = load("windows").scatter
-    for b in range(len(out)):
-        scatter(g[b], out[b], *stride, *padding, *dilation)
-    return out
+    return _scattered(g, np.zeros(shape, g.dtype), stride + padding + dilation)
 
 
 def _windows_shape(
@@ -122,9 +125,7 @@ def _columns(x: Any, kernel: Pair, places: Pair, stride: Pair, padding: Pair, di
     """One image's windows as (C, kh, kw, oh, ow); the image itself, when a window is one element."""
     if kernel == (1, 1) == stride and padding == (0, 0):
         return x
-    out = np.empty((len(x), *kernel, *places), x.dtype)
-    load("windows").gather(x, out, *stride, *padding, *dilation, x.dtype.type(0))
-    return out
+    return _gathered(x[None], np.empty((1, len(x), *kernel, *places), x.dtype), stride + padding + dilation)[0]
 
 
 def _checked(x: tuple[int, ...], w: tuple[int, ...], groups: int) -> None:
@@ -146,22 +147,20 @@ def _rows(w: Any, y: Any) -> int:
     return rows
 
 
-def _shares(w: Any, y: Any) -> list[tuple[int, int]]:
-    """The images in parts for threads."""
-    return shares(len(y), y.size * math.prod(w.shape[1:]))
+def _spread(loop: str, args: tuple[Any, ...], w: Any, y: Any) -> None:
+    """A loop of `loops.convolution` over the images, side by side where it is worth while."""
+    spread(getattr(load("convolution"), loop), args, len(y), y.size * math.prod(w.shape[1:]))
 
 
 def _weight_compiled(x: Any, g: Any, shape: tuple[int, ...], groups: int, steps: tuple[int, ...]) -> Any:
-    w, found = np.broadcast_to(np.zeros((), x.dtype), shape), {}
-    options = groups, steps, _rows(w, g), side(x.dtype.name)
-
-    def loop(part: tuple[int, int]) -> None:
-        found[part] = load("convolution").of_weight(x, g, w, *options, part)
-
-    parts = _shares(w, g)
-    spread(loop, parts)
-    total = sum((found[part] for part in parts[1:]), start=found[parts[0]])
-    return np.ascontiguousarray(np.swapaxes(total[:, :, : shape[0] // groups], 1, 2)).reshape(shape)
+    K, few = math.prod(shape[1:]), shape[0] // groups
+    w, work = np.empty(shape, x.dtype), g.size * K
+    parts, unit = pieces(len(x), work, each=1), 64 // x.itemsize
+    found = np.zeros((parts, groups, K, -(-few // unit) * unit), x.dtype)
+    args = x, g, w, groups, steps, _rows(w, g), side(x.dtype.name), found
+    spread(load("convolution").of_weight, args, len(x), work, each=1)
+    total = found[0] if parts == 1 else _ADD(found, axis=0)
+    return np.ascontiguousarray(np.swapaxes(total[:, :, :few], 1, 2)).reshape(shape)
 
 
 def _conv2d(x: Any, w: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1) -> Any:
@@ -172,8 +171,7 @@ def _conv2d(x: Any, w: Any, *, stride: Pair, padding: Pair, dilation: Pair, grou
     if _compiled(dtype):
         y = np.empty((len(x), len(w), *places), dtype)
         w = np.ascontiguousarray(w, dtype)
-        loop = functools.partial(load("convolution").forward, x, w, y, groups, stride + padding + dilation, _rows(w, y))
-        spread(loop, _shares(w, y))
+        _spread("forward", (x, w, y, groups, stride + padding + dilation, _rows(w, y)), w, y)
         return y
     weights = np.ascontiguousarray(w, dtype).reshape(groups, w.shape[0] // groups, -1)
     out = np.empty((len(x), groups, w.shape[0] // groups, places[0] * places[1]), dtype)
@@ -190,18 +188,14 @@ def _conv2d_input(
     out = np.zeros(shape, dtype)
     if _compiled(dtype):
         g, w = np.ascontiguousarray(g, dtype), np.ascontiguousarray(w, dtype)
-        loop = functools.partial(
-            load("convolution").of_input, g, w, out, groups, stride + padding + dilation, _rows(w, g)
-        )
-        spread(loop, _shares(w, g))
+        _spread("of_input", (g, w, out, groups, stride + padding + dilation, _rows(w, g)), w, g)
         return out
     weights = np.ascontiguousarray(w, dtype).reshape(groups, w.shape[0] // groups, -1)
     flipped = np.swapaxes(weights, 1, 2)
-    scatter = load("windows").scatter
     rows = np.ascontiguousarray(g, dtype).reshape(len(g), groups, w.shape[0] // groups, g.shape[2] * g.shape[3])
     for b in range(len(out)):
-        columns = np.matmul(flipped, rows[b]).reshape(shape[1], *kernel, *g.shape[2:])
-        scatter(columns, out[b], *stride, *padding, *dilation)
+        columns = np.matmul(flipped, rows[b]).reshape(1, shape[1], *kernel, *g.shape[2:])
+        _scattered(columns, out[b : b + 1], stride + padding + dilation)
     return out
 
 
