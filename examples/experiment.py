@@ -79,7 +79,7 @@ class Experiment:
     """One run of an example.
 
     mode     quick, normal or full
-    seed     of everything random
+    seed     of everything random; `seeds`, how many from there on it tries
     folder   where files of this run go: checkpoints, curves, pictures, result.json
     source   the example's own folder, with its cells
     data     the user's own file, for the examples that take one; of a table, `columns` are those to be read
@@ -101,6 +101,7 @@ class Experiment:
     dask: str | None = None
     earlier: float = 0.0
     resume: bool = False
+    seeds: int = 1
     figures: list[Figure] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -182,6 +183,7 @@ class Experiment:
             "title": self.title,
             "mode": self.mode,
             "seed": self.seed,
+            "seeds": self.seeds,
             **({"data": self.data.name} if self.data is not None else {}),
             "seconds": round(seconds + self.earlier, 1),
             "figures": figures,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ result here. Every figure below was written by such a run; `python -m examples.r
 by the wall clock, many of them on two cores that others were using. How twelve cells compare on three tasks of memory
 has [a page of its own](comparison/README.md).
 
-`--data FILE` takes your own file: a text (char_rnn, words), a name a line (names), `source TAB target` (translation), a
-CSV table (forecasting).
+`--data FILE` takes your own file: a text (char_rnn, min_char_rnn, words), a name a line (names), Python source
+(tagging), `source TAB target` (translation), a CSV table (forecasting). `--resume` goes on where a run was stopped or
+killed.
+
+{sizes}
 
 | example | what it shows | figure | reached | against | run |
 |---|---|---|---|---|---|
@@ -33,7 +37,15 @@ def results() -> list[dict[str, Any]]:
 
 
 def page(found: list[dict[str, Any]]) -> str:
-    return HEAD + "".join(line for result in found for line in _rows(result))
+    return HEAD.format(sizes=_sizes(found)) + "".join(line for result in found for line in _rows(result))
+
+
+def _sizes(found: list[dict[str, Any]]) -> str:
+    """Which examples have been run at the size of their papers, and which have not."""
+    full = {result["example"] for result in found if result["mode"] == "full"}
+    rest = [name for name in names() if name not in full]
+    said = f"Run at the size of the paper, too: {', '.join(sorted(full))}. Not run at that size: {', '.join(rest)}."
+    return textwrap.fill(said, 120, break_on_hyphens=False)
 
 
 def _rows(result: dict[str, Any]) -> list[str]:

@@ -1,10 +1,11 @@
 """Classification: one class for a whole sequence, by the last state, the mean, the maximum, or attention.
 
-Reviews with negations, stretches of DNA with or without a TATA box, digits read row by row; the four ways are the
-library's (A. Graves, 2012; A. Conneau et al., 2017; Z. Yang et al., 2016). They are measured against a logistic
-regression on all steps side by side, or on their sum where lengths differ. What an early step says may be gone from the
-last state: there the maximum and attention, which look at every step, learn in the same number of updates what it does
-not.
+Reviews with negations, stretches of DNA with or without a TATA box, digits read row by row, brackets that close or do
+not (a Dyck language), and the parity of bits; the four ways are the library's (A. Graves, 2012; A. Conneau et al.,
+2017; Z. Yang et al., 2016). They are measured against a logistic regression on all steps side by side, or on their sum
+where lengths differ. What an early step says may be gone from the last state: there the maximum and attention, which
+look at every step, learn in the same number of updates what it does not. What every step may turn round, as parity is,
+a maximum does not tell.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ POOLS = {
     "max": "ClassifierMax",
     "attention": "ClassifierAttention",
 }
+NAMED = {"last": "last state", "max": "maximum"}
 Array = np.ndarray[Any, Any]
 
 
@@ -52,7 +54,8 @@ def accuracy(model: Any, test: Set) -> float:
 
 
 def run(e: Experiment) -> None:
-    shown: dict[str, viz.Heat] = {}
+    words: dict[str, viz.Heat] = {}  # a row for each step
+    symbols: dict[str, viz.Heat] = {}  # a column
     for task in e.size(["reviews"], list(TASKS), list(TASKS)):
         random = np.random.default_rng([e.seed, len(task)])
         train, test = (TASKS[task](random, n) for n in (e.size(1000, 4000, 20_000), e.size(200, 500, 2000)))
@@ -83,18 +86,25 @@ def run(e: Experiment) -> None:
                 run_ = model(x=test.x[:, :3], lengths={"t": test.lengths[:3]}, y=test.y[:3])
                 weights = run_.value("w").data
                 for n in range(3):
-                    said = test.shown[n]
-                    shown[f"{task} {n + 1}, class {test.y[n]}"] = viz.Heat(weights[: len(said), n][:, None], said)
+                    said, title = test.shown[n], f"{task} {n + 1}, class {test.y[n]}"
+                    if task == "reviews":
+                        words[title] = viz.Heat(weights[: len(said), n][:, None], said)
+                    else:
+                        symbols[title] = viz.Heat(weights[: len(said), n][None], columns=said)
         e.note(f"accuracy, {task}", {**reached, "logistic regression": base})
         best = max(reached, key=lambda pool: reached[pool])
         e.figure(f"accuracy, {task}, the best of the four ({best})", reached[best], base, "logistic regression", "more")
-        if task == "DNA":
-            for pool in ("max", "attention"):
-                e.figure(f"accuracy, {task}, {pool}", reached[pool], reached["last"], "the last state", "more")
+        others = {"DNA": (("max", "attention"), "last"), "parity": (("last", "mean", "attention"), "max")}
+        for pool in others[task][0] if task in others else ():
+            than = others[task][1]
+            e.figure(f"accuracy, {task}, {pool}", reached[pool], reached[than], "the " + NAMED[than], "more")
         levels = {"logistic regression": base}
         title = f"{task[0].upper()}{task[1:]}: one class a sequence"
         e.draw(viz.lines(curves, x="update", y="accuracy, held out", title=title, levels=levels), task.lower())
-    e.draw(viz.heat(shown, title="Weights of the steps, pooled by attention", across=3, side=11), "attention")
+    title = "Weights of the steps, pooled by attention"
+    e.draw(viz.heat(words, title=title, across=3, side=11), "attention")
+    if symbols:
+        e.draw(viz.heat(symbols, title=title, side=11), "attention_symbols")
 
 
 if __name__ == "__main__":

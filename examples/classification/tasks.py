@@ -1,4 +1,5 @@
-"""What is told apart: reviews with negations, stretches of DNA with and without a motif, handprinted digits.
+"""What is told apart: reviews with negations, stretches of DNA with and without a motif, handprinted digits, brackets
+that close and that do not, an even and an odd number of ones.
 
 Each maker gives sequences of vectors x (T, N, D), lengths (N,), classes y (N,), and the sequences as something that can
 be shown. Everything comes out of a numpy Generator.
@@ -92,6 +93,52 @@ def digits(random: np.random.Generator, count: int) -> Set:
     return Set(images.transpose(1, 0, 2).astype(np.float32), np.full(count, 16), classes, shown, 10)
 
 
+def brackets(random: np.random.Generator, count: int) -> Set:
+    """Two kinds of brackets, 4 to 24 of them: whether each closes the last one open. Where not, two have changed places
+    in a string that did: what there is, and how often, tells nothing. (The Dyck language of two pairs.)"""
+    rows, classes = [], []
+    for _ in range(count):
+        row = _balanced(random, int(random.integers(2, 13)))
+        good = int(random.integers(2))
+        while not good and closes(row):
+            i, j = random.choice(len(row), 2, replace=False)
+            row[i], row[j] = row[j], row[i]
+        rows.append(row)
+        classes.append(good)
+    return _symbols(rows, [["()[]"[k] for k in row] for row in rows], classes, 4)
+
+
+def _balanced(random: np.random.Generator, pairs: int) -> list[int]:
+    """Brackets opened and closed at random until so many pairs are."""
+    row: list[int] = []
+    waiting: list[int] = []
+    while pairs or waiting:
+        if pairs and (not waiting or random.random() < 0.5):
+            waiting.append(2 * int(random.integers(2)))
+            row.append(waiting[-1])
+            pairs -= 1
+        else:
+            row.append(waiting.pop() + 1)
+    return row
+
+
+def closes(row: list[int]) -> bool:
+    """Whether every bracket is closed by one of its kind, in order."""
+    waiting: list[int] = []
+    for k in row:
+        if k % 2 == 0:
+            waiting.append(k)
+        elif not waiting or waiting.pop() != k - 1:
+            return False
+    return not waiting
+
+
+def parity(random: np.random.Generator, count: int) -> Set:
+    """One to twenty bits, each length alike often: whether the number of ones is odd."""
+    rows = [random.integers(0, 2, random.integers(1, 21)).tolist() for _ in range(count)]
+    return _symbols(rows, [["01"[k] for k in row] for row in rows], [sum(row) % 2 for row in rows], 2)
+
+
 def _symbols(rows: list[list[int]], shown: list[list[str]], classes: list[int], symbols: int) -> Set:
     """Integers as one-hot vectors."""
     lengths = np.array([len(r) for r in rows])
@@ -101,4 +148,4 @@ def _symbols(rows: list[list[int]], shown: list[list[str]], classes: list[int], 
     return Set(x, lengths, np.array(classes), shown, int(max(classes)) + 1)
 
 
-TASKS = {"reviews": reviews, "DNA": dna, "digits": digits}
+TASKS = {"reviews": reviews, "DNA": dna, "digits": digits, "brackets": brackets, "parity": parity}

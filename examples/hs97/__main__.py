@@ -4,13 +4,15 @@ S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1
 264, 93 and 156 weights, one sequence an update. Published, as the mean of their trials: 9,500 sequences until the net
 of 264 weights knows the grammar (at its best rate, in 97 of 100 trials; the paper's best, 8,440, is of another net,
 three blocks of two cells with 276 weights), 74,000 to add over 100 steps, 31,390 to tell the order of two symbols 30
-steps or more apart. They follow a truncated gradient with a fixed rate, over 256 strings; here RMSProp does, with one
-rate for all three, along the whole gradient, over strings that are always new. The grammar then takes 7% more sequences
-than published, the mean of three seeds between 7,500 and 15,000. Seeds differ more than that: a net that has found
-everything but how a string began has half of them right, and may stay there (seeds 3 and 4 take 69,000 and 59,000,
-which makes the mean of five 31,700). Neither Adam (none of three seeds in 14,000) nor the paper's own fixed rate of .5
-along the whole gradient (14,000, 8,750, and one not in 20,000) does better, nor that rate along their truncated one
-(seed 0 has 43% right after 20,000). The other two tasks take far fewer than published.
+steps or more apart. Those follow a truncated gradient with a fixed rate, over 256 strings. Here RMSProp follows the
+whole gradient, over strings that are always new.
+
+The grammar asks for a bold start: a rate of .05, down to a tenth over 30,000 sequences, no clipping, weights within .4
+instead of .2. Whoever learns it then is faster than published, but fewer do: a net that has found everything but how a
+string began has half of them right, and two of ten stay there. The paper's own rule was tried, in a program of its own:
+truncated gradient, rate .5 or .1, an update a step or a sequence, 256 strings, biases of -1 to -4 at the output gates.
+No net of ten learned it in 30,000 sequences (100,000 at a rate of .1), and one of ten with three blocks of two. What
+makes theirs so reliable, the paper does not say. The other two tasks take far fewer sequences than published.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from examples.experiment import UNSEEN, Experiment, leave, main
 
 Array = np.ndarray[Any, Any]
 SYMBOLS = "BTSXPVE"
+MOST = 30_000  # sequences
 # state -> the symbols that leave it and where to
 REBER: list[dict[str, int]] = [
     {"T": 1, "P": 2},
@@ -111,19 +114,18 @@ def order_share(test: dict[str, Any]) -> Callable[[Any], float]:
     return lambda model: float((np.abs(model(**test).p.numpy() - target).max(1) < 0.3).mean())
 
 
-def learn(e: Experiment, name: str, model: Any, source: Any, share: Any, enough: float, seed: int) -> Any:
-    """Train on one sequence an update until `share` of a test is right."""
+def learn(e: Experiment, name: str, model: Any, source: Any, share: Any, enough: float, seed: int, **how: Any) -> Any:
+    """Train on one sequence an update until `share` of a test is right: with RMSProp at .01 unless told `how`."""
     done = e.fit(
         model,
         f"{name}, seed {seed}",
         source=source,
-        optimizer=tg.optim.RMSProp(model.params.trained, lr=1e-2, decay=0.95),
-        clip=1.0,
-        steps=e.size(300, 40_000, 200_000),
+        steps=e.size(300, MOST, MOST),
         valid_every=e.size(100, 500, 500),
         evaluate=lambda m: {"right": share(m)},
         until=lambda found: found["right"] >= enough,
         seed=seed,
+        **({"optimizer": tg.optim.RMSProp(model.params.trained, lr=1e-2, decay=0.95), "clip": 1.0} | how),
     )
     e.note(f"{name}, seed {seed}: sequences, right of a test", [done.steps, round(done.measures["right"], 4)])
     return done
@@ -137,7 +139,13 @@ def tell(e: Experiment, name: str, runs: list[Any], enough: float, published: in
     else:
         used = [done.steps for done in runs if done.reached]
         if len(runs) > 1:
-            e.figure(f"{name}, seeds that learn it", len(used), len(runs), f"of {len(runs)}", "equal")
+            e.figure(
+                f"{name}, share of {len(runs)} seeds that learn it",
+                len(used) / len(runs),
+                0.96,
+                "the paper's .97",
+                "more",
+            )
         e.figure(
             f"{name}, sequences until {enough:.0%} of a test are right",
             float(np.mean(used)) if used else runs[0].steps,
@@ -152,10 +160,13 @@ def run(e: Experiment) -> None:
     unseen = e.unseen()
 
     name, runs = "embedded Reber grammar", []
-    for seed in range(e.seed, e.seed + e.size(1, 3, 10)):
+    e.seeds = e.size(1, 10, 20)
+    for seed in range(e.seed, e.seed + e.seeds):
         reber = e.cell("Reber").build(B=4, K=7, seed=seed)
         reber.params["b_o"] = -np.arange(1.0, 5.0)
-        runs.append(learn(e, name, reber, reber_batch, lambda m, s=seed: reber_share(m, tests, s), 1.0, seed))
+        how = {"optimizer": tg.optim.RMSProp(reber.params.trained, lr=0.05, decay=0.8), "clip": None}
+        how["schedule"] = tg.schedules.linear(MOST, 0.1)
+        runs.append(learn(e, name, reber, reber_batch, lambda m, s=seed: reber_share(m, tests, s), 1.0, seed, **how))
     e.figure(f"{name}, weights", reber.params.count, 264, "the paper's table 2", "equal")
     tell(e, name, runs, 1.0, 9_500)
 

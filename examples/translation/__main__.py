@@ -1,4 +1,4 @@
-"""Translation: dates into ISO, numbers into words, infix into postfix, with attention and without.
+"""Translation: dates into ISO, numbers into words and Roman ones, infix into postfix, with attention and without.
 
 An encoder and a decoder (I. Sutskever, O. Vinyals, Q. V. Le, 2014) against one that looks back at its input (D.
 Bahdanau, K. Cho, Y. Bengio, 2015), on sources that neither has read; answers are searched for by a beam. With --data

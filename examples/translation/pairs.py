@@ -1,4 +1,5 @@
-"""What is translated: dates into ISO 8601, numbers into English words, infix into postfix; or the user's own pairs.
+"""What is translated: dates into ISO 8601, numbers into English words, numbers into Roman ones, infix into postfix; or
+the user's own pairs.
 
 Each generator makes (source, target) out of a numpy Generator and draws on nothing else.
 """
@@ -20,6 +21,11 @@ UNITS = (
     "eighteen nineteen"
 ).split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ROMAN = [
+    *[(1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")],
+    *[(10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")],
+]
+MOST = {"Roman": 3500}  # pairs, where there are not many more
 
 
 def date(random: np.random.Generator) -> Pair:
@@ -57,6 +63,20 @@ def number(random: np.random.Generator) -> Pair:
     return str(n), spoken(n)
 
 
+def roman(n: int) -> str:
+    """An integer of 1..3999 in Roman numerals: `1994` is "mcmxciv"."""
+    found = ""
+    for value, letters in ROMAN:
+        found += letters * (n // value)
+        n %= value
+    return found
+
+
+def numeral(random: np.random.Generator) -> Pair:
+    n = int(random.integers(1, 4000))
+    return str(n), roman(n)
+
+
 def formula(random: np.random.Generator) -> Pair:
     """A formula of two to six letters with + - * / and only the brackets that it needs; and its postfix form."""
     infix, postfix, _ = _tree(random, int(random.integers(2, 7)))
@@ -77,12 +97,17 @@ def _tree(random: np.random.Generator, leaves: int) -> tuple[str, str, int]:
     return f"{a}{operator}{b}", f"{post_a}{post_b}{operator}", binds
 
 
-TASKS: dict[str, Callable[[np.random.Generator], Pair]] = {"dates": date, "numbers": number, "postfix": formula}
+TASKS: dict[str, Callable[[np.random.Generator], Pair]] = {
+    "dates": date,
+    "numbers": number,
+    "Roman": numeral,
+    "postfix": formula,
+}
 
 
 def made(task: str, count: int, seed: int) -> list[Pair]:
-    """So many pairs with different sources."""
-    random = np.random.default_rng(seed)
+    """So many pairs with different sources, or as many as there are."""
+    random, count = np.random.default_rng(seed), min(count, MOST.get(task, count))
     found: dict[str, str] = {}
     while len(found) < count:
         source, target = TASKS[task](random)

@@ -50,6 +50,17 @@ def test_words_of_numbers_add_up() -> None:
     assert len({source for source, _ in pairs.made("numbers", 500, 1)}) == 500
 
 
+def test_roman_numerals_add_up() -> None:
+    """Each letter counts, and against the number where a larger one follows; no letter stands four times in a row."""
+    value = dict(zip("ivxlcdm", (1, 5, 10, 50, 100, 500, 1000), strict=True))
+    for n in range(1, 4000):
+        text = pairs.roman(n)
+        signs = [-1 if value[a] < value[b] else 1 for a, b in itertools.pairwise(text + text[-1])]
+        assert sum(sign * value[c] for sign, c in zip(signs, text, strict=True)) == n
+        assert not re.search(r"(.)\1\1\1|vv|ll|dd", text)
+    assert len({source for source, _ in pairs.made("Roman", 20_000, 3)}) == pairs.MOST["Roman"]
+
+
 def test_postfix_has_the_value_of_infix() -> None:
     letters = dict(zip("abcdefgh", (2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0), strict=True))
     for infix, postfix in pairs.made("postfix", 400, 2):
@@ -219,3 +230,25 @@ def test_series_follow_their_equations() -> None:
     a, b, c = s[1:-1].T
     exact = np.stack([10 * (b - a), a * (28 - c) - b, a * b - 8 / 3 * c], axis=1)
     assert np.abs(rate - exact).max() < 0.05
+
+
+# ---------------------------------------------------------------- brackets, bits
+
+
+def test_brackets_close_where_nothing_is_left_of_them() -> None:
+    """Pairs that stand together are taken out until there are none; classes are even, and counts tell nothing."""
+    made = tasks.brackets(rng(), 400)
+    for row, good in zip(made.shown, made.y, strict=True):
+        text = "".join(row)
+        assert 4 <= len(text) <= 24 and text.count("(") == text.count(")") and text.count("[") == text.count("]")
+        while (less := text.replace("()", "").replace("[]", "")) != text:
+            text = less
+        assert (not text) == good
+    assert 0.4 < made.y.mean() < 0.6
+
+
+def test_parity_is_that_of_the_ones() -> None:
+    made = tasks.parity(rng(), 400)
+    assert [row.count("1") % 2 for row in made.shown] == made.y.tolist()
+    assert {len(row) for row in made.shown} == set(range(1, 21)) and 0.4 < made.y.mean() < 0.6
+    assert made.lengths.tolist() == [len(row) for row in made.shown] and made.x.sum() == made.lengths.sum()

@@ -10,11 +10,17 @@ import pytest
 
 from examples import experiment
 
+ALL = ("char_rnn", "min_char_rnn", "names", "words", "tagging", "translation", "forecasting")
 SHORT = b"a b\nc d\n"
 CASES = [
-    *[(name, b"", "is empty") for name in ("char_rnn", "names", "words", "translation", "forecasting")],
-    *[(name, b"\xff\xfea", "is not UTF-8 text: byte 0 is 0xff") for name in ("char_rnn", "names", "words")],
-    *[(name, b"\n \n" * 200, "is blank") for name in ("char_rnn", "names", "words", "translation", "forecasting")],
+    *[(name, b"", "is empty") for name in ALL],
+    *[(name, b"\xff\xfea", "is not UTF-8 text: byte 0 is 0xff") for name in ALL],
+    *[(name, b"\n \n" * 200, "is blank") for name in ALL],
+    ("min_char_rnn", b"a" * 900, "900 characters, 1 of them different: 50 are needed, two different"),
+    ("min_char_rnn", SHORT, "8 characters, 6 of them different: 50 are needed"),
+    ("tagging", b"x = 1\n", "has 6 characters; 400 are needed"),
+    ("tagging", b"x = (1,\n" * 100, "is no Python source: "),
+    ("tagging", b"def f():\n    x\n  y\n" * 100, "is no Python source: unindent does not match"),
     ("char_rnn", b"a" * 900, "the text holds nothing but 'a'"),
     ("translation", b"caf\xe9\tcoffee\n", "is not UTF-8 text: byte 3 is 0xe9"),
     ("forecasting", b"a,b\n1,caf\xe9\n", "is not UTF-8 text: byte 9 is 0xe9"),

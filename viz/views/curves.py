@@ -59,7 +59,7 @@ def curves(history: Any, title: str = "Training") -> Drawing:
         bottom = below.y + below.height
     else:
         out.append(text(top.x + top.width / 2, bottom + 29, theme.label("update"), 11.5))
-    scene.bounds = (0.0, 0.0, 730.0, bottom + 44)
+    scene.bounds = (0.0, 0.0, 760.0, bottom + 44)  # room for the longest name and value
     return Drawing(scene, data)
 
 
