@@ -13,25 +13,28 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
-
 import tinygrad_seq as tg
 import viz
 from examples import marked, tasks
+from examples.comparison.job import remember
 from examples.experiment import Experiment, leave, main
 
-# name -> the cell and the rate of Adam, beside the LSTM's
-NETS = {"LSTM": ("LSTM", 1.0), "IRNN": ("IRNN", 0.2), "IndRNN": ("TwoIndRNN", 0.4), "unitary": ("Unitary", 0.2)}
+# name -> the cell, and its units and the rate of Adam beside the LSTM's
+NETS = {
+    "LSTM": ("LSTM", 1, 1.0),
+    "IRNN": ("IRNN", 1, 0.2),
+    "IndRNN": ("TwoIndRNN", 1, 0.4),
+    "unitary": ("Unitary", 2, 0.4),
+}
 
 
 def run(e: Experiment) -> None:
     steps, hidden = e.size(10, 100, 400), e.size(16, 64, 128)
     curves = {}
-    for name, (cell, slower) in NETS.items():
-        model = e.cell("Adding", Cell=cell).build(H=hidden, seed=e.seed)
+    for name, (cell, wider, slower) in NETS.items():
+        model = e.cell("Adding", Cell=cell).build(H=wider * hidden, seed=e.seed)
         if name == "IndRNN":  # the last layer starts so that half of a value or more is left at the end, as published
-            own = model.params["rnn.rnn.1.u"]
-            model.params["rnn.rnn.1.u"] = np.random.default_rng(e.seed).uniform(0.5 ** (1 / steps), 1, own.shape)
+            remember(model, cell, steps, e.seed)
         updates = e.size(400, 8000, 30_000)
         done = marked.learn(
             e,

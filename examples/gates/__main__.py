@@ -20,8 +20,8 @@ Array = np.ndarray[Any, Any]
 # phase -> steps (quick, otherwise), forget, input and output gate
 PHASES = {
     "captures": ((1, 1), 0, 1, 0),
-    "keeps, hidden": ((4, 19), 1, 0, 0),
-    "keeps, shown": ((3, 10), 1, 0, 1),
+    "keeps (hidden)": ((4, 19), 1, 0, 0),
+    "keeps (shown)": ((3, 10), 1, 0, 1),
     "adds": ((2, 2), 1, 1, 1),
     "keeps what it added": ((3, 8), 1, 0, 1),
     "erases": ((2, 5), 0, 0, 1),
@@ -38,7 +38,7 @@ def wired(e: Experiment) -> None:
     run = e.cell("Wired").build(dtype="float64")(x=x, f=gates[:, 0], i=gates[:, 1], o=gates[:, 2])
     c, h = run.c.numpy(), run.h.numpy()
     taken = np.tanh(x)
-    shown, added = starts["keeps, shown"], starts["adds"]
+    shown, added = starts["keeps (shown)"], starts["adds"]
     e.figure("captured, difference to what came in", abs(c[0] - taken[0]), 1e-15, "rounding")
     e.figure("kept until it is shown, change", abs(c[added - 1] - c[0]), 1e-12, "rounding")
     e.figure("shown while hidden, at most", np.abs(h[:shown]).max(), 1e-12, "a shut gate")
@@ -47,7 +47,7 @@ def wired(e: Experiment) -> None:
     e.figure("added up, difference to the sum", abs(c[starts["erases"] - 1] - total), 1e-12, "rounding")
     e.figure("left after erasing", abs(c[-1]), 1e-12, "a shut gate")
     told = {"input, tanh(x)": taken, "state c": c, "shown, h": h}
-    e.draw(viz.lines(told, y="value", title=", ".join(PHASES)), "regimes")
+    e.draw(viz.lines(told, y="value", title=" · ".join(PHASES)), "regimes")
 
 
 def retention(e: Experiment) -> None:

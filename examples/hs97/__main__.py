@@ -152,7 +152,9 @@ def tell(e: Experiment, name: str, runs: list[Any], enough: float, published: in
             published,
             "the paper's mean",
         )
-    e.draw(viz.curves(runs[0].curves, name), name.replace(" ", "_"))
+    right = {f"seed {e.seed + n}": done.curves.measured("right") for n, done in enumerate(runs)}
+    title = f"{name[0].upper()}{name[1:]}"
+    e.draw(viz.lines(right, x="sequences", y="share right of a test", title=title), name.replace(" ", "_"))
 
 
 def run(e: Experiment) -> None:

@@ -115,7 +115,8 @@ def study(e: Experiment, name: str, pairs: list[Pair]) -> dict[str, viz.Heat]:
     e.figure(f"{name}, errors a character, with attention", rates[0], common(task), "the commonest target")
     e.figure(f"{name}, errors a character, without", rates[1], common(task), "the commonest target")
     if e.mode != "quick":
-        e.figure(f"{name}, errors a character, with attention", rates[0], rates[1], "without")
+        if rates[1] > 0:  # there are errors to save
+            e.figure(f"{name}, errors a character, with attention", rates[0], rates[1], "without")
         e.figure(f"{name}, whole targets right, with attention", exact(found, task.targets), 0.9, "9 of 10", "more")
     gained = nats(without, task, greedy) - nats(without, task, beam)
     e.figure(f"{name}, nats an answer gains by a beam of 4, without", gained, -1e-6, "nothing lost", "more")
