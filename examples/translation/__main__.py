@@ -144,7 +144,7 @@ def run(e: Experiment) -> None:
         for name in e.size(["postfix"], list(TASKS), list(TASKS)):
             panels |= study(e, name, made(name, e.size(3000, 20_000, 50_000), e.seed))
     title = "Where the decoder looks: a row for each character written"
-    e.draw(viz.heat(panels, title=title, across=3, side=16), "alignment")
+    e.draw(viz.heat(panels, title=title, across=4, side=16), "alignment")
 
 
 if __name__ == "__main__":
