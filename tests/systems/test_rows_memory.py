@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import tracemalloc
 import warnings
 
@@ -74,6 +75,24 @@ def test_row_21_a_unitary_matrix_of_seven_numbers_a_unit():
     loss.backward()
     for name in real:
         assert (np.abs(model.params[name].grad.numpy()) > 0).all(), name
+
+
+def test_row_21_a_step_costs_n_log_n():
+    """On the tape, whose transforms are fast ones: eight times the units take some ten times as long, not sixty-four.
+    (Compiled, a transform is a product with its matrix: faster below some four hundred units, and slower above.)"""
+
+    def seconds(units):
+        model = dsl.load("URNN").build(D=2, N=units)
+        x = np.zeros((2, 4, 2), np.float32)
+        model(x=x, engine="tape")
+        found = []
+        for _ in range(5):
+            begun = time.process_time()
+            model(x=x, engine="tape")
+            found.append(time.process_time() - begun)
+        return min(found)
+
+    assert seconds(2**16) < 25 * seconds(2**13)
 
 
 @pytest.mark.parametrize("cell", ["LSTM", "GRU", "GRUResetAfter"])
