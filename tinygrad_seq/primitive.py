@@ -76,6 +76,8 @@ class Primitive:
     fixed     positions of arguments with respect to which nobody has a derivative in closed form: asking is an error
     opaque    rules pass its options on unread: one reading of the rule serves all of them
     costly    an element takes a function of the mathematical library, or a reduction: better kept than computed twice
+    mixes     an element is made of a whole axis, or found in a table: what it is of a cell's step stands in an equation
+              of its own when the adjoint reads it
     bounded   its slopes are finite, whatever is infinite
     activation
               drawn as the title of what it is applied to, not as a box of its own
@@ -105,6 +107,7 @@ class Primitive:
         fixed: tuple[int, ...] = (),
         opaque: bool = False,
         costly: bool = False,
+        mixes: bool = False,
         bounded: bool = False,
         activation: bool = False,
     ) -> None:
@@ -123,6 +126,7 @@ class Primitive:
         self.fixed = fixed
         self.opaque = opaque
         self.costly = costly
+        self.mixes = mixes
         self.bounded = bounded
         self.activation = activation
         self._call: Call | None = None

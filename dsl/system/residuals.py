@@ -14,8 +14,11 @@ from dsl.system.kinds import Kinds, named_axis
 from dsl.system.system import Read, Stream, System, here
 from tinygrad_seq.symbol import Symbol, lift, postorder, replace
 
-COSTLY = ("matvec", "lookup", "matmul", "dot", "fft", "ifft", "reflect", "cumsum")
 CHEAP = ("add", "sub", "neg", "mul", "div", "where", "one_hot", "part", "concat", "fill", "transpose")
+
+
+def _mixes(node: Symbol) -> bool:
+    return node.op is not None and node.op.mixes
 
 
 class Residuals:
@@ -48,7 +51,7 @@ class Residuals:
         found: set[Symbol] = set()
         for node in postorder(list(self.owners)):
             if node in self.owners and not self.kinds.of(node).shared:
-                own = node.is_op(*COSTLY) or named_axis(node) is not None or node in self.compared
+                own = _mixes(node) or named_axis(node) is not None or node in self.compared
                 if own or any(a in found for a in node.args):
                     found.add(node)
         return found
@@ -96,7 +99,7 @@ class Residuals:
             if node in seen or node not in self.costly:
                 continue
             seen.add(node)
-            bare = any(a.is_op(*COSTLY) for a in node.args)
+            bare = any(map(_mixes, node.args))
             if node.is_op(*CHEAP) and not bare and node not in self.compared:
                 stack.extend(node.args)
             else:

@@ -126,7 +126,9 @@ def _categorical_icdf(p: Any, u: Any) -> Any:
 one_hot = Primitive(
     "one_hot", _one_hot, shape=lambda i, k: (*i, k), tex=r"\mathbf{{1}}_{{{0}}}", kernel="one_hot({0}, {1})"
 )
-lookup = Primitive("lookup", _lookup, shape=lambda w, i: (w[0],), tex=r"{0}_{{:,{1}}}", complex_numbers=True)
+lookup = Primitive(
+    "lookup", _lookup, shape=lambda w, i: (w[0],), tex=r"{0}_{{:,{1}}}", complex_numbers=True, mixes=True
+)
 scatter_columns = Primitive(
     "scatter_columns",
     _scatter_columns,

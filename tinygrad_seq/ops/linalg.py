@@ -99,9 +99,11 @@ def _matmul_shape(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*a[:-1], b[-1])
 
 
-matvec = Primitive("matvec", _matvec, shape=_matvec_shape, tex=r"{0}\,{1}", infix="@", complex_numbers=True)
-dot = Primitive("dot", _dot, shape=_dot_shape, tex=r"{0}^\top {1}", infix="@", complex_numbers=True)
-matmul = Primitive("matmul", multiply.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@", complex_numbers=True)
+matvec = Primitive("matvec", _matvec, shape=_matvec_shape, tex=r"{0}\,{1}", infix="@", complex_numbers=True, mixes=True)
+dot = Primitive("dot", _dot, shape=_dot_shape, tex=r"{0}^\top {1}", infix="@", complex_numbers=True, mixes=True)
+matmul = Primitive(
+    "matmul", multiply.matmul, shape=_matmul_shape, tex=r"{0}\,{1}", infix="@", complex_numbers=True, mixes=True
+)
 outer = Primitive("outer", _outer, shape=lambda u, v: (u[0], v[0]), tex=r"{0}\,{1}^\top", complex_numbers=True)
 outer_sum = Primitive(
     "outer_sum", _outer_sum, shape=lambda u, v, s: s, tex=r"\textstyle\sum {0}\,{1}^\top", complex_numbers=True

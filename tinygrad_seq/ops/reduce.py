@@ -124,6 +124,7 @@ cumsum = Primitive(
     shape=lambda s, *, axis=-1, reverse=False: s,
     tex=r"\operatorname{{cumsum}}({0})",
     complex_numbers=True,
+    mixes=True,
 )
 
 

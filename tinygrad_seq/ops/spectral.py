@@ -66,6 +66,7 @@ fft = Primitive(
     shape=lambda s, *, axis=-1: s,
     tex=r"\operatorname{{fft}}({0})",
     complex_numbers=True,
+    mixes=True,
 )
 ifft = Primitive(
     "ifft",
@@ -73,6 +74,7 @@ ifft = Primitive(
     shape=lambda s, *, axis=-1: s,
     tex=r"\operatorname{{ifft}}({0})",
     complex_numbers=True,
+    mixes=True,
 )
 
 
@@ -141,7 +143,12 @@ def _reflect_adjoint(g: Any, r: Any, x: Any) -> Any:
 
 
 reflect = Primitive(
-    "reflect", _reflect, shape=lambda r, x: x, tex=r"\operatorname{{reflect}}({0}, {1})", complex_numbers=True
+    "reflect",
+    _reflect,
+    shape=lambda r, x: x,
+    tex=r"\operatorname{{reflect}}({0}, {1})",
+    complex_numbers=True,
+    mixes=True,
 )
 reflect_adjoint = Primitive(
     "reflect_adjoint",
