@@ -4,9 +4,10 @@
     python -m benchmarks.engine --cases lstm,ctc --rounds 15 --json out/engine.json
     OMP_NUM_THREADS=1 TGSEQ_NUM_THREADS=1 python -m benchmarks.engine --cpu      # on a machine that does other work too
 
-Turns are interleaved in one process (a slow minute of the machine meets all alike), medians are over all turns,
-and before any timing every peer's gradient is compared with ours. `numpy` runs the forward pass's NumPy calls
-without any tape: what is above it is the tape's own cost. jax runs compiled, its compilation not counted.
+Turns are interleaved in one process (a slow minute of the machine meets all alike), with a rest before each in which
+the threads of the one before go to sleep; medians are over all turns, and before any timing every peer's gradient is
+compared with ours. `numpy` runs the forward pass's NumPy calls without any tape: what is above it is the tape's own
+cost. jax runs compiled, its compilation not counted.
 A ratio is peer / ours: above 1 we are faster.
 """
 
@@ -29,6 +30,7 @@ import tinygrad_seq as tg
 
 Run = Callable[[], Any]
 RNG = np.random.default_rng(0)
+REST = 0.02  # seconds in which the threads of the one before go to sleep: torch's wait awake for 8 ms
 
 
 def draw(*shape: int) -> Any:
@@ -344,7 +346,9 @@ def measure(name: str, rounds: int, clock: Callable[[], float] = time.perf_count
     for turn in range(rounds):
         for n in order[turn % len(order) :] + order[: turn % len(order)]:
             run = runs[n]
+            time.sleep(REST)
             run()  # wake its threads, fill the caches
+            run()
             for _ in range(3):
                 start = clock()
                 run()

@@ -10,11 +10,14 @@ not know what runs.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -31,6 +34,19 @@ WORK_PER_PART = 1_200_000
 NAP = 5e-5  # seconds between looks at a thread that has kept another waiting: the processor may be needed elsewhere
 
 
+_getcpu = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
+
+
+def _processor() -> int:
+    """The number of the processor that this thread runs on; -1 where nobody says."""
+    return int(_getcpu()) if _getcpu is not None else -1
+
+
+def _keep_to(thread: int, processors: set[int]) -> None:
+    with suppress(OSError):  # where that is forbidden a thread stays where it is
+        os.sched_setaffinity(thread, processors)
+
+
 class _Worker(threading.Thread):
     """A thread that runs what is put into its inbox or posted in its box, one job at a time."""
 
@@ -39,11 +55,15 @@ class _Worker(threading.Thread):
         self.inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.box = np.zeros(8, np.int64)
         self.place = self.box.ctypes.data
+        self.allowed: set[int] = set()  # the processors that it may run on, while it is kept from one
         self.serve, self.fetch, self.change = mailbox.sides()
 
     def run(self) -> None:
         while True:
             job = self.inbox.get()
+            if self.allowed:
+                _keep_to(0, self.allowed)
+                self.allowed = set()
             job()
             del job  # keep nothing alive while waiting
             if self.inbox.empty():
@@ -52,7 +72,15 @@ class _Worker(threading.Thread):
                     time.sleep(NAP)
 
     def put(self, job: Callable[[], None]) -> None:
-        """A job for the inbox, to which a worker is called away from its box."""
+        """A job for the inbox, to which a worker is called away from its box.
+
+        It wakes on another processor than this thread's: a kernel may wake a thread where it went to sleep, be there
+        whom it is to help, and not move it for as long as each of its jobs is short.
+        """
+        here = _processor()
+        if here >= 0 and self.native_id is not None:
+            self.allowed = os.sched_getaffinity(self.native_id)
+            _keep_to(self.native_id, self.allowed - {here} or self.allowed)
         self.inbox.put(job)
         self.call_away()
 
@@ -156,10 +184,11 @@ def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
         raise interrupt
 
 
-def run_together(call: Together) -> None:
+def run_together(call: Together, wake: bool = True) -> None:
     """Do all pieces of a call, with the help of whoever is idle; return when the last is done.
 
-    Who listens helps at once. Who sleeps is called, and helps with what is left when it wakes: nobody waits for it.
+    Who listens helps at once. Who sleeps is called (if `wake`: to be woken, it asks for the interpreter's lock, which
+    this thread then waits for), and helps with what is left when it wakes: nobody waits for it.
     """
     if call.pieces < 2:
         call.run(call.arrays, call.numbers)
@@ -171,6 +200,8 @@ def run_together(call: Together) -> None:
     for worker in workers:
         if worker.box[0] == mailbox.LISTENING:
             awake.append(worker)
+        elif not wake:
+            _pool.give_back(worker)
         else:
             worker.put(_late_errand(call, errands, _pool, worker))
     boxes, done = np.array([w.place for w in awake], np.int64), call.counters[DONE:]

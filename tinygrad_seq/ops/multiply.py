@@ -18,7 +18,8 @@ from tinygrad_seq.loops import load
 
 ALONE = 1 << 18  # multiply-adds up to which OpenBLAS keeps to the thread that calls it
 LARGE = 1 << 27  # and those from which its blocking is worth more than what its threads may cost
-PART = 1 << 20  # and those that make a thread of our own worth while
+PART = 1 << 21  # and those that make a thread of our own worth while, when one waits awake
+CALL = 1 << 23  # and those that make it worth calling one that sleeps
 EACH = 2  # pieces for each thread
 ROWS = 16  # the fewest rows of a part: its tiles are then summed up as those of the whole are
 
@@ -69,20 +70,25 @@ def spread(loop: Any, args: Sequence[Any], count: int, work: int, least: int = 1
     least   the fewest of a piece
     each    pieces for each thread: who is late does fewer of them
     """
-    from tinygrad_seq.kernels.pieces import together
-    from tinygrad_seq.kernels.threads import run_together
-
-    run_together(together(loop, args, count, pieces(count, work, least, each)))
+    together, run_together, _ = _tools()
+    run_together(together(loop, args, count, pieces(count, work, least, each)), work >= CALL)
 
 
 def pieces(count: int, work: int, least: int = 1, each: int = EACH) -> int:
     """Into how many pieces `spread` cuts."""
     if work < 2 * PART or count < 2 * least:
         return 1
-    from tinygrad_seq.kernels.threads import thread_count
-
-    most = min(thread_count(), count // least, work // PART)
+    most = min(_tools()[2](), count // least, work // PART)
     return min(most * each, count // least) if most > 1 else 1
+
+
+@functools.cache
+def _tools() -> tuple[Any, Any, Any]:
+    """Numba comes with them, so that they are imported when something is large enough for a loop of its own."""
+    from tinygrad_seq.kernels.pieces import together
+    from tinygrad_seq.kernels.threads import run_together, thread_count
+
+    return together, run_together, thread_count
 
 
 @functools.cache
