@@ -222,6 +222,8 @@ class Lowering:
                 definition.boundary = self._boundary(stream)
             return name
         boundary, value = self._boundary(stream), self.values[name]
+        if stream.shape and not self.kinds.of(value).shape:  # `where(x[t] > 0, 0, 0)` has become a number
+            value = op("fill", value, dims=stream.shape)
         found = self.out.stored.get(value)
         if found is not None and boundary not in self.out.definitions:  # which may be made of that very stream
             other = self.out.definitions[found]
