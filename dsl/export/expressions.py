@@ -15,7 +15,7 @@ from dsl.export.reads import Reads
 from dsl.export.streams import Place, Span
 from dsl.run.program import settled, sizes
 from dsl.system.kinds import REDUCTIONS, Kind, binds, named_axis
-from dsl.system.system import Extent, Position, Read, Size, Stream
+from dsl.system.system import Extent, Position, Present, Read, Size, Stream
 from tinygrad_seq.symbol import Symbol, postorder
 
 DEFAULTS = {"leaky_relu": {"slope": 0.1}, "elu": {"alpha": 1.0}}
@@ -125,23 +125,21 @@ class Expressions(Reads):
             if outer is None:
                 made[node, here] = self._node(node, here, args)
             else:
-                opened = len(outer.open) > len(here.open)
-                made[node, here] = self.sliced(args[0], here.loops[-1]) if opened else args[0]
+                loop, value = here.loops[-1], args[0]
+                if len(outer.open) > len(here.open):
+                    whole = value if outer.open[0] == here.span(loop) else self.delayed(value, here.span(loop))
+                    value = self.sliced(whole, loop)
+                made[node, here] = value
         return made[root, place]
 
     def _outside(self, node: Symbol, here: Place) -> Place | None:
         """The place around the innermost loop, for a read of what lies there, for a product of such, and for what runs
         over all steps of an axis that a loop is in the middle of."""
-        axis, name = named_axis(node), "" if node.op is None else node.op.name
+        axis = named_axis(node)
         if axis is not None and axis in here.axes_of_loops:
             loop = here.loops[-1]
             opened = loop.axis in self.kinds.of(node).axes
-            if opened and loop.axis == axis and not here.span(loop).is_plain:
-                what = f"{name}[{axis}] beside equations that run at other steps of {axis}"
-                raise lacking(
-                    self.system, what, help_=f"give it an equation of its own: `q[{axis}] = {name}[{axis}](...)`"
-                )
-            return here.outside(opened)
+            return here.outside(opened, whole=loop.axis == axis)
         if not here.loops or not (node.op is None or node.op.name in ALL_STEPS_AT_ONCE):
             return None
         loop = here.loops[-1]
@@ -206,6 +204,8 @@ class Expressions(Reads):
             return self.read(leaf, here)
         if isinstance(leaf, Position):
             return self.position(leaf, here)
+        if isinstance(leaf, Present):
+            return self.present(leaf, here)
         if isinstance(leaf, Extent):
             return self.length(leaf, here)
         return self.o.number(int(leaf.dim) if isinstance(leaf, Size) else leaf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dsl.export.arrays import Array, Loop
 from dsl.export.streams import Place, Span, Streams
 from dsl.plan.schedule import offset_value
-from dsl.system.system import Extent, Index, Position, Read, Stream
+from dsl.system.system import Extent, Index, Position, Present, Read, Stream
 
 
 class Reads(Streams):
@@ -38,6 +38,11 @@ class Reads(Streams):
             steps = o.given("state", o("add", steps, o.leaf("state", axis, ("B",), "int")), steps)
         steps = o("maximum", steps, 0)  # without a step it computes as in one: nothing singular, and nobody reads it
         return self.aligned(o.cast(steps, "real"), (axis,), place.open)
+
+    def present(self, leaf: Present, place: Place) -> Array:
+        """Whether the sequences have the steps of an open axis."""
+        span = next(s for s in place.open if s.axis == leaf.axis)
+        return self.aligned(self.steps_had(span), (leaf.axis,), place.open)
 
     def length(self, leaf: Extent, place: Place) -> Array:
         """`len(t)` as a value, (B,); among the steps of t one of each of them, and 1 where there is none."""
@@ -153,6 +158,13 @@ class Reads(Streams):
             before = o.broadcast(self.edge(stream), (back, *turned.sizes[1:]), value.kind)
         moved = o.slice(o.concat([before, turned], "longer"), 0, turned.sizes[0])
         return o.order(moved, (*range(1, at + 1), 0, *range(at + 1, value.rank)))
+
+    def delayed(self, value: Array, span: Span) -> Array:
+        """A value (steps, open..., B, features) as a loop's iterations see it; 0 where they are at no step."""
+        o, batch = self.o, value.sizes.index("B")
+        first = o.order(value, (0, batch, *(i for i in range(1, value.rank) if i != batch)))
+        found = self.found(first, [(self.positions(span), self.lengths[span.axis])], o.number(0.0))
+        return o.order(found, (0, *range(2, batch + 1), 1, *range(batch + 1, value.rank)))
 
     def index(self, index: Index, place: Place) -> Array:
         """The step an index looks at, (open..., B)."""

@@ -55,9 +55,10 @@ class Place:
         """A loop's iterations as the reader sees them."""
         return Span(loop.axis, loop.steps, loop.delays.get(self.reader, 0))
 
-    def outside(self, opened: bool) -> Place:
-        """Around the innermost loop, its axis open or not."""
-        first = (self.span(self.loops[-1]),) if opened else ()
+    def outside(self, opened: bool, whole: bool = False) -> Place:
+        """Around the innermost loop, its axis open or not: at its iterations, or at the `whole` of its steps."""
+        span = self.span(self.loops[-1])
+        first = (Span(span.axis, f"steps_{span.axis}") if whole else span,) if opened else ()
         return Place((*first, *self.open), self.loops[:-1], self.reader)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from dsl.export.arrays import Array, Carried, Let, Loop, Require, Size, Statement, is_infinite
 from dsl.export.expressions import Expressions
 from dsl.export.lacking import lacking
+from dsl.export.padding import harmless
 from dsl.export.streams import Place, Span
 from dsl.plan.schedule import Block, Scan, offset_value, reads_under, schedule
 from dsl.run.carry import carried
@@ -53,7 +54,7 @@ class Lowered:
 
 def lowered(system: System) -> Lowered:
     """The program of a bound system's outputs and losses. Errors: ValueError for one that needs what no input shows."""
-    return Walk(gated(system, (*system.outputs, *system.losses))).program
+    return Walk(harmless(gated(system, (*system.outputs, *system.losses)))).program
 
 
 class Walk(Expressions):

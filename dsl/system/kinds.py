@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dsl.system.dims import Dim
-from dsl.system.system import Extent, Position, Read, Size, Stream, System
+from dsl.system.system import Extent, Position, Present, Read, Size, Stream, System
 from tinygrad_seq.symbol import Symbol
 
 REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")  # over all features; with axis="t" they bind that axis
@@ -74,6 +74,8 @@ class Kinds:
             return Kind(axes, stream.shape, stream.dtype, stream.shared and not leaf.index)
         if isinstance(leaf, Position):
             return Kind((leaf.axis,), (), "real", False)
+        if isinstance(leaf, Present):
+            return Kind((leaf.axis,), (), "boolean", False)
         if isinstance(leaf, Extent):
             return Kind((leaf.axis,) if leaf.inside else (), (), "real", False)
         if isinstance(leaf, Size):

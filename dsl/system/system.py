@@ -109,6 +109,13 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """Whether a sequence has this step of an axis: for exports, which compute beyond the end of the shorter ones."""
+
+    axis: str
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """A dim as a value: `H` in `fft(g[t])/H`."""
 

@@ -13,7 +13,6 @@ import pytest
 
 from dsl.export.torch import attribute, load_torch, source, to_torch
 from dsl.spec import cells, load, parse
-from dsl.text.diagnostics import CellError
 from tests.export.cases import (
     EMPTY,
     NOISE,
@@ -235,18 +234,3 @@ def test_a_module_without_noise_or_state_takes_none() -> None:
 
 def test_slopes_where_there_is_none() -> None:
     held(kinks())
-
-
-def test_what_no_export_has() -> None:
-    skewed = """
-cell Skewed(D):
-  input x[t]: D
-  state a[t], b[t]: D = 0.2
-  a[t] = tanh(b[t+1] + softmax[t](x[t]))
-  b[t] = tanh(a[t-3] + softmax[t](x[t]))
-  output a
-"""
-    with pytest.raises(CellError, match=r"softmax\[t\] beside equations that run at other steps of t"):
-        to_torch(written(skewed, D=2))
-    apart = skewed.replace("softmax[t](x[t])", "q[t]").replace("  a[t]", "  q[t] = softmax[t](x[t])\n  a[t]")
-    held(case(written(apart, D=2)))
