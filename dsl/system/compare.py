@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dsl.spec import AdjointSpec
 
 STEPS = 6
+ATTEMPTS = 4
 
 
 def compare(ours: AdjointSpec, text: str, *, seed: int = 0, steps: int = STEPS, **sizes: int) -> Comparison:
@@ -42,14 +43,15 @@ def compare(ours: AdjointSpec, text: str, *, seed: int = 0, steps: int = STEPS, 
     forward = ours.forward.system.bind({k: v for k, v in given.items() if k in ours.forward.system.arguments})
     mine = ours.system.bind(given)
     yours = theirs.bind(_sizes(theirs, mine, given))
-    lengths = {
-        a: np.array([max(3, steps - n)])
-        for n, a in enumerate(x for x, axis in forward.axes.items() if axis.length is None)
-    }
-    data = _data(forward, mine, derived_lengths(forward.axes, lengths, 1), seed)
+    free = [a for a, axis in forward.axes.items() if axis.length is None]
+    lengths = {a: np.array([max(2, steps - 3 * n)]) for n, a in enumerate(free)}  # labels fit between frames
     needed = [n for n, s in mine.streams.items() if s.kind in ("input", "param", "const") and n in forward.equations]
-    data.update(unroll(forward, data, lengths, 1, needed))
-    truth = {**data, **unroll(mine, data, lengths, 1, list(mine.equations))}
+    for attempt in range(ATTEMPTS):
+        data = _data(forward, mine, derived_lengths(forward.axes, lengths, 1), seed + attempt)
+        data.update(unroll(forward, data, lengths, 1, needed))
+        truth = {**data, **unroll(mine, data, lengths, 1, list(mine.equations))}
+        if all(np.any(truth[g]) for g in ours.gradients.values()):  # what is 0 anyway shows no mistake
+            break
     fed = _match_inputs(yours, mine, truth)
     return Judge(yours, mine, truth, fed, lengths, ours.gradients).run()
 
@@ -66,7 +68,9 @@ def _data(forward: System, mine: System, lengths: Mapping[str, Any], seed: int) 
             ):
                 lead = () if stream.shared else (*(int(lengths[a][0]) for a in stream.axes), 1)
                 shape = tuple(int(d) for d in stream.shape)
-                if stream.dtype == "category":
+                if stream.initializer is not None and stream.initializer.name == "permutation":
+                    values[name] = rng.permutation(shape[0])
+                elif stream.dtype == "category":
                     values[name] = rng.integers(0, int(stream.categories or 1), lead)
                 else:
                     values[name] = rng.normal(size=lead + shape)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from dsl.plan.schedule import Scan, schedule
-from dsl.system.system import Read, System
+from dsl.system.system import Read, System, at_home
 from tinygrad_seq.symbol import leaves
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-9  # of the largest number
+ROUNDING = 1e-13
 SHIFTS = (0, 1, -1, 2, -2)
+Candidate = tuple[str, int, Any]  # a stream of ours, some steps on, and its value then
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,9 @@ class Judge:
         self.directions = _directions(yours)
 
     def run(self) -> Comparison:
-        alone = self._values({})
+        alone = self._alone
         twins = {name: self._twin(name, value) for name, value in alone.items()}
-        reached = set(twins.values())
-        wrong = [g for g in self.gradients.values() if g not in reached]
+        wrong = self._not_right(alone)
         if not wrong:
             return Comparison(tuple(self._sound(name, alone[name], twins[name]) for name in alone), ())
         rows = self._located(wrong)
@@ -117,6 +118,11 @@ class Judge:
         return Row(name, twin, self._difference(value, twin))
 
     # ------------------------------------------------------------ values
+
+    @cached_property
+    def _alone(self) -> dict[str, Any]:
+        """Their equations' values as they are."""
+        return self._values({})
 
     def _values(self, given: Mapping[str, Any], wanted: Iterable[str] | None = None) -> dict[str, Any]:
         """Their equations' values, some streams given."""
@@ -161,14 +167,14 @@ class Judge:
 
     @cached_property
     def _named(self) -> dict[str, Any]:
-        """The right values of what is called as ours."""
-        ours, theirs = self.mine, self.yours
+        """The right values of what is called as ours; one that all sequences share may stand for one of each."""
+        shapes = {n: np.shape(v) for n, v in self.truth.items()}
         return {
             n: self.truth[n]
-            for n in theirs.equations
-            if n in ours.equations
-            and ours.streams[n].shape == theirs.streams[n].shape
-            and len(ours.streams[n].axes) == len(theirs.streams[n].axes)
+            for n, value in self._alone.items()
+            if n in self.mine.equations
+            and len(self.yours.streams[n].axes) == len(self.mine.streams[n].axes)
+            and np.shape(value) in (shapes[n], shapes[n][1:])
         }
 
     def _located(self, wrong: list[str]) -> dict[str, Row]:
@@ -187,7 +193,9 @@ class Judge:
         bad = [n for n, row in rows.items() if not row.ok]
         strange = [n for n, row in rows.items() if row.ours is None]
         suspects = [s for s in strange if not bad or any(s in self._behind(n, strange) for n in bad)]
-        menders = self._menders(suspects, SHIFTS[:1]) or self._menders(suspects, SHIFTS[1:3])
+        first = self._first(suspects)
+        menders = self._menders(first, SHIFTS[:1]) or self._menders(suspects, SHIFTS[:1])
+        menders = menders or self._menders(suspects, SHIFTS[1:3])
         for name in bad:
             rows[name] = replace(rows[name], doubt=tuple(self._behind(name, strange)))
         if menders:
@@ -203,23 +211,54 @@ class Judge:
         """Equations in whose place one of our values makes every gradient right, and ours."""
         found: dict[str, str] = {}
         for name in suspects:
-            stream = self.yours.streams[name]
-            for other, shift in itertools.product(self.mine.equations, shifts):
-                candidate = self.mine.streams[other]
-                if len(candidate.axes) != len(stream.axes) or candidate.shape != stream.shape or name in found:
-                    continue
-                value = self._shifted(other, shift)
-                if value is not None and self._all_right({name: value}):
-                    found[name] = _at(other, candidate.axes, shift)
+            for other, shift, value in self._candidates(name, shifts):
+                if self._all_right({name: value}):
+                    found[name] = _at(other, self.mine.streams[other].axes, shift)
+                    break
         return found
 
-    def _all_right(self, given: Mapping[str, Any]) -> bool:
-        values = {**self._values(given), **given}
+    def _first(self, suspects: list[str]) -> list[str]:
+        """Those that are nothing of ours already at the step that is computed first, while all they read there is."""
+        strange = {n for n in suspects if self.yours.streams[n].axes and not self._alike(n, SHIFTS[:1], self._begins)}
+        return [n for n in suspects if n in strange and not strange & (self._reads_now(n) - {n})]
+
+    def _reads_now(self, name: str) -> set[str]:
+        reads = (x.leaf for x in leaves(self.yours.equations[name]) if isinstance(x.leaf, Read))
+        return {r.name for r in reads if at_home(r.index, self.yours.streams[r.name].axes)}
+
+    def _candidates(self, name: str, shifts: Sequence[int]) -> list[Candidate]:
+        """Our values that an equation may be meant for: those it begins like, any of its shape where there are none."""
+        begun = self._alike(name, shifts, self._begins) if self.yours.streams[name].axes else []
+        return begun or self._alike(name, shifts, lambda name, value: True)
+
+    def _alike(self, name: str, shifts: Sequence[int], test: Callable[[str, Any], bool]) -> list[Candidate]:
+        own, found = np.shape(self._alone[name]), []
+        for other, shift in itertools.product(self.mine.equations, shifts):
+            value = self._shifted(other, shift)
+            if value is not None and np.shape(value) == own and test(name, value):
+                found.append((other, shift, value))
+        return found
+
+    def _begins(self, name: str, value: Any) -> bool:
+        """Whether an equation has that value at the step computed first, which no mistake elsewhere has reached."""
+        step = -1 if self.directions.get(name, 1) < 0 else 0
+        return _equal(self._alone[name][step], value[step])
+
+    def _not_right(self, values: Mapping[str, Any]) -> list[str]:
+        """The gradients that no equation gives: the one of that name, else any; as many as are alike."""
+        wrong: list[str] = []
+        spent = {g for g in self.gradients.values() if g in values}
         for gradient in self.gradients.values():
-            wanted = self.truth[gradient]
-            if not any(_equal(v, wanted) for v in ([values[gradient]] if gradient in values else values.values())):
-                return False
-        return True
+            options = [gradient] if gradient in values else [n for n in values if n not in spent]
+            given = next((n for n in options if _equal(values[n], self.truth[gradient])), None)
+            if given is None:
+                wrong.append(gradient)
+            else:
+                spent.add(given)
+        return wrong
+
+    def _all_right(self, given: Mapping[str, Any]) -> bool:
+        return not self._not_right({**self._values(given), **given})
 
     def _outputs(self, rows: dict[str, Row], wrong: list[str], strange: list[str]) -> None:
         """Gradients under names of the author's own, and wrong: outputs that are nothing of ours, by their shapes."""
@@ -243,13 +282,15 @@ class Judge:
 
     def _row(self, name: str, ours: str, value: Any) -> Row:
         stream, wanted = self.yours.streams[name], np.asarray(self.truth[ours])
+        if wanted.ndim and np.shape(value) == wanted.shape[1:]:
+            value = value[None]
         if np.shape(value) != wanted.shape:
             return Row(name, ours, math.inf, None, False)
         difference = np.abs(value - wanted)
         ok = _equal(value, wanted)
         step = None
         if not ok and stream.axes:
-            steps = np.nonzero(~(difference.reshape(len(difference), -1).max(axis=1) <= TOLERANCE))[0]
+            steps = np.nonzero(~(difference.reshape(len(difference), -1).max(axis=1) <= _rounding(wanted)))[0]
             step = int(steps[-1] if self.directions.get(name, 1) < 0 else steps[0])
         return Row(name, ours, float(difference.max(initial=0)), step, ok)
 
@@ -257,8 +298,12 @@ class Judge:
 def _equal(value: Any, wanted: Any) -> bool:
     if np.shape(value) != np.shape(wanted):
         return False
-    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
-    return bool(np.all(np.abs(np.asarray(value) - wanted) <= TOLERANCE * scale))
+    return bool(np.all(np.abs(np.asarray(value) - wanted) <= _rounding(wanted)))
+
+
+def _rounding(wanted: Any) -> float:
+    """How far what is equal may be apart; gradients may be very small."""
+    return ROUNDING + TOLERANCE * float(np.abs(wanted).max(initial=0))
 
 
 def _at(name: str, axes: tuple[str, ...], shift: int) -> str:
