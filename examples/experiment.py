@@ -116,7 +116,7 @@ class Experiment:
         return np.random.default_rng([self.seed, UNSEEN + number])
 
     def cell(self, name: str, file: str | None = None, **arguments: Any) -> Spec:
-        """A cell of the example's own file, `FILE.cell` (the example's name without)."""
+        """A cell of the example's own file, `FILE.cell` (the example's name without; `tasks.CELLS`: shared ones)."""
         return dsl.load(f"{self.source / (file or self.name)}.cell:{name}")(**arguments)
 
     def fit(self, model: Model, name: str, **options: Any) -> Training:

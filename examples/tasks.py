@@ -1,7 +1,7 @@
 """Sequences whose answer lies far back: the tasks that papers measure memory with, made by a random generator.
 
 Each function gives the streams of one batch by name, time first; the answer depends on what was seen up to `steps`
-steps ago and on nothing else. It knows nothing of cells.
+steps ago and on nothing else. It knows nothing of cells; those that several examples train on a task are in tasks.cell.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+CELLS = "../tasks"  # the file of their nets, from an example's folder
 LETTERS, RECALLED, BLANK, GO = 8, 10, 8, 9  # of `copying`: symbols to copy, how many of them, and two signs
 COPYING_SYMBOLS = 10
 ORDER_SYMBOLS = 6

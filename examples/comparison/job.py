@@ -16,7 +16,7 @@ import tinygrad_seq as tg
 from examples import tasks
 from tinygrad_seq.initializers import initialize
 
-SOURCE = Path(__file__).resolve().parent / "comparison.cell"
+SOURCE = Path(__file__).resolve().parents[1] / "tasks.cell"
 # task -> its sequences, the measure of a test, and what of it counts as solved
 SOLVED = {
     "Adding": "squared error below 0.01",

@@ -12,7 +12,7 @@ from examples.comparison.job import KEEPING, SOLVED
 
 Record = Mapping[str, Any]
 LONG = ", long start"
-# the cell's name in comparison.cell or in the library -> its name on the page
+# the cell's name in tasks.cell or in the library -> its name on the page
 CELLS = {
     "Elman": "tanh",
     "IRNN": "IRNN",

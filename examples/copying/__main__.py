@@ -31,7 +31,7 @@ def run(e: Experiment) -> None:
     last = slice(-tasks.RECALLED, None)
     reached, curves = {}, {}
     for name, (cell, units) in nets.items():
-        model = e.cell("Copying", Cell=cell).build(H=units, seed=e.seed)
+        model = e.cell("Copying", tasks.CELLS, Cell=cell).build(H=units, seed=e.seed)
 
         def measured(m: Any) -> dict[str, float]:
             run = m(**test)

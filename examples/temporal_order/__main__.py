@@ -41,7 +41,7 @@ def run(e: Experiment) -> None:
     test = tasks.order(e.unseen(), steps, 500)
     right, curves = {}, {}
     for name, (cell, bias) in NETS.items():
-        model = e.cell("Order", Cell=cell).build(H=e.size(16, 32, 64), seed=e.seed)
+        model = e.cell("Order", tasks.CELLS, Cell=cell).build(H=e.size(16, 32, 64), seed=e.seed)
         if bias == LONG:
             remember(model, cell, steps, e.seed)
         elif bias:
