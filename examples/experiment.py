@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,9 +70,18 @@ class Figure:
         return f"{self.name}: {number(self.value)}   {sign} {number(self.anchor)}, {self.origin}{verdict}"
 
 
-def number(value: float) -> str:
+def number(value: Any) -> str:
     """Counts in full, other numbers with five digits."""
     return f"{value:,.0f}" if 1 <= abs(value) < 1e9 and value == round(value) else f"{value + 0.0:.5g}"
+
+
+def said(value: Any) -> str:
+    """A fact as it is printed: numbers as figures are, lists and tables without brackets."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {said(of)}" for name, of in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(said, value))
+    return number(value) if isinstance(value, Real) and not isinstance(value, bool) else str(value)
 
 
 @dataclass
@@ -159,7 +169,7 @@ class Experiment:
     def note(self, name: str, value: Any) -> None:
         """A fact of the run that has no anchor: steps to solve, parameters, what was sampled."""
         self.notes[name] = value
-        print(f"{name}: {value}")
+        print(f"{name}: {said(value)}")
 
     def draw(self, drawing: Any, name: str) -> None:
         """Keep a picture as SVG."""

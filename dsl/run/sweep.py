@@ -69,7 +69,7 @@ def sweep(
                     continue
                 done[key] = json.loads(json.dumps(dict(future.result())))
                 _write(target, done)
-                say(f"{len(seen) - len(running)}/{len(seen)} {key} → {_key(done[key])}")
+                say(f"{len(seen) - len(running)}/{len(seen)}  {_told(job)} → {_told(done[key])}")
                 queue += [dict(more) for more in then(job, done[key])] if then else []
     finally:
         for future in running:
@@ -104,6 +104,11 @@ def workers(count: int = 2, dask: str | None = None, timeout: float = 10.0) -> I
         raise OSError(f"{dask}: no Dask scheduler answers ({error})") from None
     with client:
         yield client.get_executor(pure=False)
+
+
+def _told(values: Mapping[str, Any]) -> str:
+    """Names and values in words, as they stand."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def records(path: str | Path) -> list[Plain]:

@@ -75,7 +75,8 @@ def run(e: Experiment) -> None:
     e.figure("window, the worst lag inside", inside, 0.05, "a tenth of a coin's .69")
     e.figure("window, the best lag beyond", beyond, 0.98 * LOG2, "a coin, less 2%", "more")
     first = found["LSTM"][lags.index(WINDOW)]
-    e.figure("LSTM, one step beyond the window", first, e.size(0.5, 0.05, 0.05) * LOG2, "a share of a coin's")
+    share, origin = (0.5, "half a coin's") if e.mode == "quick" else (0.05, "a twentieth of a coin's")
+    e.figure("LSTM, one step beyond the window", first, share * LOG2, origin)
     curves = {name: (np.array(lags), values) for name, values in found.items()}
     e.draw(
         viz.lines(

@@ -58,6 +58,12 @@ def test_a_figure_knows_whether_it_holds() -> None:
     assert Figure("a", 240_321, 240_321, "x", "equal").line() == "a: 240,321   = 240,321, x"
 
 
+def test_a_fact_is_printed_as_figures_are() -> None:
+    assert experiment.said({"last": 0.123456, "mean": [1000, 0.5]}) == "last 0.12346; mean 1,000, 0.5"
+    assert experiment.said("two words") == "two words" and experiment.said(12345) == "12,345"
+    assert experiment.said(np.float32(0.25)) == "0.25" and experiment.said(True) == "True"
+
+
 def test_a_figure_that_was_not_reached_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(e: Experiment) -> None:
         e.figure("error", e.size(3.0, 1.0, 1.0), 2.0, "chance")
