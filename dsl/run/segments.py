@@ -217,8 +217,10 @@ class Segments:
     @staticmethod
     def length(steps: int) -> int:
         """Steps of a segment. What a segment keeps while it is differentiated is several times a state, and each costs
-        the calls of a run: an eighth of √T segments."""
-        return max(1, math.ceil(steps / max(1, round(math.sqrt(steps) / 8))))
+        the calls of a run: an eighth of √T segments, or so many more that all are equally long, if twice as many do.
+        """
+        least = max(1, int(math.sqrt(steps) / 8))
+        return math.ceil(steps / next((n for n in range(least, 2 * least) if steps % n == 0), least)) or 1
 
     def _along(self, arrays: Mapping[str, Any]) -> Arrays:
         streams = self.cut.system.streams
@@ -294,15 +296,16 @@ class Segments:
         plain = {n: t.data if isinstance(t, Tensor) else t for n, t in every.items()}
         unchanged = model.watch(sources)
 
-        def forward(want: tuple[str, ...], record: bool) -> tuple[Arrays, Any]:
-            return compiled.forward(plain, segment.lengths, segment.batch, want, segment.start, record=record)
+        def forward(record: bool) -> tuple[Arrays, Any]:
+            return compiled.forward(plain, segment.lengths, segment.batch, wanted, segment.start, record=record)
 
-        arrays, kept = forward(wanted, not again)
+        arrays, kept = forward(not again)
         outputs = [arrays[n] for n in wanted]
 
         def pullback(cotangents: list[Any]) -> Sequence[Any]:
+            nonlocal kept
             unchanged()
-            saved = forward((), True)[1] if kept is None else kept
+            saved, kept = forward(True)[1] if kept is None else kept, None  # its memory serves the segment before
             given = dict(zip(wanted, cotangents, strict=True))
             grads = compiled.backward(saved, given, tuple(n for n, t in sources if t.requires_grad))
             return [grads.get(n) for n, _ in sources]
