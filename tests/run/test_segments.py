@@ -116,15 +116,15 @@ def test_memory_grows_with_the_root_of_the_length() -> None:
 
 
 def test_segments_share_their_memory() -> None:
-    """One segment's at a time, whichever comes first: of four, less than half of what the whole run holds."""
-    x, sizes = np.zeros((1024, 4, 8), "float32"), []
+    """One segment at a time, whichever comes first: of eight, less than a third of what the whole run holds."""
+    x, sizes = np.zeros((4096, 4, 8), "float32"), []
     for again in (False, True):
         model = dsl.load("LSTM").build(D=8, H=32, remat=again)
         model.value_and_grad(x, loss=lambda run: tg.mean(run.h))
         engines = model._engines if model.segments is None else model.segments._compiled
         (compiled,) = engines.values()
         sizes.append(compiled.arena.size)
-    assert sizes[1] < 0.5 * sizes[0]
+    assert 3 * sizes[1] < sizes[0]
 
 
 @pytest.mark.parametrize("cell", ["BiRNN", "Pyramid", "ClassifierMean"])

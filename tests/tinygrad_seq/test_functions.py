@@ -65,6 +65,12 @@ def test_tanh_is_a_sigmoid_stretched() -> None:
     np.testing.assert_allclose(tg.tanh(x), 2 * tg.sigmoid(2 * x) - 1, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_whole_numbers_have_a_softmax_too(name: str) -> None:
+    f = getattr(tg, name)
+    np.testing.assert_allclose(f(np.array([[1, 2], [3, 0]]), axis=-1), f(np.array([[1.0, 2], [3, 0]]), axis=-1))
+
+
 def test_hello_softmax_and_loss() -> None:
     logits = np.array([1.0, 2.2, -3.0, 4.1])
     np.testing.assert_allclose(tg.softmax(logits), [0.0377, 0.1251, 0.0007, 0.8365], atol=5e-5)

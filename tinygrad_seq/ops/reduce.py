@@ -51,6 +51,11 @@ def as_blocks(x: Any, axis: Any) -> Any:
     return x.reshape(math.prod(x.shape[:first]), math.prod(x.shape[first:behind]), math.prod(x.shape[behind:]))
 
 
+def _real(x: Any) -> Any:
+    """Integers and truth values as numbers that have infinities."""
+    return np.asarray(x, np.float64) if np.asarray(x).dtype.kind in "iub" else x
+
+
 def as_rows(x: Any, axis: Any) -> Any:
     """Many elements over their last axes as a matrix for the compiled loops; None when NumPy does it."""
     blocks = as_blocks(x, axis)
@@ -213,8 +218,7 @@ def _logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
             args, count = (blocks, result, BLOCK), outer * -(-inner // BLOCK)
             spread(load("softmax").logsumexp_across, args, count, x.size * EXPONENTIAL)
         return result.reshape(_reduced(x.shape, axis=axis, keepdims=keepdims))
-    if np.asarray(x).dtype.kind in "iub":
-        x = np.asarray(x, np.float64)
+    x = _real(x)
     top = _finite_max(x, axis)
     with np.errstate(divide="ignore", over="ignore"):
         y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
@@ -225,6 +229,7 @@ def _softmax(x: Any, *, axis: Any = -1) -> Any:
     rows = as_rows(x, axis)
     if rows is not None:
         return _each("softmax", rows).reshape(x.shape)
+    x = _real(x)
     with np.errstate(invalid="ignore", over="ignore"):
         e = np.exp(x - _finite_max(x, axis))
         return e / np.sum(e, axis=axis, keepdims=True)
