@@ -63,6 +63,12 @@ def _cast(x: Any, dtype: Any) -> Any:
     return as_array(x) if dtype is None else _op["astype"](as_array(x), dtype=np.dtype(dtype).name)
 
 
+def _widest(x: Any) -> Any:
+    """Whole numbers and truths with 64 bits, as sums have them: products leave fewer soon."""
+    x = as_array(x)
+    return _cast(x, {"b": np.int64, "i": np.int64, "u": np.uint64}.get(x.dtype.kind))
+
+
 def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
     """The same numbers in another dtype; the gradient comes back in x's own. (`copy`: nobody can tell.)"""
     return _op["astype"](as_array(x), dtype=np.dtype(dtype).name)
@@ -141,8 +147,7 @@ def _root(total: Any) -> Any:
 
 def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     """The product over `axis`, by halves: its derivatives of any order are right with zeros among x."""
-    x = _cast(x, dtype)
-    x = _cast(x, np.int64) if x.dtype.kind == "b" else x
+    x = _widest(x) if dtype is None else _cast(x, dtype)
     rank = len(x.shape)
     for at in axes_of(as_axis(axis), rank):
         whole = (slice(None),) * at
@@ -157,8 +162,7 @@ def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fal
 
 def cumprod(x: Any, /, *, axis: int = -1) -> Any:
     """Running products along `axis`, by doubling: right with zeros among x, in derivatives of any order."""
-    x = as_array(x)
-    return _doubled(_op["mul"], _cast(x, np.int64) if x.dtype.kind == "b" else x, axis)
+    return _doubled(_op["mul"], _widest(x), axis)
 
 
 def _doubled(combine: Any, x: Any, axis: int) -> Any:
@@ -261,7 +265,12 @@ def count_nonzero(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:  # noqa: A002
     """x between `min` and `max` (None: no bound); the gradient is 1 on the bounds."""
-    return _op["clip"](as_array(x), -math.inf if min is None else min, math.inf if max is None else max)
+    x = as_array(x)
+    kind = getattr(getattr(x, "dtype", None), "kind", "")
+    if kind and kind in "iu" and (min is None or max is None):  # whole numbers have no infinity
+        x = x if min is None else _op["maximum"](x, min)
+        return x if max is None else _op["minimum"](x, max)
+    return _op["clip"](x, -math.inf if min is None else min, math.inf if max is None else max)
 
 
 def where(condition: Any, a: Any, b: Any, /) -> Any:

@@ -211,7 +211,9 @@ def outer(u: Any, v: Any, /) -> Any:
 
 def vecdot(u: Any, v: Any, /, *, axis: int = -1) -> Any:
     """Σ conj(u) v along `axis`."""
-    return fn.sum(_op["conj"](shapes.as_array(u)) * shapes.as_array(v), axis=axis)
+    each = _op["conj"](shapes.as_array(u)) * shapes.as_array(v)
+    total = fn.sum(each, axis=axis)
+    return fn.astype(total, each.dtype) if each.dtype.kind in "iu" else total
 
 
 def cross(u: Any, v: Any, /, *, axis: int = -1) -> Any:
@@ -271,7 +273,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: flo
     if math.isinf(ord):
         return (fn.max if ord > 0 else fn.min)(size, axis=axis, keepdims=keepdims)
     if ord == 0:
-        return fn.count_nonzero(x, axis=axis, keepdims=keepdims)
+        return fn.astype(fn.count_nonzero(x, axis=axis, keepdims=keepdims), size.dtype)
     if ord == 1:
         return fn.sum(size, axis=axis, keepdims=keepdims)
     total = fn.sum(size**ord, axis=axis, keepdims=keepdims)

@@ -151,9 +151,19 @@ class Tensor(ArrayMethods):
         called = getattr(ufunc, "__name__", "")
         name = protocol.UFUNCS.get(called, called)
         op = REGISTRY.get(name)
-        if method != "__call__" or options or op is None or not (op.elementwise or name == "matmul"):
+        if method != "__call__" or options:
+            return NotImplemented
+        if op is None and not any([isinstance(x, Tensor) and x.source is not None for x in inputs]):
+            return self._of_arrays(ufunc, inputs)
+        if op is None or not (op.elementwise or name == "matmul"):
             return NotImplemented
         return inputs[0] @ inputs[1] if name == "matmul" and isinstance(inputs[0], Tensor) else op(*inputs)
+
+    @classmethod
+    def _of_arrays(cls, ufunc: Any, inputs: Any) -> Any:
+        """What is no primitive, of tensors that have no gradient to lose: bits of whole numbers, neighbours."""
+        made = ufunc(*[x.data if isinstance(x, Tensor) else x for x in inputs])
+        return tuple([cls.wrap(m) for m in made]) if isinstance(made, tuple) else cls.wrap(made)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         return protocol.call(function, args, options)
