@@ -222,13 +222,12 @@ class _Task:
         if odd:
             e = odd[0]
             text = f"`{show(system, e)}` looks along the whole axis inside its own recurrence"
-            self.fail(
-                "E503",
-                e,
-                text,
-                f"reads {show(system, e)}",
-                "put it on a slower axis of its own, or outside the recurrence",
-            )
+            help_ = "put it on a slower axis of its own, or outside the recurrence"
+            if e.bound and (others := [a for a in system.streams[e.source].axes if a not in e.bound]):
+                over = ",".join(sorted(e.bound))
+                text = f"`{show(system, e)}` is taken over all of {over} inside its own recurrence"
+                help_ = f"did you mean `[{others[0]}]` for `[{over}]`? Else {help_}"
+            self.fail("E503", e, text, f"reads {show(system, e)}", help_)
         e = edges[0]
         reads = ", ".join(dict.fromkeys(f"`{show(system, x)}`" for x in edges if not self.is_home(x)))
         text = f"own past and own future: no order of steps serves {reads}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from dsl.system.dims import Dim
 from dsl.system.kinds import REDUCTIONS
 from dsl.system.terms import Term, below
-from dsl.system.unify import Shape
+from dsl.system.unify import Shape, show
+from dsl.text.diagnostics import Label
 
 if TYPE_CHECKING:
     from dsl.system.infer import Inference, Statement
@@ -29,6 +30,26 @@ def elementwise_matrix(inference: Inference, statement: Statement, wanted: Shape
         a, b = inference.names(term)
         return f"`{a}*{b}` multiplies number by number; a matrix product is `{a}@{b}`"
     return ""
+
+
+def of_two_vectors(inference: Inference, value: Term) -> str:
+    """For `f[t]@c[t-1]` where `f[t]*c[t-1]` was meant; "" for anything else."""
+    if value.op != "product" or [len(a.shape or ()) for a in value.args] != [1, 1]:
+        return ""
+    a, b = inference.names(value)
+    return f"`@` of two vectors is one number; elementwise is `{a}*{b}`"
+
+
+def declared_so(inference: Inference, value: Term) -> tuple[Label, ...]:
+    """Where a name that a value is made of, entry by entry, was declared to have its shape."""
+    waiting = [value]
+    while waiting:
+        term = waiting.pop()
+        slot = inference.slots.get(term.payload.name) if term.op == "read" and not term.foreign else None
+        if slot is not None and not slot.free and slot.origin is not None and term.shape and term.shape == value.shape:
+            return (Label(slot.origin, f"makes it {show(inference.unifier.shape(term.shape))}"),)
+        waiting += term.args if term.op not in UNLIKE else ()
+    return ()
 
 
 def of_size_one(inference: Inference, values: Sequence[Term], *shapes: Shape) -> str:

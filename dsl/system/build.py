@@ -9,6 +9,7 @@ from typing import Any
 
 from dsl.system.calls import Reader
 from dsl.system.copies import Declared, Flat
+from dsl.system.distributions import INITIALIZERS
 from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Statement
 from dsl.system.kinds import COMPLEX, Kinds
@@ -20,7 +21,6 @@ from dsl.text.tree import Call, Expr, Ref, Source, Span, function_span
 from tinygrad_seq.initializers import INITIALIZERS as STARTS
 from tinygrad_seq.symbol import Symbol, lift, postorder
 
-INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary", "norm")
 NO_CATEGORY = -1
 
 # what other frameworks call an initialiser

@@ -30,6 +30,20 @@ STRUCTURE = (
     *("last", "concat", "part", "zeros", "outer", "stop_gradient", "logprob", "cross_entropy", "len", "where"),
     *VECTORS,
 )
+MEANT = {  # what is called otherwise elsewhere
+    **dict.fromkeys(("transpose", "t"), "transpose is `W.T`"),
+    **dict.fromkeys(("sigma", "logistic", "sigm", "hard_sigmoid"), "the logistic function is `sigmoid`"),
+    **dict.fromkeys(("cat", "concatenate", "hstack", "vstack", "stack"), "vectors are joined by `concat(a, b)`"),
+    **dict.fromkeys(("matmul", "mm", "bmm", "linear"), "a product with a matrix is `W@x[t]`"),
+    "dot": "the product of two vectors is `a@b`",
+    **dict.fromkeys(("multiply", "hadamard"), "elementwise is `a*b`"),
+    "dropout": "draw it: `noise m[t]: H ~ dropout(0.5)`, then multiply by `m[t]`",
+    "pow": "power is `x**2`",
+    **dict.fromkeys(("mse", "mse_loss"), "a squared error is `mean[t](sum((y[t] - x[t])**2))`"),
+    **dict.fromkeys(("size", "shape"), "the number of steps is `len(t)`; sizes are the cell's arguments, such as `H`"),
+    **dict.fromkeys(("zeros_like", "ones", "ones_like"), "a vector all of one value is `zeros(H) + 1`"),
+    **dict.fromkeys(("norm", "l2"), "the length of a vector is `sqrt(v@v)`"),
+}
 HIDDEN = ("settle", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "one_hot", "copy")
 
 
@@ -103,6 +117,8 @@ class Reader(Reading):
         if call.function in self._local_names(copy):
             meant = expression(Ref(call.function, tuple(a.value for a in call.arguments)))
             hint = f"`{call.function}` is no function; steps go in brackets: `{meant}`"
+        elif call.function.lower() in MEANT:
+            hint = MEANT[call.function.lower()]
         elif call.function == "first" and len(call.arguments) == 1:
             hint = f"the first step has a number: `{expression(call.arguments[0].value).partition('[')[0]}[0]`"
         return self.problem(

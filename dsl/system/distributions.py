@@ -13,6 +13,7 @@ from typing import Protocol
 from dsl.system.dims import Dim
 from tinygrad_seq.symbol import Symbol, apply, lift
 
+INITIALIZERS = ("glorot", "orthogonal", "identity", "normal", "uniform", "chrono", "he", "unitary", "norm")  # of params
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 

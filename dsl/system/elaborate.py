@@ -243,9 +243,10 @@ class Elaborator(Uses):
         before = len(self.problems)
         for index in ref.index or ():
             if not isinstance(index, Ref) or index.index is not None:
-                self._problem(
-                    "E405", f"`{ref.name}` is defined at a plain step", copy.place(ref.span), f"write `{ref.name}[t]`"
-                )
+                hint = f"write `{ref.name}[t]`"
+                if isinstance(index, Number):
+                    hint = f"what is before the first step stands behind `=`: `state {ref.name}[t]: ... = 0`"
+                self._problem("E405", f"`{ref.name}` is defined at a plain step", copy.place(ref.span), hint)
             elif index.name in copy.unknown_axes:
                 self.broken.add(copy.flat(ref.name))
             elif index.name not in copy.axes:
@@ -277,6 +278,9 @@ class Elaborator(Uses):
             target, value, drawn = statement.target, statement.value, None
         name = copy.flat(target.name)
         place = copy.place(target.span)
+        if any(isinstance(index, Number) for index in target.index or ()):
+            self._axis_names(copy, target)
+            return
         earlier = self.flat.defined.get(name)
         if earlier is not None:
             self._problem(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from dsl.system.advice import UNLIKE, elementwise_matrix, of_size_one
+from dsl.system.advice import UNLIKE, declared_so, elementwise_matrix, of_size_one, of_two_vectors
 from dsl.system.dims import Dim
 from dsl.system.kinds import REDUCTIONS
 from dsl.system.system import Read
@@ -135,13 +135,17 @@ class Inference:
                 steps = "".join(f"mean[{axis}](" for axis in value.axes)
                 hint = f"reduce it: `{steps}sum(...){')' * len(value.axes)}`"
                 raise self._problem(code, message, value.span, (), hint) from None
-            related = (Label(slot.origin, f"{show(self.unifier.shape(wanted))} from here"),) if slot.origin else ()
+            related: tuple[Label, ...] = (
+                (Label(slot.origin, f"{show(self.unifier.shape(wanted))} from here"),) if slot.origin else ()
+            )
+            related += declared_so(self, value)
             raise self._problem(
                 code,
                 f"the equation gives {self._show(value)}, but `{name}` is {show(self.unifier.shape(wanted))}",
                 value.span,
                 related,
                 elementwise_matrix(self, statement, wanted)
+                or of_two_vectors(self, value)
                 or of_size_one(self, [value], value.shape, wanted)
                 or (
                     "change the declaration, or the equation"
@@ -315,9 +319,13 @@ class Inference:
                 shape = show(self.unifier.shape(side.shape or ()))
                 related.append(Label(slot.origin, f"makes {name} {shape}" if slot.free else f"{shape} from here"))
         message = f"{names[0]} is {self._show(left)}, {names[1]} is {self._show(right)}"
-        near = self._vector_of(left.shape[-1]) if left.shape else None
+        near = self._vector_of(left.shape[-1]) if left.shape and right.op == "read" else None
         hint = f"did you mean `{names[0]}@{near}`?" if near else ""
         slot = self.slots.get(left.payload.name) if left.op == "read" else None
+        declared = slot is not None and not (slot.free or slot.defined)
+        if not near and declared and left.shape and right.shape and len(left.shape) == 2:
+            sizes = show(self.unifier.shape((left.shape[0], right.shape[0]))).replace(",", ", ")
+            hint = f"did you mean to declare `{names[0]}: {sizes}`?"
         if not near and slot is not None and slot.free and slot.origin is not None:
             hint = f"`{names[0]}` has another use: one matrix for each, `param {names[0]}_2 ~ glorot`?"
         return self._problem("E301", "shapes do not match in matrix product", term.span, tuple(related), hint, message)

@@ -11,22 +11,22 @@ from dataclasses import replace
 from typing import Any
 
 from dsl.system.advice import beside
-from dsl.system.build import INITIALIZERS, Builder
+from dsl.system.build import Builder
 from dsl.system.calls import Reader
 from dsl.system.checks import Checks
 from dsl.system.copies import Copy, Declared, Defined, Flat
 from dsl.system.dims import Dim
-from dsl.system.distributions import DISTRIBUTIONS, NOISE
+from dsl.system.distributions import DISTRIBUTIONS, INITIALIZERS, NOISE
 from dsl.system.elaborate import Elaborator
 from dsl.system.infer import Inference, Slot, Statement
 from dsl.system.lower import Drawn, Lowering
 from dsl.system.scope import open_scope
-from dsl.system.system import Axis, Extent, Size, System
+from dsl.system.system import Axis, Extent, Size, System, at_home
 from dsl.system.telling import Telling
 from dsl.system.terms import Term
 from dsl.text.diagnostics import CellError, Diagnostic, Label, merged, suggest
 from dsl.text.format import expression
-from dsl.text.tree import Call, Expr, File, Ref, Span, function_span
+from dsl.text.tree import Binary, Call, Expr, File, Ref, Span, function_span
 from dsl.text.walk import reads
 from tinygrad_seq.optim import RETRACTIONS
 from tinygrad_seq.symbol import Symbol, leaves, lift, postorder, substitute
@@ -321,6 +321,10 @@ class Resolver(Telling):
             open_names = [r.name for r in reads(expr) if self.elaborator.number(copy.dims[r.name]) is None]
             message = f"a size is an integer expression of the arguments, not `{expression(expr)}`"
             hint = "as in `2*H+1`"
+            if isinstance(expr, Binary) and expr.op == "/":
+                hint = (
+                    f"a size of its own in the header; `{expression(replace(expr, op='//'))}` where a default is given"
+                )
             if "//" in expression(expr) and open_names:
                 message = f"`{expression(expr)}` needs a number for `{open_names[0]}`"
                 hint = f"a default, `cell {copy.cell.name}(..., {open_names[0]}=64)`, or a size of its own"
@@ -363,7 +367,9 @@ class Resolver(Telling):
 
     def _open_shapes(self) -> None:
         unifier = self.inference.unifier
-        for name, slot in self.inference.slots.items():
+        slots = self.inference.slots
+        for name in sorted(slots, key=lambda n: not self._is_undeclared_state(n)):  # what it fixes may be all
+            slot = slots[name]
             shape = unifier.shape(slot.shape) if slot.shape is not None else None
             slot.shape = shape
             if shape is not None and not any(n.startswith("?") for dim in shape for n in dim.names):
@@ -389,6 +395,13 @@ class Resolver(Telling):
     def _target(self, name: str) -> str:
         defined = self.flat.defined[name]
         return _tail(name) + (f"[{','.join(defined.local_axes)}]" if defined.local_axes else "")
+
+    def _is_undeclared_state(self, name: str) -> bool:
+        """Whether it is read at another step and nothing declares it."""
+        if name in self.flat.declared or name not in self.flat.defined:
+            return False
+        reads = (t.payload for s in self.statements for t in s.terms if t.op == "read" and t.payload.name == name)
+        return any(r.index and not at_home(r.index, self.flat.defined[name].axes) for r in reads)
 
     def _is_read(self, name: str) -> bool:
         return any(t.op == "read" and t.payload.name == name for s in self.statements for t in s.terms)

@@ -14,6 +14,7 @@ from typing import Any
 
 from dsl.system.copies import Copy, Flat, targets
 from dsl.system.dims import Dim
+from dsl.system.distributions import INITIALIZERS
 from dsl.system.elaborate import Elaborator
 from dsl.system.indices import BadIndex, flip, length_form, linear
 from dsl.system.system import Axis, Extent, Index, Position, Read, Size
@@ -21,6 +22,7 @@ from dsl.system.unify import show
 from dsl.text.diagnostics import Diagnostic, Label, suggest
 from dsl.text.format import expression
 from dsl.text.tree import Binary, Call, Expr, Negative, Number, Ref, Span, Transpose
+from dsl.text.walk import reads
 from tinygrad_seq.primitive import REGISTRY
 
 INFIX = {
@@ -179,6 +181,9 @@ class Reading(ABC):
             return self.problem(
                 "E214", f"unknown name `{ref.name}`", ref.span, copy, f"time goes in brackets: `{head}[{tail}]`?"
             )
+        if ref.name in INITIALIZERS:
+            message = f"`{ref.name}` is an initialiser, not a value"
+            return self.problem("E212", message, ref.span, copy, f"what is drawn stands behind `~`: `~ {ref.name}`")
         if ref.name in ("none", "nan"):
             what, hint = "not a number, and nothing begins with it", "infinity is `inf`"
             if ref.name == "none":
@@ -204,12 +209,16 @@ class Reading(ABC):
             return f"`{head}` has {', '.join(dict.fromkeys(r.name for s in cell.body for r in targets(s)))}"
         if tail in ("t", "T", "h", "H", "transpose"):
             return f"transpose is `{head}.T`"
+        if tail and head == "self":
+            return f"there is no `self` here: write `{tail}`"
         if tail:
             return f"a dotted name belongs to a copy of a cell: `use {head} = Cell(...)`"
         if name.lower() in copy.axes:
             return f"`{name.lower()}` is the step, `len({name.lower()})` the number of steps"
         if ref.index is not None:
-            where = expression(Ref(name, tuple(Ref(a) for a in list(copy.axes)[: len(ref.index)])))
+            spoken = [[r.name for r in reads(i) if r.name in copy.axes] for i in ref.index]
+            axes = [a[0] if a else b for a, b in zip(spoken, [*copy.axes, *ref.index], strict=False)]
+            where = expression(Ref(name, tuple(Ref(str(a)) for a in axes)))
             size = f": {show(shape)}" if shape else ""
             if shape is None or any(n.startswith("?") for dim in shape for n in dim.names):
                 return f"define it, `{where} = ...`, or declare it with its size, as in `input {where}: D`"
@@ -355,7 +364,9 @@ class Reading(ABC):
                 return
             near = suggest(bad.detail, [*copy.axes, *copy.dims])
             hint = (
-                f"did you mean `{near}`?"
+                f"the last step's value is `last({ref.name})`"
+                if bad.detail == mine.upper()
+                else f"did you mean `{near}`?"
                 if near
                 else f"its axis is `{mine}`; arguments are {', '.join(copy.dims) or 'none'}"
             )

@@ -7,6 +7,7 @@ unclosed bracket ends where the next line plainly starts a statement. What the t
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -234,8 +235,14 @@ def _starts_statement(tokens: Sequence[Token], i: int, first: Token) -> bool:
 def _unknown(token: Token, text: str) -> tuple[str, str, str]:
     """Code, message and help for characters that are no token."""
     mark = str(token)
+    before, after = text[: token.start_pos], text[(token.start_pos or 0) + len(mark) :]
     if mark == "^":
-        return "E102", "power is `**`", "write `x[t]**2`"
+        return _caret(before, after)
+    if mark in "{}" and (subscript := re.search(r"([A-Za-z]\w*)_\{([^{}\n]*)\}", _around(before, mark, after))):
+        return "E101", f"there are no braces: an index is written `{subscript[1]}[{subscript[2]}]`", ""
+    if mark == "'" and after.startswith("["):
+        name = re.split(r"\W", before)[-1]
+        return "E101", "there are no primes in names", f"as in `{name}_new{after.partition(']')[0]}]`"
     if mark in MEANING:
         return "E118" if mark == "\\" else "E101", MEANING[mark], ""
     if mark == "'" and text[(token.start_pos or 0) - 1 : token.start_pos].strip() not in ("", "(", ",", "="):
@@ -244,7 +251,7 @@ def _unknown(token: Token, text: str) -> tuple[str, str, str]:
         return "E101", f"there are no strings in the language: {mark}", ""
     if mark in WRITE:
         name = f"`{mark}`" if mark.isprintable() and not mark.isspace() else unicodedata.name(mark, "this").lower()
-        fix = WRITE[mark]
+        fix = "@" if WRITE[mark] == "*" and re.search(r"\b[A-Z]\w*(\.T)?\s*$", before) else WRITE[mark]
         return "E101", f"{name} is not in the language: write " + (f"`{fix}`" if fix.strip() else "a plain space"), ""
     power = [WRITE.get(c, "") for c in mark].count("**2") + mark.count("³")
     if power and mark[:-1].isascii():
@@ -258,6 +265,23 @@ def _unknown(token: Token, text: str) -> tuple[str, str, str]:
     shown = f"`{mark}`" if mark.isprintable() else name
     detail = f" ({name.lower()})" if mark.isprintable() and not mark.isascii() else ""
     return "E101", f"{shown}{detail} has no meaning here", ""
+
+
+def _around(before: str, brace: str, after: str) -> str:
+    """The subscript that a brace belongs to: `h_{t-1}`."""
+    opening = before.rpartition("{")[0] if brace == "}" else before
+    inside = before.rpartition("{")[2] if brace == "}" else after.partition("}")[0]
+    return f"{re.split(r'[^A-Za-z_0-9]', opening)[-1]}{{{inside}}}"
+
+
+def _caret(before: str, after: str) -> tuple[str, str, str]:
+    """`W^T`, `x[t]^2`."""
+    operand = re.search(r"[\w.]+(\[[^\]\[]*\])?$", before)
+    whole = operand[0] if operand else "(...)"
+    if kind := re.match(r"\{?\s*(T|H|\\top)\b", after):
+        return "E101", "transpose is `.T`", f"write `{whole}.{'H' if kind[1] == 'H' else 'T'}`"
+    power = re.match(r"[\w.]+", after)
+    return "E102", "power is `**`", f"write `{whole}**{power[0] if power else 2}`"
 
 
 def _plain(character: str) -> str:

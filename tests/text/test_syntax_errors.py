@@ -97,7 +97,7 @@ CASES = [
         "E101",
         "there is no `|`: absolute value is `abs(x)`, and the `or` of conditions their `maximum`",
     ),
-    ("y[t] = x_‹{›t-1}", "E101", "there are no braces: groups are in `( )`, indices in `[ ]`"),
+    ("y[t] = x_‹{›t-1}", "E101", "there are no braces: an index is written `x[t-1]`"),
     ("y[t] = x[t] ‹?› 1 : 2", "E101", "there is no `?`: write `where(condition, a, b)`"),
     ("y[t] = rnn ‹.›h[t]", "E101", "a `.` joins the parts of a name without spaces, as in `rnn.h[t]`"),
     ("h‹(t)› = tanh(x[t])", "E112", "an index goes in square brackets: `h[t] = ...`"),
