@@ -216,9 +216,11 @@ class Reading(ABC):
         if name.lower() in copy.axes:
             return f"`{name.lower()}` is the step, `len({name.lower()})` the number of steps"
         if ref.index is not None:
-            spoken = [[r.name for r in reads(i) if r.name in copy.axes] for i in ref.index]
-            axes = [a[0] if a else b for a, b in zip(spoken, [*copy.axes, *ref.index], strict=False)]
-            where = expression(Ref(name, tuple(Ref(str(a)) for a in axes)))
+            axes: list[str] = []  # those that the index speaks of, else the cell's own in order
+            for index in ref.index:
+                spoken = (r.name for r in reads(index) if r.name in copy.axes)
+                axes += [a for a in (*spoken, *copy.axes) if a not in axes][:1]
+            where = expression(Ref(name, tuple(map(Ref, axes))))
             size = f": {show(shape)}" if shape else ""
             if shape is None or any(n.startswith("?") for dim in shape for n in dim.names):
                 return f"define it, `{where} = ...`, or declare it with its size, as in `input {where}: D`"
