@@ -11,9 +11,25 @@ import math
 from collections.abc import Callable
 
 from dsl.export.arrays import Array, Arrays
+from dsl.export.formulas import formula
 
 Composite = Callable[..., Array]
-COMPOSITES: dict[str, Composite] = {}
+
+
+class _Composites(dict[str, Composite]):
+    """By name; a user's own primitive is made one by its kernel."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and formula(name) is not None)
+
+    def __missing__(self, name: str) -> Composite:
+        found = formula(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+
+COMPOSITES = _Composites()
 
 
 def composite(function: Composite) -> Composite:

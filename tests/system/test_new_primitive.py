@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,26 @@ def softsign() -> Iterator[Primitive]:
 def test_tape_and_explanation(softsign: Primitive) -> None:
     tg.check_grads(softsign, np.linspace(-3.0, 3.0, 8), order=2)
     assert "they agree" in tg.explain("softsign_here") and "softsign_here(x, /)" in (softsign.__doc__ or "")
+
+
+def test_exports_take_it_from_its_kernel(softsign: Primitive, tmp_path: Path) -> None:
+    model = dsl.parse(CELL).build(D=3, H=2, dtype="float64", seed=1)
+    x = np.random.default_rng(0).standard_normal((4, 2, 3))
+    expected = np.asarray(model(x=x).h)
+    torch, runtime = pytest.importorskip("torch"), pytest.importorskip("onnxruntime")
+    module = model.to_torch()
+    assert "def softsign_here(x):" in module.source and "x / (1 + abs(x))" in module.source
+    given = torch.from_numpy(x).requires_grad_()
+    found = module(given)["h"]
+    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-12)
+    found.sum().backward()
+    mine = tg.tensor(x, requires_grad=True)
+    tg.sum(model(x=mine).h).backward()
+    assert mine.grad is not None
+    np.testing.assert_allclose(given.grad.numpy(), mine.grad.data, rtol=1e-10)
+    session = runtime.InferenceSession(str(model.to_onnx(tmp_path / "soft.onnx")), providers=["CPUExecutionProvider"])
+    found = session.run(["h"], {"x": x, "lengths.t": np.full(2, 4)})[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_cell_compiled_typeset_and_drawn(softsign: Primitive) -> None:
