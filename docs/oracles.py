@@ -52,6 +52,7 @@ def standard() -> str:
     import array_api_strict
 
     from tests.tinygrad_seq import test_namespace as names
+    from tests.tinygrad_seq import test_standard as calls
 
     pairs = len(names.UNARY) * len(names.FLOATS), len(names.BINARY) * len(names.FLOATS) ** 2
     return f"""
@@ -62,7 +63,10 @@ about devices is left out) all {len(names.EVERY)} are here under their names, wi
 {", ".join(sorted(f"`{a}` of `{f}`" for f, found in names.OTHERS.items() for a in found))}. {len(names.UNARY)} functions
 of one array in {len(names.FLOATS)} dtypes and {len(names.BINARY)} of two in their {len(names.FLOATS) ** 2} pairs,
 {sum(pairs)} calls, give its values and dtypes.
-`tests/tinygrad_seq/test_namespace.py` asks again.
+`tests/tinygrad_seq/test_namespace.py` asks again. {len(calls.CALLS)} functions are called with arrays, dtypes, axes and
+options drawn at random, {calls.DRAWN} times each: wherever the reference answers, shape, dtype and values are its
+own, or the call is refused in words (`tests/tinygrad_seq/test_standard.py`). The consortium's own suite,
+`array-api-tests`, is no package that could be required.
 """
 
 
