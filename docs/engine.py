@@ -1,6 +1,6 @@
 """Writes docs/engine.md from docs/engine.json.
 
-OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TGSEQ_NUM_THREADS=1 python -m benchmarks.engine --cpu --json docs/engine.json
+python -m benchmarks.engine --json docs/engine.json
 python docs/engine.py
 """
 
@@ -56,7 +56,8 @@ def page(found: dict[str, Any]) -> str:
             [
                 "# Speed of the tape",
                 "Made by `docs/engine.py` from `docs/engine.json`, which `python -m benchmarks.engine` wrote.",
-                f"One gradient, forwards and back, in {clock}: medians over interleaved turns. In brackets their time "
+                f"One gradient, forwards and back, in {clock}: medians over interleaved turns, with a rest between "
+                "them in which the last one's threads go to sleep. In brackets their time "
                 "over ours: **above 1 we are faster.** Before anything is timed each "
                 "peer's gradients are compared with ours; the largest difference, of the largest entry, stands in the "
                 "last column.",
