@@ -67,6 +67,21 @@ def falling(graph: Graph, rows: Rows) -> dict[str, int]:
     return found
 
 
+def in_order(rows: Rows, boxes: Mapping[str, Placed]) -> None:
+    """A highway's nodes stand in the order in which it passes them, which Graphviz does not always keep: they share
+    the places that it gave them."""
+    for spine in rows.spines.values():
+        path = [k for k in (spine.path if spine.sign < 0 else spine.path[::-1]) if k in boxes]
+        at = [boxes[k].x for k in path]
+        if at == sorted(at):
+            continue
+        edge = -float("inf")
+        for key, x in zip(path, sorted(at), strict=True):
+            box = boxes[key]
+            box.x = round(max(x, edge + SPACE + box.left + box.width / 2), 1)
+            edge = box.x + box.width / 2 + box.right
+
+
 def settle(graph: Graph, rows: Rows, boxes: Mapping[str, Placed], trunks: Trunks, room: float = 0.0) -> None:
     """Move states, falling nodes and read-outs; `boxes` and the nets' `trunks` (source, row -> x) change. Lines beside
     the rim take `room`."""

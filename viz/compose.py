@@ -17,7 +17,7 @@ from viz.graph import Graph, build
 from viz.layout import Step
 from viz.route import lay_out
 from viz.scene import Scene
-from viz.tiling import Tiles, shown_steps
+from viz.tiling import Tiles, room_for, shown_steps
 
 DEFAULT_STEPS = 4
 BETWEEN = 56.0  # between a lane and one that is counted from it
@@ -60,13 +60,15 @@ def compose(
     system: System,
     lengths: Mapping[str, int] | None = None,
     keep: Sequence[int] = (),
+    near: Sequence[int] = (),
     first: int = 0,
     title: str = "",
     limit: int = 8,
     one: tuple[int, frozenset[str]] | None = None,
 ) -> Picture:
     """Lay out and tile every lane. `lengths` gives steps for the axes; `keep` steps are shown whatever is elided, as
-    happens beyond `limit`; wires from a whole axis to step and nodes `one` are drawn one by one."""
+    happens beyond `limit` and to wide steps, those `near` them where these are not wide; wires from a whole axis to
+    step and nodes `one` are drawn one by one."""
     graph, known = laid_out(system)
     scene = Scene(system.name, title or f"{system.name} unrolled in time")
     picture = Picture(graph, {}, {}, scene, _lengths(graph, lengths or {}))
@@ -78,7 +80,8 @@ def compose(
     shelves = _shelves(graph, picture.steps)
     shelf = {lane: n for n, lanes in enumerate(shelves) for lane in lanes}
     crossing = ways(graph, picture.steps, shelf)
-    shown = {a: shown_steps(n := picture.lengths.get(a, 1), [*keep, *_named(graph, a, n, limit)], limit) for a in lanes}
+    fitting = min(room_for(step) for step in picture.steps.values())
+    shown = {a: _shown(picture, a, keep, near, limit, fitting) for a in lanes}
     for lane in (a for lanes in shelves for a in lanes):
         picture.tiles[lane] = _place(picture, lane, shown[lane], first)
     _side_by_side(picture, shelves, shown, first)
@@ -96,6 +99,18 @@ def compose(
     Crossing(scene, graph, picture.tiles, picture.lengths, shelf, one).run()
     svg.fit(scene)
     return picture
+
+
+def _shown(
+    picture: Picture, lane: str, keep: Sequence[int], near: Sequence[int], limit: int, room: int
+) -> list[int | None]:
+    """Which steps of a lane are drawn; all lanes have room for as many, so that they stand step over step. Fewer than
+    `limit` only where not even four fit on a screen."""
+    length = picture.lengths.get(lane, 1)
+    named = _named(picture.graph, lane, length, limit)
+    if room > 3:
+        return shown_steps(length, [*keep, *near, *named], limit)
+    return shown_steps(length, [*keep, *named], limit, room)
 
 
 def _lengths(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from viz.graph import Graph, Wire
 from viz.layout import BOX, Net, Step
 from viz.route import BEND, line, polyline, swing
 from viz.scene import Mark, Piece, Point, Read, Scene
-from viz.tiling import BELOW, PAD, Tiles, above_chip
+from viz.tiling import BELOW, PAD, Tiles, above_chip, way_out
 
 BUS = 13.0
 MARGIN = 16.0  # between a shelf and the first bus below it
@@ -135,12 +135,6 @@ def _position(wire: Wire, step: int, lengths: Mapping[str, int], reader: str) ->
     return int(bound.at(step if index.axis == reader else 0, lengths))
 
 
-def _followed(tiles: Tiles, key: str) -> bool:
-    """Whether another box stands to the right of this one, in the way of a line that leaves there."""
-    box = tiles.step.boxes[key]
-    return any(b.x > box.x and abs(b.y - box.y) < 4 for b in tiles.step.boxes.values())
-
-
 def _inward(x: float, low: float, high: float) -> float:
     """Where a wire that joins a line from low to high at x begins to bend: at its ends only."""
     reach = min(BEND, (high - low) / 2)
@@ -246,18 +240,20 @@ class Crossing:
         box, boxes = source.step.boxes[key], source.step.boxes.items()
         x, middle = source.at(column, (box.x, box.y))
         top, bottom = middle - box.height / 2, middle + box.height / 2
-        edge, side = x + box.width / 2, self._side(source, column, start + key)
-        higher = [b for k, b in boxes if k != key and abs(b.x - box.x) < (b.width + 12) / 2 and b.y < box.y]
-        if up and not higher:
+        side = self._side(source, column, start + key)
+        across = [b for k, b in boxes if k != key and abs(b.x - box.x) < (b.width + 12) / 2]
+        if up and not any(b.y < box.y for b in across):
             return [(x, top), (x, y)]
-        if not up and self.graph.nodes[key].kind == "chip":
+        if not up and self.graph.nodes[key].kind == "chip" and not any(b.y > box.y for b in across):
             return [(x, bottom), (x, y)]
-        if _followed(source, key):
-            over = top - 7 - 5 * (self.legs[start + key] % 4)
-            return [(x, top), (x, over), (side, over), (side, y)]
-        if self.graph.nodes[key].kind == "state":  # clear of the line to the next step
-            middle += -BELOW if up else BELOW
-        return [(edge, middle), (side, middle), (side, y)]
+        state = self.graph.nodes[key].kind == "state"  # clear of the line to the next step
+        out = way_out(source.step, key, 1, self.legs[start + key], (-BELOW if up else BELOW) if state else 0.0)
+        corners = [source.at(column, p) for p in out]
+        return [*corners, (side, corners[-1][1]), (side, y)]
+
+    def _entry(self, reader: Tiles, foot: Point, y: float, n: int) -> list[Point]:
+        """Corners from a bus at y to where a step reads it."""
+        return [(foot[0], y)]
 
     def _floor(self, shelf: int) -> float:
         return max((t.bottom for a, t in self.tiles.items() if self.shelf[a] == shelf), default=0.0)
@@ -291,7 +287,8 @@ class Crossing:
             f for f in feet if self.one and f[1] == self.one[0] and any(r.wire.target in self.one[1] for r in f[2])
         ]
         feet = [f for f in feet if f not in alone]
-        starts, ends = [leg[-1][0] for leg in legs], [foot[0] for foot, _, _ in feet]
+        entries = [self._entry(self.tiles[way.reader], foot, into, n) for n, (foot, _, _) in enumerate(feet)]
+        starts, ends = [leg[-1][0] for leg in legs], [entry[0][0] for entry in entries]
         low, high = min([*starts, *ends]), max([*starts, *ends])
         side = self._turn() if into != out else None
         for column, leg in zip(columns, legs, strict=True):
@@ -311,9 +308,9 @@ class Crossing:
         elif feet and high > low:
             first, last = _inward(low, low, high), _inward(high, low, high)
             add("", [(first, out), *line((first, out), (last, out))], everything)
-        for n, (foot, _, reads) in enumerate(feet):
-            bend = (_inward(foot[0], min(ends) if side else low, side or high), into)
-            add(f"-to{n}", polyline([bend, (foot[0], into), foot]), reads)
+        for n, ((foot, _, reads), entry) in enumerate(zip(feet, entries, strict=True)):
+            bend = (_inward(ends[n], min(ends) if side else low, side or high), into)
+            add(f"-to{n}", polyline([bend, *entry, foot]), reads)
 
     # -- boundaries
 
@@ -322,7 +319,9 @@ class Crossing:
         tiles, source = self.tiles[way.reader], self.tiles[way.source]
         outside = [m for m in self.scene.marks if m.node.lane == way.reader and "boundary" in m.classes]
         outside = [m for m in outside if m.node.kind == "state" and m.step in (-1, tiles.length)]
-        mark = next((m for m in outside if m.node.key == way.key), None)
+        own = {f"{way.reader}{s}" for s in (-1, tiles.length, *tiles.steps)}
+        mine = [m for m in outside if m.node.key == way.key and m.id.partition(":")[0] in own]
+        mark = min(mine, key=lambda m: (m.id != f"{way.reader}{m.step}:{way.key}", m.x), default=None)
         at = int(read.index[0].at(0, self.lengths)) if read.index else source.steps[0]
         column = next((c for c, s in enumerate(source.steps) if s == at), None)
         if mark is None or column is None:
@@ -330,19 +329,23 @@ class Crossing:
         key = self.graph.home[read.name]
         box = source.step.boxes[key]
         edge = source.at(column, (box.x + box.width / 2, box.y))
-        end = (mark.x - mark.width / 2, mark.y)
         n = self.begun[way.reader] = self.begun.get(way.reader, -1) + 1
-        middle = round(min(m.x - m.width / 2 for m in outside if m.step == mark.step) - 14 - 9 * n, 1)
-        if way.out == way.into == self.shelf[way.source] and edge[0] < end[0]:  # beside one another
-            x, top = source.at(column, (box.x, box.top))
-            corners = [(x, top), (x, top - 6 - 3 * n)] if _followed(source, key) else [edge]
+        below, side = ":port:" in mark.id, 1 if mark.step == tiles.length else -1
+        reach = [m.x + side * m.width / 2 for m in outside if m.step == mark.step and ":port:" not in m.id] or [mark.x]
+        middle = round(side * max(side * x for x in reach) + side * (14 + 9 * n), 1)
+        end = (mark.x + side * mark.width / 2, mark.y)
+        if below:  # read from afar alone, the state has no place but where it enters a step
+            middle, end = mark.x, (mark.x, mark.y + mark.height / 2)
+        beside = way.out == way.into == self.shelf[way.source] and not below and side < 0
+        if beside and edge[0] < end[0]:
+            corners = [source.at(column, p) for p in way_out(source.step, key, 1, n)]
             points = polyline([*corners, (middle, corners[-1][1]), (middle, end[1]), end])
         else:
             out = self._line(way.out)
             corners = self._leg(source, column, key, out, way.out > self.shelf[way.source], "start of ")
             if way.into != way.out:
-                side, into = self._turn(), self._line(way.into)
-                corners += [(side, out), (side, into)]
+                riser, into = self._turn(), self._line(way.into)
+                corners += [(riser, out), (riser, into)]
             points = polyline([*corners, (middle, corners[-1][1]), (middle, end[1]), end])
         wire = Wire(key, mark.node.key, 0, "index" if read.index else "once", 0, read)
         step = None if at is None else at

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from viz import svg, theme
 from viz.compose import BESIDE, BETWEEN, Picture
 from viz.cross import Crossing, above
+from viz.delays import Delay, place
 from viz.graph import Graph, Node, Wire
 from viz.route import BEND, lay_out, polyline
 from viz.scene import Mark, Piece, Point, Read, Scene, Text
-from viz.tiling import BELOW, Tiles
+from viz.tiling import BELOW, Tiles, way_out
 
 NOW = 1 << 20  # the step that is drawn: far from either end, so that no read reaches a boundary
 SQUARE = 26.0
@@ -22,6 +24,7 @@ class Folded(Tiles):
 
     def __init__(self, scene: Scene, step: Any, origin: Point = (0.0, 0.0)) -> None:
         super().__init__(scene, step, [NOW if step.lane else 0], 2 * NOW, origin)
+        self.delays: list[Delay] = []
         self.over, self.under = self._loops()
         self.y += LOOP * len(self.over)
         self.bottom = self.y + self.panel_height + (svg.MARGIN if not self.under else 0)
@@ -48,6 +51,11 @@ class Folded(Tiles):
         high = sorted(over, key=lambda s: self.step.boxes[s[0]].y)
         return high, sorted(under, key=lambda s: -self.step.boxes[s[0]].y)
 
+    @property
+    def reach(self) -> float:
+        """How far loops run left of the step."""
+        return 14 + 9.0 * (len(self.over) + len(self.under) + len(self.far))
+
     def run(self) -> None:
         self._step(0, self.steps[0] or 0)
         deep = self.bottom
@@ -61,7 +69,9 @@ class Folded(Tiles):
             self._leap(key, wires, deep)
         self.bottom = max(self.bottom, deep + SQUARE / 2)
 
-    def _square(self, state: str, lag: int, x: float, y: float) -> None:
+    def _square(self, state: str, lag: int, ends: tuple[float, float], y: float) -> None:
+        """In the middle of a level line; `delays.place` finds it a clear place there."""
+        x = round(sum(ends) / 2, 1)
         title = theme.label("z", sup=f"{lag:+d}".replace("-", "−"))
         node = Node(f"delay:{state}:{lag:+d}", "delay", "delay", title, (self.lane,))
         self.scene.marks.append(
@@ -79,9 +89,8 @@ class Folded(Tiles):
                 f"{state} {lag:+d}",
             )
         )
-
-        said = theme.name(state, storey=True)
-        self.scene.texts.append(Text(x + SQUARE / 2 + 8, y - 8, said, 10.5))
+        self.scene.texts.append(Text(x + SQUARE / 2 + 8, y - 8, theme.name(state, storey=True), 10.5))
+        self.delays.append(Delay(self.scene.marks[-1], self.scene.texts[-1], min(ends), max(ends)))
 
     def _ends(self, state: str, lag: int, n: int) -> tuple[Point, float, float]:
         """Where the state's line starts, and the x at which its loop passes on either side."""
@@ -90,15 +99,6 @@ class Folded(Tiles):
         out, back = self.x[0] + self.panel_width + 14 + 9 * n, self.x[0] - 14 - 9 * n
         return (start, out, back) if lag < 0 else (start, back, out)
 
-    def _clear(self, y: float) -> float:
-        """The x of a loop's square, in the middle but left of what enters the step from below."""
-        middle, room = self.x[0] + self.panel_width / 2, SQUARE / 2 + 60  # its name beside it
-        ports = [k for k, n in self.step.nets.items() if n.kind == "port" and k in self.step.boxes]
-        feet = [self.at(0, (self.step.boxes[k].x, 0.0))[0] for k in ports] if y > self.y else []
-        if all(abs(middle - f) >= 2 * SQUARE for f in feet):
-            return middle
-        return min(feet) - room  # such wires come from the right of the step below
-
     def _loop(self, state: str, lag: int, n: int, y: float) -> None:
         start, out, back = self._ends(state, lag, n)
         s = self.steps[0] or 0
@@ -106,7 +106,7 @@ class Folded(Tiles):
         everything = tuple(Read(w, s + lag, s) for _, _, wires in ways.values() for w in wires)
         first = next(iter(ways))
         classes = [*self._classes(ways[first][2][0], first), "loop"]
-        middle = self._clear(y)
+        middle = round((out + back) / 2, 1)
         self.scene.pieces.append(
             Piece(
                 f"{self.lane}-loop-{state}",
@@ -119,7 +119,7 @@ class Folded(Tiles):
                 tail=True,
             )
         )
-        self._square(state, lag, middle, y)
+        self._square(state, lag, (out, back), y)
         for way, (_, _, wires) in ways.items():
             reads = tuple(Read(w, s + lag, s) for w in wires)
             inward = 0.0 if lag < 0 else self.step.width
@@ -144,23 +144,59 @@ class Folded(Tiles):
     def _leap(self, key: str, wires: tuple[Wire, ...], y: float) -> None:
         lag, state, s = wires[0].lag, wires[0].source, self.steps[0] or 0
         n = len(self.over) + len(self.under) + self.legs[key]
-        start, out, _ = self._ends(state, -1 if lag < 0 else 1, n)
-        start = (start[0], start[1] + BELOW)
+        _, out, _ = self._ends(state, self._rim(key), n)
+        start = [self.at(0, p) for p in way_out(self.step, state, -self._rim(key), n, BELOW)]
         foot = self.at(0, (self.step.boxes[key].x, self.step.boxes[key].y))
-        middle = (out + foot[0]) / 2
         reads = tuple(Read(w, s + lag, s) for w in wires)
-        points = polyline([start, (out, start[1]), (out, y), (foot[0], y), foot], 13.0)
+        points = polyline([*start, (out, start[-1][1]), (out, y), (foot[0], y), foot], 13.0)
         self.scene.pieces.append(
             Piece(f"{self.lane}-arc-{key}", key, points, reads, False, ["net", "skip", "arc"], order=-1.0, tail=True)
         )
-        self._square(state, lag, round(middle, 1), y)
+        self._square(state, lag, (out, foot[0]), y)
 
 
 class _Links(Crossing):
     """Wires between lanes that are one step each."""
 
+    beside = 0  # wires that go up beside a stack of lanes
+    climbs = 0  # and from one lane to the next
+
     def steps_of(self, wire: Wire, step: int, tiles: Tiles, reader: str) -> list[int]:
         return [NOW if tiles.lane else 0]
+
+    def _under(self, tiles: Tiles) -> list[Tiles]:
+        """The lanes that a lane stands upon."""
+        return [t for t in self.tiles.values() if t.x[0] == tiles.x[0] and t.y > tiles.y]
+
+    def _side(self, source: Tiles, column: int, key: str) -> float:
+        n = self.legs.setdefault(key, len(self.legs))
+        return max(t.right + t.reach for t in (source, *self._under(source)) if isinstance(t, Folded)) + 5 * (n % 4)
+
+    def _climb(self, source: Tiles, column: int, key: str, foot: Point, reads: tuple[Read, ...], name: str) -> None:
+        """From a lane up to one upon it, level between the loops of both."""
+        over = LOOP * len(source.over) if isinstance(source, Folded) else 0.0
+        level = source.y - over - 14 - 5 * (self.climbs % 6)
+        self.climbs += 1
+        points = polyline([*self._leg(source, column, key, level, True), (foot[0], level), foot])
+        classes = ["net", *self._colour(key)]
+        self.scene.pieces.append(Piece(name, "cross", points, reads, False, classes, order=0.5, tail=True))
+
+    def _entry(self, reader: Tiles, foot: Point, y: float, n: int) -> list[Point]:
+        """Up to a lane that stands upon others, beside those."""
+        if not self._under(reader):
+            return super()._entry(reader, foot, y, n)
+        self.beside += 1
+        x = reader.x[0] - max(t.reach for t in self._under(reader) if isinstance(t, Folded)) - 8 - 6 * self.beside
+        level = max(foot[1] + 18, reader.at(0, (0, reader.step.height))[1] + 8)
+        return [(x, y), (x, level), (foot[0], level)]
+
+
+def _upon(under: Mapping[str, str | None], base: str) -> list[str]:
+    """A lane and all that stand upon it."""
+    stack = [base]
+    for lane in stack:
+        stack += [a for a, b in under.items() if b == lane]
+    return stack
 
 
 def compose(graph: Graph) -> Picture:
@@ -173,24 +209,27 @@ def compose(graph: Graph) -> Picture:
     for lane in graph.lanes:
         picture.steps[lane] = lay_out(graph, lane, stepped=bool(lane))
     lowest = max(Folded(scene, picture.steps[a]).bottom for a in bases)
-    x = 0.0
+    right: float | None = None
+    delays: list[Delay] = []
     for base in bases:
+        lanes = _upon(under, base)
+        reach = max(Folded(scene, picture.steps[a]).reach for a in lanes)
+        x = 0.0 if right is None else right + max(BESIDE, reach + BESIDE / 2)
         y, right = 0.0, x
-        stack = [base]
-        for lane in stack:  # what is counted from a lane stands above it, and so on
-            stack += [a for a in graph.lanes if under[a] == lane]
+        for lane in lanes:
             tiles = Folded(scene, picture.steps[lane], (x, y))
             if lane == base:
                 tiles.move(0.0, lowest - tiles.bottom)
             else:
-                reach = tiles.bottom + LOOP * len(tiles.under) - y + BETWEEN
-                tiles.y -= reach
-                tiles.bottom -= reach
+                up = tiles.bottom + LOOP * (len(tiles.under) + len(tiles.far)) - y + BETWEEN
+                tiles.y -= up
+                tiles.bottom -= up
             picture.tiles[lane] = tiles
             tiles.run()
+            delays += tiles.delays
             y = tiles.y - LOOP * len(tiles.over)
-            right = max(right, tiles.right + 9 * len(tiles.near))
-        x = right + BESIDE
+            right = max(right, tiles.right + reach)
     _Links(scene, graph, picture.tiles, {a: NOW for a in system.axes}).run()
+    place(scene, delays)
     svg.fit(scene)
     return picture

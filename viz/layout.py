@@ -15,7 +15,7 @@ import graphviz
 
 from viz import theme, worker
 from viz.apart import apart
-from viz.columns import along_spines, falling, lanes, on_rim, settle
+from viz.columns import along_spines, falling, in_order, lanes, on_rim, settle
 from viz.graph import Graph, Node, Wire
 from viz.narrow import narrow
 from viz.rows import Rows, is_near, is_port, port_of, rail_of, rows
@@ -119,9 +119,11 @@ def arrange(graph: Graph, lane: str, stepped: bool = True) -> Step:
     step.lanes = lanes(step.graph, step.rows, ends)
     settled = along_spines(step.graph, step.rows, step.boxes)
     _graphviz(step, settled)
+    in_order(step.rows, step.boxes)
     alike = _storeys_alike(step)
     if alike:
         _graphviz(step, [*settled, *alike])
+        in_order(step.rows, step.boxes)
     _levels(step)
     _snap(step)
     apart(step.rows.row, step.boxes, _fixed(step), rightward=True)
@@ -153,9 +155,9 @@ def pill_width(label: theme.Label) -> float:
 def side_of(step: Step, wire: Wire) -> str:
     """From where a wire arrives at its target."""
     row, spine = step.rows.row, step.rows.spines
-    if is_port(step.graph, wire):
+    if is_port(step.rows, step.graph, wire):
         return "below"
-    if is_near(wire):
+    if is_near(step.rows, wire):
         mine = spine.get(wire.source)
         if mine and mine.sign == wire.lag and mine.path[0] == wire.target:
             return "left" if wire.lag < 0 else "right"
@@ -203,10 +205,10 @@ def _nets(step: Step) -> None:
     for wire in step.graph.wires:
         if wire.target not in step.boxes:
             continue
-        if is_port(step.graph, wire):
+        if is_port(step.rows, step.graph, wire):
             key, kind = port_of(wire), "port"
             rows_.row.setdefault(key, 0)
-        elif is_near(wire):
+        elif is_near(step.rows, wire):
             side = side_of(step, wire)
             if side in ("left", "right"):
                 continue
@@ -413,7 +415,7 @@ def _levels(step: Step) -> None:
 def stack(step: Step, tracks: Sequence[int]) -> None:
     """y of every row from top to bottom, with room for so many tracks in the channel above each; what stands in a row
     moves with it."""
-    r, y, old = step.rows, 0.0, step.row_y
+    r, y, old = step.rows, _over(step), step.row_y
     step.row_y = [0.0] * r.count
     for row in range(r.count - 1, -1, -1):
         here = [b for k, b in step.boxes.items() if r.row[k] == row]
@@ -436,6 +438,13 @@ def stack(step: Step, tracks: Sequence[int]) -> None:
         step.ports[key, k] = replace(port, y=round(port.y + by, 1), pill=pill)
     for (key, k), (x, at, width) in step.biases.items():
         step.biases[key, k] = (x, round(at + step.row_y[r.row[key]] - old[r.row[key]], 1), width)
+
+
+def _over(step: Step) -> float:
+    """Room above the top row for what leaves it sideways, over its neighbours, to another lane."""
+    top = sorted((b.x, k) for k, b in step.boxes.items() if step.rows.row[k] == step.rows.count - 1)
+    out = {w.source for w in step.graph.wires if w.relation != "step" or abs(w.lag) > 1}
+    return 12.0 if any(k in out for _, k in top[:-1]) else 0.0
 
 
 def _tracks(step: Step, channel: int) -> int:

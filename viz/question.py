@@ -28,7 +28,8 @@ class Question:
     target: str
     at: int | None
     parameter: bool
-    kept: tuple[int, ...]
+    kept: tuple[int, ...]  # steps that are drawn whatever is left out
+    near: tuple[int, ...] = ()  # and their neighbours, where there is room
 
 
 def ask(
@@ -47,7 +48,8 @@ def ask(
     found = gradients(run, system, key, is_loss, step, sequence, first)
     target, at = named or _farthest(found)
     parameter = target in system.streams and system.streams[target].shared
-    return Question(system, found, target, at, parameter, _kept(graph, key, step, at, lengths))
+    kept, near = _kept(graph, key, step, at, lengths)
+    return Question(system, found, target, at, parameter, kept, near)
 
 
 def _where(loss: int | str | None) -> tuple[str | None, int | None]:
@@ -116,8 +118,11 @@ def _farthest(found: Gradients) -> Spot:
     return chosen
 
 
-def _kept(graph: Graph, key: str, step: int | None, at: int | None, lengths: dict[str, int]) -> tuple[int, ...]:
-    """Steps that are drawn whatever is left out: around the loss and around the target."""
+def _kept(
+    graph: Graph, key: str, step: int | None, at: int | None, lengths: dict[str, int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The steps of the loss and of the target, and those between them that are next to these."""
     longest = lengths.get(graph.nodes[key].lane, 0)
-    near = [*(() if step is None else (step - 1, step)), *((at, at + 1) if at is not None else (0, 1))]
-    return tuple(k for k in near if 0 <= k < longest)
+    kept = [*(() if step is None else (step,)), 0 if at is None else at]
+    near = [*(() if step is None else (step - 1,)), 1 if at is None else at + 1]
+    return tuple(k for k in kept if 0 <= k < longest), tuple(k for k in near if 0 <= k < longest)

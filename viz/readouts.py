@@ -49,10 +49,14 @@ def off_highways(found: Rows, nodes: dict[str, Node], data: bool) -> None:
     stays below. `data` says whether row 0 is taken by what enters the step."""
     lines = [{s.state, *s.path} for s in found.spines.values()]
     lines += [{rail, state} for rail, (state, _) in found.rails.items()]
+    alone = [k for k, n in nodes.items() if n.kind == "state" and k not in found.beyond]
+    alone = [k for k in alone if not any(k in line for line in lines)]
     for row in range(max(found.row.values(), default=0), -1, -1):
         mine = [line for line in lines if any(found.row[k] == row for k in line & found.row.keys())]
         mine = [{k for k in line if found.row[k] == row} for line in mine]
         mine = [line for line in mine if not any(line < other for other in mine)]
+        beside = [k for k in alone if found.row[k] == row]  # states without a line: one above another, on the rim
+        mine += [{k} for k in beside] if len(beside) + len(mine) > 1 else []
         while mine:
             line = mine.pop()
             stay = {k for k, r in found.row.items() if r == row and k not in line}

@@ -308,7 +308,7 @@ def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
                 points += line(points[-1], (x, end_y))
             else:
                 edge = min(low, start_y) if up else max(low, start_y)
-                into = port.y if port else (high if up else high)
+                into = port.y if port and not _pills_between(step, far, source, x, up) else high
                 if abs(edge - start_y) > 0.1:
                     points += line(points[-1], (source, edge))
                 points += swing((source, edge), (x, into))
@@ -321,6 +321,12 @@ def _net(step: Step, net: Net, tracks: dict[tuple[str, int], float]) -> None:
         stem = lead or [(source, start_y)]
         step.paths.append(Path(net.key, everyone, tuple([*stem, *line((source, start_y), (source, y))]), False, first))
         _branches(step, net, source, y, goes, far)
+
+
+def _pills_between(step: Step, row: int, a: float, b: float, up: bool) -> bool:
+    """Whether parameters hang into the channel between two places at a row: then a wire enters the row upright."""
+    hanging = [x for k, x in step.boxes.items() if step.rows.row[k] == row and (x.below if up else x.above)]
+    return any(min(a, b) < x.x + x.width / 2 and x.x - x.width / 2 < max(a, b) - 0.1 for x in hanging)
 
 
 def _leave(step: Step, net: Net, near: int, up: bool) -> float:

@@ -62,14 +62,16 @@ def port_of(wire: Wire) -> str:
     return f"port:{wire.source}:{wire.relation}:{wire.lag:+d}{index and f':{index}'}"
 
 
-def is_near(wire: Wire) -> bool:
-    return wire.relation == "step" and abs(wire.lag) == 1
+def is_near(found: Rows, wire: Wire) -> bool:
+    """A read from the neighbouring step on the side from which the state comes; one from the other side runs below."""
+    return wire.relation == "step" and wire.lag != 0 and wire.lag == found.direction.get(wire.source)
 
 
-def is_port(graph: Graph, wire: Wire) -> bool:
-    return (
-        wire.relation != "step" or abs(wire.lag) > 1 or graph.nodes[wire.source].lane != graph.nodes[wire.target].lane
-    )
+def is_port(found: Rows, graph: Graph, wire: Wire) -> bool:
+    """A read that enters the step from below: of a farther step, another lane, or against the state's direction."""
+    if wire.relation != "step" or graph.nodes[wire.source].lane != graph.nodes[wire.target].lane:
+        return True
+    return wire.lag != 0 and not is_near(found, wire)
 
 
 def rows(graph: Graph, lane: str) -> Rows:
@@ -78,17 +80,23 @@ def rows(graph: Graph, lane: str) -> Rows:
     wires = [w for w in graph.wires if w.target in nodes]
     found = Rows()
     _blocks(found, graph, nodes, wires)
-    for wire in wires:
-        if is_near(wire) and wire.source in nodes:
-            found.direction.setdefault(wire.source, 1 if wire.lag > 0 else -1)
-    for node in nodes.values():
-        if node.kind == "state":
-            found.direction.setdefault(node.key, -1)
+    _directions(found, nodes, wires)
     _spines(found, nodes, wires)
     _descents(found, nodes, wires)
     _beyond(found, nodes, wires)
     _solve(found, graph, nodes, wires)
     return found
+
+
+def _directions(found: Rows, nodes: dict[str, Node], wires: list[Wire]) -> None:
+    """Where states come from: the side on which their own recurrence reads them, else the first neighbour to do so."""
+    near = [w for w in wires if w.relation == "step" and abs(w.lag) == 1 and w.source in nodes]
+    recurrent = [w for w in near if found.block[w.source] == found.block[w.target]]
+    for wire in [*recurrent, *near]:
+        found.direction.setdefault(wire.source, wire.lag)
+    for node in nodes.values():
+        if node.kind == "state":
+            found.direction.setdefault(node.key, -1)
 
 
 def _blocks(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire]) -> None:
@@ -162,7 +170,7 @@ def _path(
         passes = node.kind == "round" and node.function in PASSING if linear else node.kind != "state"
         return passes and key not in taken and found.block[key] == found.block[state]
 
-    near = [w for w in wires if w.source == state and is_near(w) and w.lag == found.direction[state]]
+    near = [w for w in wires if w.source == state and is_near(found, w) and w.lag == found.direction[state]]
     frontier: list[tuple[str, tuple[str, ...]]] = [(w.target, (w.target,)) for w in near if may(w.target)]
     seen = {key for key, _ in frontier}
     while frontier:
@@ -239,9 +247,9 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
     rails = _rails(found, nodes, wires, group)
     _lay_rails(found, nodes, group, rails, constraints)
     for wire in wires:
-        if is_near(wire) and wire.source in nodes and not _on_spine(found, wire):
+        if is_near(found, wire) and wire.source in nodes and not _on_spine(found, wire):
             constraints.append((rail_of(wire), group[wire.target], 1, True))
-        elif is_port(graph, wire):
+        elif is_port(found, graph, wire):
             constraints.append(("floor", group[wire.target], 1, False))
     _flows(found, nodes, wires, group, rails, constraints)
     _storeys(found, nodes, wires, group, constraints)
@@ -255,13 +263,15 @@ def _solve(found: Rows, graph: Graph, nodes: dict[str, Node], wires: list[Wire])
     for key in group:
         found.row[key] = level[group[key]]
     read_outs(found, nodes, wires)
-    off_highways(found, nodes, any(is_port(graph, w) for w in wires) or any(n.kind == "chip" for n in nodes.values()))
+    off_highways(
+        found, nodes, any(is_port(found, graph, w) for w in wires) or any(n.kind == "chip" for n in nodes.values())
+    )
 
 
 def _rails(found: Rows, nodes: dict[str, Node], wires: list[Wire], group: dict[str, str]) -> dict[int, list[str]]:
     """Every rail that is needed, by component, states that came down (which stand on theirs) lowest."""
     for wire in wires:
-        if is_near(wire) and wire.source in nodes and not _on_spine(found, wire):
+        if is_near(found, wire) and wire.source in nodes and not _on_spine(found, wire):
             found.rails.setdefault(rail_of(wire), (wire.source, wire.lag))
     for key in nodes:
         if nodes[key].kind == "state" and key in found.down:

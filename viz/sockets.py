@@ -37,14 +37,14 @@ def sockets(step: Step) -> None:
 
 def _from(step: Step, wire: Wire) -> float:
     """A position that orders arriving wires from left to right."""
-    if is_near(wire):
+    if is_near(step.rows, wire):
         rail = rail_of(wire)
         if rail in step.nets:
             end = step.rows.row[wire.target] - 1
             trunk = step.nets[rail].trunk.get(end)
             return trunk if trunk is not None else -1e6 * wire.lag * -1 + step.rows.row[rail]
         return -1e6
-    key = port_of(wire) if is_port(step.graph, wire) else wire.source
+    key = port_of(wire) if is_port(step.rows, step.graph, wire) else wire.source
     net = step.nets.get(key)
     if net is not None:
         up = step.rows.row[net.key] < step.rows.row[wire.target]

@@ -6,7 +6,7 @@ that it passes, by dynamic programming over a few places: where it comes from, w
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from math import ceil, floor
 
@@ -22,6 +22,27 @@ RUN = 400.0  # px of a rail that a crossing costs
 BLOCKED = 1e6
 
 
+@dataclass(frozen=True)
+class _Field:
+    """What stands in each row, for all risers of a step: boxes with the room around them, the lines of highways, and
+    which nets run beside the rim there."""
+
+    boxes: dict[int, list[tuple[str, float, float]]]
+    lines: dict[int, list[tuple[float, float]]]
+    beside: dict[int, set[str]]
+
+    @staticmethod
+    def of(step: Step) -> _Field:
+        ways = {k for spine in step.rows.spines.values() for k in spine.path}
+        boxes: dict[int, list[tuple[str, float, float]]] = {}
+        for k, b in step.boxes.items():
+            low, high = b.x - b.width / 2 - b.left, b.x + b.width / 2 + b.right
+            boxes.setdefault(step.rows.row[k], []).append((k, low - CLEAR - HEAD * (k in ways), high + CLEAR))
+        rows = {r for n in step.nets.values() for r in n.trunk}
+        beside = {r: {n.key for n in step.nets.values() if r in n.trunk and leaves_up(step, n, r)} for r in rows}
+        return _Field(boxes, {r: _lines(step, r) for r in rows}, beside)
+
+
 def straighten(step: Step) -> None:
     """Set the trunk of every net, one after the other, in the order that leaves the fewest crossings; then move the
     step back to its left edge."""
@@ -35,6 +56,7 @@ def straighten(step: Step) -> None:
         sorted(nets, key=lambda n: (-ends[n.key], n.key)),
     ]
     best: tuple[float, list[dict[int, float]]] | None = None
+    field = _Field.of(step)
     for order in orders:
         for net, trunk in zip(nets, before, strict=True):
             net.trunk = dict(trunk)
@@ -43,7 +65,7 @@ def straighten(step: Step) -> None:
             for up in (True, False):
                 passed = sorted((r for r in net.trunk if (r > step.rows.row[net.key]) == up), reverse=not up)
                 if passed:
-                    _riser(step, net, placed, passed, up)
+                    _riser(step, net, field, placed, passed, up)
             placed.append(net)
         cost = _cost(step)
         if best is None or cost < best[0]:
@@ -84,7 +106,7 @@ def _upward(one: int, a: float, other: int, b: float) -> tuple[float, float]:
     return (a, b) if one < other else (b, a)
 
 
-def _riser(step: Step, net: Net, placed: list[Net], passed: list[int], up: bool) -> None:
+def _riser(step: Step, net: Net, field: _Field, placed: list[Net], passed: list[int], up: bool) -> None:
     """The cheapest places in the rows passed, in the order in which the net runs through them."""
     row = step.rows.row
     start = None if net.kind == "rail" else step.boxes[net.key if net.kind == "port" else net.source].x
@@ -93,13 +115,13 @@ def _riser(step: Step, net: Net, placed: list[Net], passed: list[int], up: bool)
         before = row[w.target] - (1 if up else -1)
         if before in net.trunk and (before > row[net.key]) == up:
             ends.setdefault(before, []).append(step.ports[w.target, w.socket].x)
-    taken = {r: _taken(step, net, placed, r) for r in passed}
+    taken = {r: _taken(step, net, field, placed, r) for r in passed}
     at = _places(step, net, passed, start, ends, taken)
-    blocked = np.array([[any(a < x < b for a, b in taken[r]) for x in at] for r in passed]) * BLOCKED
+    blocked = np.array([_within(at, taken[r]) for r in passed]) * BLOCKED
     for n, r in enumerate(passed):
-        for a, b in _lines(step, r):
+        for a, b in field.lines[r]:
             blocked[n] += np.where((at > a) & (at < b), LINE, 0.0)
-        if leaves_up(step, net, r):  # beside the rim, where it has its place
+        if net.key in field.beside[r]:  # beside the rim, where it has its place
             blocked[n] = np.where(np.abs(at - net.trunk[r]) < 0.06, 0.0, BLOCKED)
     away = np.abs(at[:, None] - at[None, :])
     move = away + TURN * (away > 0.6)
@@ -131,16 +153,20 @@ def _leaving(
     return np.asarray(reach + TURN * bent)
 
 
-def _taken(step: Step, net: Net, placed: list[Net], row: int) -> list[tuple[float, float]]:
+def _within(
+    at: np.ndarray[tuple[int], np.dtype[np.float64]], spans: list[tuple[float, float]]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which places lie inside one of the spans."""
+    low, high = np.array(spans).reshape(-1, 2).T
+    return np.asarray(((low[:, None] < at) & (at < high[:, None])).any(axis=0))
+
+
+def _taken(step: Step, net: Net, field: _Field, placed: list[Net], row: int) -> list[tuple[float, float]]:
     """Where a riser cannot pass a row: on its boxes and beside risers that have their place."""
-    ways = {k for spine in step.rows.spines.values() for k in spine.path}
-    found = []
-    for k, b in step.boxes.items():
-        if step.rows.row[k] == row and k != net.key:
-            clear = CLEAR + (HEAD if k in ways else 0.0)
-            found.append((b.x - b.width / 2 - b.left - clear, b.x + b.width / 2 + b.right + CLEAR))
-    others = [n for n in step.nets.values() if n is not net and (n in placed or leaves_up(step, n, row))]
-    return found + [(n.trunk[row] - DUMMY, n.trunk[row] + DUMMY) for n in others if row in n.trunk]
+    found = [(low, high) for k, low, high in field.boxes.get(row, ()) if k != net.key]
+    others = {n.key: n for n in placed if row in n.trunk}
+    others |= {k: step.nets[k] for k in field.beside[row]}
+    return found + [(n.trunk[row] - DUMMY, n.trunk[row] + DUMMY) for n in others.values() if n is not net]
 
 
 def _lines(step: Step, row: int) -> list[tuple[float, float]]:

@@ -19,8 +19,21 @@ PAD = 16.0
 HEADER = 20.0
 GAP = 40.0
 ELISION = 92.0
+SCREEN = 2740.0  # what is wider is not read at a glance
+ENDS = 150.0  # of that, for the boundaries
 LANE = 13.0
 BELOW = 9.0  # a long lag leaves its state below the line to the next step
+
+
+def way_out(step: Step, key: str, side: int, line: int = 0, dy: float = 0.0) -> list[Point]:
+    """Where a wire leaves a node towards its step's edge (`side`: 1 is right): at the node's own edge, or over the row
+    where another node stands in the way, the `line`th of those that do."""
+    box = step.boxes[key]
+    beside = [b for k, b in step.boxes.items() if k != key and abs(b.y - box.y) < 4 and (b.x - box.x) * side > 0]
+    if not beside:
+        return [(box.x + side * box.width / 2, box.y + dy)]
+    over = min(b.top - b.above for b in (box, *beside)) - 7 - 5 * (line % 4)
+    return [(box.x, box.top - box.above), (box.x, over)]
 
 
 def above_chip(points: list[Point]) -> list[Point]:
@@ -32,17 +45,30 @@ def above_chip(points: list[Point]) -> list[Point]:
     return [start, *(line(start, end) if end[0] == x else points[1:4]), *points[4:]]
 
 
-def shown_steps(length: int, keep: Sequence[int] = (), limit: int = 8) -> list[int | None]:
-    """Which steps are drawn, None for `…`: all up to `limit`, else 0, 1, 2, the kept ones and the last."""
-    if length <= limit:
+def shown_steps(length: int, keep: Sequence[int] = (), limit: int = 8, room: int | None = None) -> list[int | None]:
+    """Which steps are drawn, None for `…`: all up to `limit`, else 0, 1, 2, the kept ones and the last.
+
+    `room` is how many fit on a screen: of more than that, the first ones, the kept ones and the last; a `…` then can
+    stand for one step alone. Three steps always fit.
+    """
+    room = length if room is None or length <= max(room, 3) else room
+    if length <= limit and room == length:
         return list(range(length))
+    if room < length:
+        keep = [*keep, *range(min(3, room - 1))]
     wanted = sorted({*(keep or range(min(3, limit - 1))), length - 1, 0} & set(range(length)))
     out: list[int | None] = []
     for k in wanted:
         if out and out[-1] is not None and k > out[-1] + 1:
-            out.append(k - 1 if k == out[-1] + 2 else None)
+            out.append(k - 1 if k == out[-1] + 2 and room == length else None)
         out.append(k)
     return out
+
+
+def room_for(step: Step) -> int:
+    """How many steps of a lane stand beside one another on a screen; of wide ones, with `…` between them."""
+    each = step.width + 2 * PAD + GAP
+    return max(2, int((SCREEN - ENDS - ELISION * (4 * each > SCREEN - ENDS)) / each))
 
 
 class Tiles:
@@ -75,11 +101,11 @@ class Tiles:
             self.floor = step.height
         self.panel_height = self.floor + HEADER + PAD
         self.x: list[float] = []
-        x = origin[0]
+        x, elision = origin[0], max(ELISION, self.gap + 52)
         for k, s in enumerate(self.steps):
             if s is None:
-                x += ELISION - self.gap
-                self.x.append(x - ELISION / 2)
+                x += elision - self.gap
+                self.x.append(x - elision / 2)
                 continue
             self.x.append(x)
             x += self.panel_width + self.gap
@@ -123,7 +149,7 @@ class Tiles:
         """Every way in from a neighbouring step: state, lag and the reads along it."""
         ways: dict[str, list[Wire]] = {}
         for w in self.step.graph.wires:
-            if w.target in self.step.boxes and is_near(w):
+            if w.target in self.step.boxes and is_near(self.step.rows, w):
                 ways.setdefault(f"spine:{w.source}" if self._spine(w) else rail_of(w), []).append(w)
         return {k: (v[0].source, v[0].lag, tuple(v)) for k, v in ways.items()}
 
@@ -388,7 +414,7 @@ class Tiles:
                 source, target = column_of.get(s + lag), column_of.get(s)
                 if source is None and target is None:
                     continue
-                a = self._leg(source, key, lag) if source is not None else self._hole(holes, s + lag)
+                a = self._leg(source, key) if source is not None else self._hole(holes, s + lag)
                 b = self._foot(target, key) if target is not None else self._hole(holes, s)
                 spans.append((min(a, b), max(a, b), key, s))
         lanes: list[list[tuple[float, float]]] = []
@@ -407,7 +433,7 @@ class Tiles:
         for key, s, lane in self.arcs:
             lag = self.far[key][0].lag
             source, target = column_of.get(s + lag), column_of.get(s)
-            a = self._leg(source, key, lag) if source is not None else self._hole(holes, s + lag)
+            a = self._leg(source, key) if source is not None else self._hole(holes, s + lag)
             b = self._foot(target, key) if target is not None else self._hole(holes, s)
             self._arc(a, b, key, s, lag, lane, column_of)
 
@@ -420,9 +446,14 @@ class Tiles:
                 return self.x[c]
         raise AssertionError(f"step {s} is shown")
 
-    def _leg(self, column: int, key: str, lag: int) -> float:
-        n = self.legs[key]
-        return self.at(column, (self.step.width + PAD + 12 + 10 * n if lag < 0 else -PAD - 12 - 10 * n, 0))[0]
+    def _leg(self, column: int, key: str) -> float:
+        """The x at which a long lag leaves its step: on the side of the rim that its state stands at."""
+        n, side = self.legs[key], self._rim(key)
+        return self.at(column, (self.step.width + PAD + 12 + 10 * n if side < 0 else -PAD - 12 - 10 * n, 0))[0]
+
+    def _rim(self, key: str) -> int:
+        """The side at which the state behind a port leaves its step: -1 is the right one, as for lags."""
+        return self.step.rows.direction.get(self.far[key][0].source, -1)
 
     def _foot(self, column: int, key: str) -> float:
         return self.at(column, (self.step.boxes[key].x, 0))[0]
@@ -433,9 +464,9 @@ class Tiles:
         points: list[Point] = []
         source, target = column_of.get(s + lag), column_of.get(s)
         if source is not None:
-            box = self.step.boxes[wires[0].source]
-            edge = self.at(source, (box.x - box.width / 2 * (1 if lag > 0 else -1), box.y + BELOW))
-            points += [edge, (a, edge[1])]
+            out = way_out(self.step, wires[0].source, -self._rim(key), self.legs[key], BELOW)
+            points += [self.at(source, p) for p in out]
+            points.append((a, points[-1][1]))
         points.append((a, deep))
         points.append((b, deep))
         if target is not None:

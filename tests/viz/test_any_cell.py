@@ -166,8 +166,11 @@ def test_the_parameters_of_a_draw_have_operators_of_their_own() -> None:
     assert {"y.mean", "y.std"} <= {w.source for w in graph.wires}  # read, not computed a second time
 
 
-@pytest.mark.parametrize("seed", [330, 1520, 2060, *range(0, 3000, 140)])
-def test_random_cells_are_drawn(seed: int) -> None:
+@pytest.mark.parametrize("seed", [223, 330, 473, 523, 1223, 1520, 2060, 2073, 2423, *range(0, 3000, 140)])
+def test_random_cells_are_drawn_tidily(seed: int) -> None:
+    """No box on another, none clipped, and no wire through a box that is not its own."""
     spec = dsl.parse(random_cell(seed).text)
     for view in VIEWS:
-        assert view(spec).svg
+        drawing = view(spec)
+        assert drawing.svg
+        assert_tidy(drawing.scene)

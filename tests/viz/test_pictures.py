@@ -198,6 +198,10 @@ def test_steps_are_elided() -> None:
     assert shown_steps(9) == [0, 1, 2, None, 8]
     assert shown_steps(1000) == [0, 1, 2, None, 999]
     assert shown_steps(20, keep=(3, 4, 11, 12)) == [0, None, 3, 4, None, 11, 12, None, 19]
+    assert shown_steps(3, room=2) == [0, 1, 2]
+    assert shown_steps(4, room=3) == [0, 1, None, 3]
+    assert shown_steps(4, room=2) == [0, None, 3]
+    assert shown_steps(8, keep=(5,), room=3) == [0, 1, None, 5, None, 7]
     scene = viz.unrolled(helpers.lstm(), T=1000).scene
     assert [p.label for p in scene.panels] == ["t = 0", "t = 1", "t = 2", "t = 999"]
     assert any("".join(s.text for s in t.label) == "…" for t in scene.texts)

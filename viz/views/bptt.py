@@ -70,7 +70,8 @@ def draw(
 ) -> Drawing:
     """The unrolled picture with the edges `on` coloured and numbered; `on` may be a part of the paths. `bars` below
     it are a parameter's shares; `below` draws something else there, before the caption."""
-    found, picture = asked.found, compose(asked.system, asked.found.lengths, keep=asked.kept, first=first)
+    found = asked.found
+    picture = compose(asked.system, found.lengths, keep=asked.kept, near=asked.near, first=first)
     numbers = {edge: _size(found, edge, weight) for edge in on}
     printed = _colour(picture.scene, found, on, numbers, weight, (asked.target, asked.at))
     data = _data(numbers)

@@ -90,8 +90,8 @@ def _draw(system: System, found: Gradients, window: Window, first: int, below: C
     states = [k for k, n in found.graph.nodes.items() if n.kind == "state" and n.lane == lane]
     reached = [(k, s) for k, s in found.reached() if k in states and s is not None and s >= back]
     target, at = min(reached, key=lambda p: p[1] if p[1] is not None else 0) if reached else found.seed
-    kept = tuple(k for k in (back - 1, back, back + 1, last) if k >= 0)
-    asked = Question(system, found, target, at, False, kept)
+    near = tuple(k for k in (back - 1, back + 1) if k >= 0)
+    asked = Question(system, found, target, at, False, (back, last), near)
     return draw(asked, dict.fromkeys(found.messages), "grad", first, below=below)
 
 
