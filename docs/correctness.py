@@ -68,13 +68,13 @@ EXPLAINED = {
     "\nfinite differences find no slope there, each engine has that of the number it takes for the larger.",
     "1878": "`minimum(sum[t](softmax[t](...)*h3[s+3]), stop_gradient(h3[s+3]))` compares a number with itself times a"
     "\nsum that is 1 but for rounding; finite differences find no slope there, each engine has that of its own side.",
-    "1216": "its numbers are multiples of 0.5 and 0.3, and in `leaky_relu(h2[t])` a value is 0 but for rounding, 1e-18; each"
+    "1216": "of numbers like 0.5 and 0.3; in `leaky_relu(h2[t])` a value is 0 but for rounding, 1e-18; each"
     "\nengine has the slope of its own side of the kink.",
-    "3651": "its numbers are multiples of 0.5 and 0.3, and in `minimum(W12@(z6[t-j]), q[len(s)-1])` of a `q` without steps a"
+    "3651": "of numbers like 0.5 and 0.3; in `minimum(W12@(z6[t-j]), q[len(s)-1])` of a `q` without steps a"
     "\nproduct is 0 but for rounding, 1e-17, beside 0.",
     "7028": "its numbers are multiples of 0.3, and `max(W7@(x[t+1]))` is that of two numbers which are equal but for"
     "\nrounding; each engine has the slope of the number it takes for the larger.",
-    "7262": "its numbers are multiples of 0.5 and 0.3, and `max[t]((W17@(...))*(1 + t)/len(t))` is that of two steps which are"
+    "7262": "of numbers like 0.5 and 0.3; `max[t]((W17@(...))*(1 + t)/len(t))` is that of two steps which are"
     "\nequal: on the tape to the bit, where they share the slope, in generated code but for rounding.",
     "440": "its numbers are multiples of 0.3, and in `relu(W13@h3[t-3])` the product is 0 but for rounding: -1e-18 in"
     "\none order of summation, 3e-17 in another. relu has a kink there; each engine has the slope of its own side.",
