@@ -152,8 +152,8 @@ def tell(e: Experiment, name: str, runs: list[Any], enough: float, published: in
             published,
             "the paper's mean",
         )
-    right = {f"seed {e.seed + n}": done.curves.measured("right") for n, done in enumerate(runs)}
-    title = f"{name[0].upper()}{name[1:]}"
+    right = {f"seed {e.seed + n}": done.curves.measured("right") for n, done in enumerate(runs[:10])}
+    title = f"{name[0].upper()}{name[1:]}" + (", the first ten seeds" if len(runs) > 10 else "")
     e.draw(viz.lines(right, x="sequences", y="share right of a test", title=title), name.replace(" ", "_"))
 
 
