@@ -75,7 +75,7 @@ def bits(random: np.random.Generator, steps: int, batch: int, first: bool) -> di
 
 
 def taught(e: Experiment, name: str, steps: int, first: bool) -> Array:
-    """‖∂L_T/∂c_k‖ of an LSTM that starts with a memory of `steps` steps and has learned to say a bit."""
+    """‖∂L_T/∂h_k‖ of an LSTM that starts with a memory of `steps` steps and has learned to say a bit."""
     model = e.cell("Told").build(H=16, T=steps, seed=e.seed, dtype="float64")
     e.fit(
         model,
@@ -89,7 +89,7 @@ def taught(e: Experiment, name: str, steps: int, first: bool) -> Array:
     right = float((model(**test).z.numpy()[-1].argmax(-1) == test["y"][-1]).mean())
     e.figure(f"right at the last step, {name}", right, 0.95, "19 of 20", "more")
     one = model(x=test["x"][:, 0], y=1 - test["y"][:, 0])  # told that it is wrong: where it is sure, no slope is left
-    return np.asarray(viz.gradient_flow(one, "rnn.c", spectra=False).data["norm"][-1])
+    return np.asarray(viz.gradient_flow(one, "rnn.h", spectra=False).data["norm"][-1])
 
 
 def meanings(e: Experiment, weak: Array) -> None:
@@ -99,7 +99,7 @@ def meanings(e: Experiment, weak: Array) -> None:
     found = {TANH.format(0.5): weak} | {name: taught(e, name, steps, name == asked) for name in (asked, idle)}
     found = {name: norm / norm[-1] for name, norm in found.items()}
     e.figure(f"first beside last, {asked}", found[asked][0], 1e-4, "a gradient to learn from", "more")
-    e.figure(f"first beside last, {idle}", found[idle][0], 1e-3 * found[asked][0], "a thousandth of that")
+    e.figure(f"first beside last, {idle}", found[idle][0], 1e-2 * found[asked][0], "a hundredth of that")
     title = "Small far back: it forgets, or it was never asked"
     e.draw(viz.lines(found, x="step k", y="norm of the gradient, last step 1", log=True, title=title), "meanings")
 
