@@ -19,7 +19,7 @@ def between(low: float, high: float) -> Draw:
 INSIDE = between(-0.9, 0.9)
 _DRAWS: dict[str, tuple[Draw, str, Any]] = {
     "arcsin": (INSIDE, "c", "arcsin"), "arccos": (INSIDE, "c", "arccos"), "arcsinh": (anywhere, "c", "arcsinh"),
-    "arccosh": (between(1.2, 3), "c", "arccosh"), "arctanh": (INSIDE, "c", "arctanh"), "exp2": (anywhere, "", "exp2"),
+    "arccosh": (between(1.2, 3), "c", "arccosh"), "arctanh": (INSIDE, "c", "arctanh"), "exp2": (anywhere, "c", "exp2"),
     "log2": (positive, "c", "log2"), "log10": (positive, "c", "log10"), "reciprocal": (off_zero, "c", "reciprocal"),
     "erfc": (anywhere, "", "erfc"), "erfinv": (INSIDE, "", "erfinv"), "gamma": (positive, "", None),
     "gammaln": (positive, "", "lgamma"), "digamma": (positive, "", None),

@@ -111,7 +111,9 @@ def hypot_partials(y: Any, a: Any, b: Any) -> Partials:
 
 # ---------------------------------------------------------------- powers and logarithms
 
-exp2 = elementwise("exp2", np.exp2, tex="2^{{{0}}}", kernel="power(2.0, {0})", singular=True, costly=True)
+exp2 = elementwise(
+    "exp2", np.exp2, tex="2^{{{0}}}", kernel="power(2.0, {0})", singular=True, complex_numbers=True, costly=True
+)
 log2 = elementwise(
     "log2",
     np.log2,
