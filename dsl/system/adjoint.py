@@ -12,7 +12,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dsl.system.derive import Derivation, names_in
+from dsl.system.cotangents import names_in
+from dsl.system.derive import Derivation
 from dsl.system.finish import Finish
 from dsl.system.record import Record
 from dsl.system.system import Stream, System

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from dsl.system.derive import ZERO, Derivation, head_of, names_in
+from dsl.system.cotangents import ZERO, head_of, names_in
+from dsl.system.derive import Derivation
 from dsl.system.kinds import named_axis
 from dsl.system.printing import Printer
 from dsl.system.residuals import Residuals

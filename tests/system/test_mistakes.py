@@ -94,7 +94,7 @@ def test_a_read_that_cannot_be_turned_round(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise Irreversible("of its index")
 
-    monkeypatch.setattr("dsl.system.derive.inverse", refuse)
+    monkeypatch.setattr("dsl.system.collect.inverse", refuse)
     with pytest.raises(CellError) as caught:
         dsl.load("Elman").adjoint()
     assert [d.code for d in caught.value.diagnostics] == ["E705"]
