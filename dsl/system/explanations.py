@@ -1,4 +1,4 @@
-"""The catalogue's pages on meaning: names, shapes, copies; those on time are beside. Importing it registers them all."""
+"""The catalogue's pages on meaning: names, shapes, copies, and beside it on time. Importing it registers them all."""
 
 from __future__ import annotations
 
