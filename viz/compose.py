@@ -14,10 +14,11 @@ from dsl.system.system import System
 from viz import svg
 from viz.cross import BUS, MARGIN, Crossing, Way, above, length_of, source_steps, ways
 from viz.graph import Graph, build
-from viz.layout import Step
 from viz.route import lay_out
 from viz.scene import Scene
-from viz.tiling import Tiles, room_for, shown_steps
+from viz.shown import room_for, shown_steps
+from viz.step import Step
+from viz.tiling import Tiles
 
 DEFAULT_STEPS = 4
 BETWEEN = 56.0  # between a lane and one that is counted from it

@@ -18,9 +18,10 @@ from dsl.system.system import Read as SystemRead
 from tinygrad_seq.symbol import Symbol, leaves
 from viz import theme
 from viz.graph import Graph, Wire
-from viz.layout import BOX, Net, Step
+from viz.layout import BOX
 from viz.route import BEND, line, polyline, swing
 from viz.scene import Mark, Piece, Point, Read, Scene
+from viz.step import Net, Step
 from viz.tiling import BELOW, PAD, Tiles, above_chip, way_out
 
 BUS = 13.0

@@ -11,8 +11,9 @@ from itertools import permutations
 
 from viz.columns import direction_of
 from viz.graph import Graph, Wire
-from viz.layout import DUMMY, LANE, TRACK, Box, Net, Path, Port, Step, arrange, leaves_up, stack
+from viz.layout import DUMMY, LANE, TRACK, arrange, leaves_up, stack
 from viz.sockets import sockets
+from viz.step import Box, Net, Path, Port, Step
 from viz.straight import straighten
 
 Point = tuple[float, float]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from viz.graph import Node, Wire
-from viz.layout import PILL, PILL_GAP, Box, Port, Step, pill_width, side_of
+from viz.layout import PILL, PILL_GAP, pill_width, side_of
 from viz.rows import is_near, is_port, port_of, rail_of
+from viz.step import Box, Port, Step
 
 
 def sockets(step: Step) -> None:

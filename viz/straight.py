@@ -12,7 +12,8 @@ from math import ceil, floor
 
 import numpy as np
 
-from viz.layout import DUMMY, Net, Step, leaves_up
+from viz.layout import DUMMY, leaves_up
+from viz.step import Net, Step
 
 CLEAR = 9.0  # between a riser and a box
 HEAD = 9.0  # more where an arrow comes in from the side

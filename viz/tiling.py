@@ -10,17 +10,16 @@ from collections.abc import Sequence
 
 from viz import theme
 from viz.graph import Wire
-from viz.layout import BOX, Step, title_of
+from viz.layout import BOX, title_of
 from viz.route import BEND, line, polyline
 from viz.rows import is_near, rail_of
 from viz.scene import Mark, Panel, Piece, Pill, Point, Read, Scene, Text
+from viz.step import Step
 
 PAD = 16.0
 HEADER = 20.0
 GAP = 40.0
 ELISION = 92.0
-SCREEN = 2740.0  # what is wider is not read at a glance
-ENDS = 150.0  # of that, for the boundaries
 LANE = 13.0
 BELOW = 9.0  # a long lag leaves its state below the line to the next step
 
@@ -43,32 +42,6 @@ def above_chip(points: list[Point]) -> list[Point]:
     if len(points) > 4 and end[0] == x and end[1] > start[1] - 0.1:  # straight up, no farther than that
         return [start, *points[4:]]
     return [start, *(line(start, end) if end[0] == x else points[1:4]), *points[4:]]
-
-
-def shown_steps(length: int, keep: Sequence[int] = (), limit: int = 8, room: int | None = None) -> list[int | None]:
-    """Which steps are drawn, None for `…`: all up to `limit`, else 0, 1, 2, the kept ones and the last.
-
-    `room` is how many fit on a screen: of more than that, the first ones, the kept ones and the last; a `…` then can
-    stand for one step alone. Three steps always fit.
-    """
-    room = length if room is None or length <= max(room, 3) else room
-    if length <= limit and room == length:
-        return list(range(length))
-    if room < length:
-        keep = [*keep, *range(min(3, room - 1))]
-    wanted = sorted({*(keep or range(min(3, limit - 1))), length - 1, 0} & set(range(length)))
-    out: list[int | None] = []
-    for k in wanted:
-        if out and out[-1] is not None and k > out[-1] + 1:
-            out.append(k - 1 if k == out[-1] + 2 and room == length else None)
-        out.append(k)
-    return out
-
-
-def room_for(step: Step) -> int:
-    """How many steps of a lane stand beside one another on a screen; of wide ones, with `…` between them."""
-    each = step.width + 2 * PAD + GAP
-    return max(2, int((SCREEN - ENDS - ELISION * (4 * each > SCREEN - ENDS)) / each))
 
 
 class Tiles:

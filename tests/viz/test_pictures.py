@@ -21,7 +21,7 @@ from viz.graph import build
 from viz.layout import PILL
 from viz.numbering import samples
 from viz.scene import Mark, Scene
-from viz.tiling import shown_steps
+from viz.shown import shown_steps
 
 SVG = "{http://www.w3.org/2000/svg}"
 Rect = tuple[float, float, float, float]

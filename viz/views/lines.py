@@ -46,13 +46,7 @@ def lines(
     doubles, for a level ≤ 0 on a logarithmic axis.
     """
     levels = {name: float(value) for name, value in (levels or {}).items()}
-    if not series or len(series) > len(LOOKS):
-        raise ValueError(f"lines: expected 1 to {len(LOOKS)} curves, given {len(series)}")
-    if len(levels) > len(LEVELS) or levels.keys() & series.keys():
-        raise ValueError(f"lines: expected up to {len(LEVELS)} levels, named unlike the curves, given {list(levels)}")
-    if log and min(levels.values(), default=1.0) <= 0:
-        raise ValueError("lines: a logarithmic axis has no place for a level ≤ 0")
-    curves = {name: _points(name, values) for name, values in series.items()}
+    curves = _curves(series, levels, log)
     xs = np.concatenate([c[0] for c in curves.values()])
     ys = np.concatenate([*(c[1] for c in curves.values()), list(levels.values())])
     if doubling and xs.min() <= 0:
@@ -84,6 +78,17 @@ def lines(
     scene.bounds = (0.0, 0.0, 70 + WIDTH + beside + 30, 54 + HEIGHT + 44)
     data = {f"{n}.{axis}": v for n, c in curves.items() for axis, v in zip("xy", c, strict=True)}
     return Drawing(scene, data | {name: np.array(level) for name, level in levels.items()})
+
+
+def _curves(series: Mapping[str, Any], levels: Mapping[str, float], log: bool) -> dict[str, tuple[Any, Any]]:
+    """The points of every curve, once there is nothing wrong with their number and the levels."""
+    if not series or len(series) > len(LOOKS):
+        raise ValueError(f"lines: expected 1 to {len(LOOKS)} curves, given {len(series)}")
+    if len(levels) > len(LEVELS) or levels.keys() & series.keys():
+        raise ValueError(f"lines: expected up to {len(LEVELS)} levels, named unlike the curves, given {list(levels)}")
+    if log and min(levels.values(), default=1.0) <= 0:
+        raise ValueError("lines: a logarithmic axis has no place for a level ≤ 0")
+    return {name: _points(name, values) for name, values in series.items()}
 
 
 def _ends(low: float, high: float, doubling: bool) -> list[float]:
