@@ -109,7 +109,10 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Mistake(f"there is no file {path}") from None
+        from dsl.system.scope import library_index
+
+        known = f": `tgseq show {path}` prints the library's cell" if str(path) in library_index() else ""
+        raise Mistake(f"there is no file {path}{known}") from None
     except IsADirectoryError:
         raise Mistake(f"{path} is a directory, not a file") from None
     except UnicodeDecodeError as error:

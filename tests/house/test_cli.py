@@ -141,6 +141,11 @@ def test_a_missing_file_is_named(run: Run, command: str) -> None:
     assert shown.status == 2 and "absent.cell" in shown.err
 
 
+def test_a_cell_of_the_library_where_a_file_is_wanted(run: Run) -> None:
+    done = run("check", "LSTM")
+    assert done.status == 2 and "`tgseq show LSTM`" in done.err
+
+
 def test_a_file_that_is_no_text_is_named(run: Run) -> None:
     Path("a.cell").write_bytes(b"cell \xff")
     shown = run("check", "a.cell")
