@@ -209,7 +209,14 @@ def _graphviz(step: Step, ordered: Sequence[tuple[str, str]]) -> None:
     step.dot = dot.source
     back = {v: k for k, v in ids.items()}
     by_dummy = {_dummy(net, row): (net, row) for net in step.nets.values() for row in net.trunk}
-    for line in worker.layout(step.dot).splitlines():
+    try:
+        found = worker.layout(step.dot)
+    except worker.TooLargeError as error:
+        raise worker.TooLargeError(
+            f"one step of {step.graph.system.name} has {len(step.boxes)} boxes: {error}; draw its sub-cells alone, "
+            "or viz.tape(loss), which shows what is large as groups"
+        ) from None
+    for line in found.splitlines():
         part = line.split()
         if part and part[0] == "node" and part[1] in back:
             key, x = back[part[1]], round(float(part[2]) * 72, 1)

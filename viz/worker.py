@@ -31,6 +31,10 @@ class LayoutError(RuntimeError):
     """Graphviz is missing, failed, or did not end in time."""
 
 
+class TooLargeError(LayoutError):
+    """Graphviz did not end in time."""
+
+
 def layout(dot: str, program: str = "dot", form: str = "plain", limit: float = LIMIT) -> str:
     """Lay out a graph in DOT and return it in Graphviz's format `form`; raises LayoutError.
 
@@ -77,7 +81,7 @@ def _run(dot: str, program: str, form: str, limit: float, forced: str) -> bytes:
             if program == "nop2"
             else "the graph is too tangled, or the engine hangs"
         )
-        raise LayoutError(f"Graphviz did not finish within {limit:g} s; {why}") from None
+        raise TooLargeError(f"Graphviz did not finish within {limit:g} s; {why}") from None
     except OSError as error:
         raise LayoutError(f"Graphviz could not be started: {command[0]}: {error.strerror}") from None
     if done.returncode != 0:

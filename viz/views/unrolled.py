@@ -12,7 +12,8 @@ from viz.views.subject import base_axes, system_of
 def unrolled(
     cell: Any, T: int | None = None, *, first: int = 0, lengths: dict[str, int] | None = None, **arguments: Any
 ) -> Drawing:
-    """`T` steps of a cell (its name, a spec, a model or a run); beyond 8 they are elided as `0 1 2 … T-1`.
+    """`T` steps of a cell (its name, a spec, a model or a run); beyond 8 they are elided as `0 1 2 … T-1`,
+    and where not even four fit on a screen as `0 1 … T-1`.
 
     first      the index written at the first step (1 for slides)
     lengths    steps by axis, for cells with several: {"s": 3, "t": 4}; T is for all others
