@@ -139,12 +139,7 @@ class Uses(Names):
         headers = {p.name: p for p in child.cell.parameters}
         given: set[str] = set()
         if shared is not None:
-            child.dims.update(shared.dims)
-            child.numbers.update(shared.numbers)
-            child.cells.update(shared.cells)
-            for name, statement in local.items():
-                if statement.kind in ("param", "const"):
-                    child.aliases[name] = shared.aliases.get(name, shared.flat(name))
+            self._take_over(child, shared, local)
         for argument in arguments:
             place = copy.place(argument.span)
             name = argument.keyword or ""
@@ -165,10 +160,35 @@ class Uses(Names):
                     ),
                 ]
                 self._no_such_argument(name, child.cell, place, known, [*known, *local])
-        for name, parameter in headers.items():
+        self._defaults(copy, child, use)
+        missing = [
+            n
+            for n, s in local.items()
+            if s.kind == "input" and n not in given and s.value is None and s.refs[0].index is not None
+        ]
+        for name in missing:
+            child.aliases[name] = "!"
+        wrong = [a for a in arguments if a.keyword and a.keyword not in headers and a.keyword not in local]
+        for name in missing[len(wrong) :]:  # each wrong name may have meant one of them
+            message = f"input `{name}` of `{child.cell.name}` is not given"
+            self._problem("E608", message, copy.place(use.span), f"write `{child.cell.name}({name}=..., ...)`")
+
+    @staticmethod
+    def _take_over(child: Copy, shared: Copy, local: dict[str, Declaration]) -> None:
+        """Sizes and weights of the copy that a `use` shares."""
+        child.dims.update(shared.dims)
+        child.numbers.update(shared.numbers)
+        child.cells.update(shared.cells)
+        for name, statement in local.items():
+            if statement.kind in ("param", "const"):
+                child.aliases[name] = shared.aliases.get(name, shared.flat(name))
+
+    def _defaults(self, copy: Copy, child: Copy, use: Use) -> None:
+        """What the cell's head says of its parameters that were not given; a size that it leaves open is a new one."""
+        for parameter in child.cell.parameters:
+            name, default = parameter.name, parameter.default
             if name in child.dims or name in child.numbers or name in child.cells:
                 continue
-            default = parameter.default
             if self._is_cell_parameter(child.cell, name, default, child.scope):
                 if isinstance(default, Ref):
                     self._bind_cell(child, name, default.name, child.scope, copy.place(use.span))
@@ -179,17 +199,6 @@ class Uses(Names):
             else:
                 size = None if default is None else self.dim(child, default)
                 child.dims[name] = Dim.of(f"?{child.prefix}{name}") if size is None else size
-        wrong = [a for a in arguments if a.keyword and a.keyword not in headers and a.keyword not in local]
-        missing = [
-            n
-            for n, s in local.items()
-            if s.kind == "input" and n not in given and s.value is None and s.refs[0].index is not None
-        ]
-        for name in missing:
-            child.aliases[name] = "!"
-        for name in missing[len(wrong) :]:  # each wrong name may have meant one of them
-            message = f"input `{name}` of `{child.cell.name}` is not given"
-            self._problem("E608", message, copy.place(use.span), f"write `{child.cell.name}({name}=..., ...)`")
 
     def _header_argument(self, copy: Copy, child: Copy, name: str, default: Expr | None, argument: Argument) -> None:
         if self._is_cell_parameter(child.cell, name, default, child.scope):
