@@ -196,7 +196,7 @@ def _rules() -> list[str]:
             f".tg .hot.r{k} .wire{{{paint('stroke', f'ramp-{k}')}}}.tg .hot.r{k} .head{{{paint('fill', f'ramp-{k}')}}}"
         )
         rules.append(f".tg .cell.r{k}{{{paint('fill', f'ramp-{k}')};stroke:none;shape-rendering:crispEdges}}")
-    rules.append(f".tg text.on.r4,.tg text.on.r5{{{paint('fill', 'surface')}}}")
+    rules.append(f".tg text.on.r3,.tg text.on.r4,.tg text.on.r5{{{paint('fill', 'surface')}}}")
     return rules
 
 
