@@ -41,6 +41,8 @@ class Residuals:
                 for node in postorder([value]):
                     if node.op is not None:
                         self.owners.setdefault(node, name)
+        # In the order of the equations: that of symbols' making depends on what a process did before.
+        self.rank = {node: k for k, node in enumerate(self.owners)}
         # What a maximum over time is taken of is compared with it again: only the very same numbers will do.
         extremes = [n for n in self.owners if n.is_op("max", "min") and named_axis(n) is not None]
         self.compared = {n.args[0] for n in extremes if n.args[0].op is not None}
@@ -69,7 +71,7 @@ class Residuals:
         }
         changed = {n: replace(v, reads) for n, v in equations.items()}
         named: dict[str, Symbol] = {}
-        for node in sorted(table, key=lambda n: n.serial):
+        for node in sorted(table, key=self.rank.__getitem__):
             below = {k: r for k, r in reads.items() if k is not node}
             named[table[node]] = replace(node, below)
         return changed, named
@@ -88,7 +90,7 @@ class Residuals:
                 found.append(node)
             else:
                 stack.extend(node.args)
-        return sorted(found, key=lambda n: n.serial)
+        return sorted(found, key=self.rank.__getitem__)
 
     def _cut(self, root: Symbol) -> list[Symbol]:
         """Go down through cheap pointwise operations, never into a bare product."""
@@ -104,7 +106,7 @@ class Residuals:
                 stack.extend(node.args)
             else:
                 found.append(node)
-        return sorted(found, key=lambda n: n.serial)
+        return sorted(found, key=self.rank.__getitem__)
 
     def _name(self, node: Symbol) -> str:
         owner = self.owners[node]

@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ENGINE = "tinygrad_seq"
 PRODUCTS, SQUARES = "tests/tinygrad_seq/test_products.py", "tests/kernels/test_squares.py"
+PIECES = "tests/kernels/test_pieces.py"
 MAILBOX, ROWS = "tests/kernels/test_mailbox.py", "tests/tinygrad_seq/test_rows.py"
 SECONDS = 600
 
@@ -30,16 +31,16 @@ MUTANTS: dict[str, tuple[str, str, str, str]] = {
         "kernels/squares.py", "zip(places(3), rows, strict=True)", "zip(places(3), rows[::-1], strict=True)", SQUARES
     ),
     "what is posted is not run": (
-        "kernels/mailbox.py", "            run_posted(box)\n            swap", "            swap", MAILBOX
+        "kernels/mailbox.py", "                run_posted(box)\n                swap", "                swap", MAILBOX
     ),
     "what is posted is run twice": (
-        "kernels/mailbox.py", "            run_posted(box)\n", "            run_posted(box)\n" * 2, MAILBOX
+        "kernels/mailbox.py", "                run_posted(box)\n", "                run_posted(box)\n" * 2, MAILBOX
     ),
     "posted where nobody listens": (
         "kernels/mailbox.py", "sides()[2](box, LISTENING, POSTED)", "sides()[2](box, AWAY, POSTED)", MAILBOX
     ),
-    "threads leave the last part out": (
-        "ops/multiply.py", "for i in range(parts + 1)]", "for i in range(parts)]", PRODUCTS
+    "threads leave the last element out": (
+        "kernels/pieces.py", "count * (i + 1) // pieces, i", "(count - 1) * (i + 1) // pieces, i", PIECES
     ),
     "a matrix by columns read by rows": (
         "ops/multiply.py", "left, sm, sk = a.T.reshape(-1), 1, M", "left, sm, sk = a.T.reshape(-1), K, 1", PRODUCTS
@@ -71,13 +72,14 @@ MUTANTS: dict[str, tuple[str, str, str, str]] = {
         "loops/convolution.py", "wide, K, wide, n, 1)", "wide, K, wide, n, 0)", PRODUCTS
     ),
     "a softmax that is not divided": (
-        "loops/softmax.py", "            out[i, k] /= total", "            out[i, k] /= 1.001 * total", ROWS
+        "loops/softmax.py", "load_into(out, k) / total", "load_into(out, k) / (x.dtype.type(1.001) * total)", ROWS
     ),
     "the maximum of negative numbers is the least": (
-        "loops/softmax.py", "value = bits[i, k] ^ ((bits[i, k] >> sign) & rest)", "value = bits[i, k]", ROWS
+        "loops/softmax.py", "return builder.xor(bits, builder.and_(builder.ashr(bits, sign), rest))", "return bits",
+        ROWS,
     ),
     "an error keeps what its target is": (
-        "loops/softmax.py", "            out[i, target[i]] -= g[i]", "            out[i, target[i]] -= 0 * g[i]", ROWS
+        "loops/softmax.py", "out[i, target[i]] -= weight", "out[i, target[i]] -= 0 * weight", ROWS
     ),
 }  # fmt: skip
 

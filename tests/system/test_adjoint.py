@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -292,3 +294,25 @@ def test_adjoints_of_all_functions_are_cells_twice(some: int) -> None:
         for derived in (adjoint(system), adjoint(both.system, tuple(both.gradients.values()))):
             again = reread(derived)
             assert set(again.equations) == set(derived.system.equations), call
+
+
+HISTORY = r"""
+import dsl
+if {before}:
+    kept = dsl.parse(
+        "cell A(H, K):\n  state d[t]: H = 0\n  param W_o: (K, H) ~ glorot\n  param b_o: K = 0\n"
+        "  d[t] = tanh(d[t-1])\n  z[t] = W_o@d[t] + b_o\n  output z\n"
+    ).system
+print(dsl.load("Translate").adjoint(), end="")
+"""
+
+
+def test_what_a_process_did_before_does_not_show() -> None:
+    """Equal expressions are one object wherever they stand; the order in which they came to be is nobody's business."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", HISTORY.format(before=before)], capture_output=True, text=True, check=True
+        ).stdout
+        for before in (False, True)
+    }
+    assert len(found) == 1
