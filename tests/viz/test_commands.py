@@ -60,6 +60,7 @@ def test_options_reach_the_views() -> None:
         (["LSTM", "--view", "terms"], "LSTM needs D, H: give D=... H=...", 2),
         (["LSTM", "--view", "gradient-flow"], "LSTM needs D, H: give D=... H=...", 2),
         ([*LSTM, "--view", "gates"], "LSTM draws no category", 2),
+        (["Translate", "K_in=5", "K=6", "H=4", "A=3", "--view", "gates"], "Translate reads x beside its symbols", 2),
         ([*LSTM, "--view", "attention"], "LSTM has no softmax over a time axis", 2),
         (["LSTM", "--view", "sideways"], "there is no view `sideways`: folded, cell", 2),
     ],

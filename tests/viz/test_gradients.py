@@ -158,6 +158,17 @@ def test_gradient_flow_is_the_tapes() -> None:
         assert data["norm"][t, k] == pytest.approx(one, rel=1e-12)
 
 
+def test_gradient_flow_says_where_there_is_none() -> None:
+    """A loss that reads another state; and a state that runs backwards has no Jacobian from step to step."""
+    text = "cell A(H):\n  input x[t]: H\n  state a[t], b[t]: H = 0\n  a[t] = x[t] + a[t-1]\n  b[t] = x[t]*b[t-1]\n"
+    model = dsl.parse(text + "  loss c = sum[t](sum(a[t]))\n  output b\n").build(H=2)
+    drawing = viz.gradient_flow(model(np.ones((4, 1, 2))), "b", "c")
+    assert not drawing.data["norm"].any() and "0 everywhere: no gradient of c reaches b" in drawing.svg
+    x = np.random.default_rng(0).standard_normal((4, 1, 3))
+    assert "singular values" in viz.gradient_flow(dsl.load("BiRNN").build(D=3, H=2)(x), "f").svg
+    assert "singular values" not in viz.gradient_flow(dsl.load("BiRNN").build(D=3, H=2)(x), "b").svg
+
+
 def test_gradient_flow_of_many_steps_samples_losses_and_keeps_all_states() -> None:
     data = viz.gradient_flow(run_of("Elman", 100)).data
     assert data["norm"].shape == (64, 100) and data["t"][0] == 0 and data["t"][-1] == 99

@@ -144,6 +144,11 @@ def _draw(cell: str, stream: str, loss: str, data: dict[str, Any], first: int) -
         x0, y0, SIDE, SIDE * 0.62, (first - 0.5, first + length - 0.5), (first - 0.5, first + float(steps[-1]) + 0.5)
     )
     out += grid.axes("", "loss step t", rows=True)
+    if not len(good):
+        said = theme.label(f"0 everywhere: no gradient of {loss} reaches {stream}")
+        out.append(text(x0 + SIDE / 2, y0 + grid.height / 2, said, 11.5, "middle", "muted"))
+        scene.bounds = (0.0, 0.0, x0 + SIDE + 40, y0 + grid.height + 44)
+        return scene
     _cells(out, grid, norm, steps, low, high, first)
     _scale(out, x0 + SIDE + 22, y0, low, high)
     lines = Frame(x0, y0 + SIDE * 0.62 + 56, SIDE, 150.0, grid.xs, span(np.array([low, high]), True), True)
@@ -174,19 +179,25 @@ def _spectra(
         (data["direct"][:, 0], "net state-b", "6 3", 1.8, f"σ₁ of ∂{h}[k]/∂{h}[k−1]"),
         (data["direct"][:, -1], "net state-b", "2 2", 1.0, "its least"),
     )
-    every = np.concatenate([c[0] for c in curves])
-    every = every[np.isfinite(every) & (every > 0)]
-    if not len(every):
+    shown = [c for c in curves if _is_curve(c[0])]
+    if not shown:  # a state that runs backwards in time has no way from step to step
         return top
+    every = np.concatenate([c[0] for c in shown])
+    every = every[np.isfinite(every) & (every > 0)]
     every = every[every > 1e-12 * every.max()]
     frame = Frame(64.0, top + 24, SIDE, 150.0, xs, span(every, True), True)
     out += frame.axes("k", "singular values of the state's Jacobians")
-    shown = [c for c in curves if np.isfinite(c[0]).any()]
     for n, (values, classes, dash, width, said) in enumerate(shown):
         ys = [float(v) if v > 10 ** frame.ys[0] else 0.0 for v in values]
         out.append(frame.line(k, ys, classes, width, dash))
         out.append(_key(64.0 + SIDE + 22, frame.y + 12 + 20 * n, classes, dash, said))
     return frame.y + frame.height + 44
+
+
+def _is_curve(values: Any) -> bool:
+    """Whether there are two neighbours that a line can join."""
+    there = np.isfinite(values) & (values > 0)
+    return bool((there[1:] & there[:-1]).any())
 
 
 def _cells(out: list[str], grid: Frame, norm: Any, steps: Any, low: float, high: float, first: int) -> None:

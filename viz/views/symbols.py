@@ -11,10 +11,13 @@ from dsl.system.system import System
 
 
 def target_of(system: System, view: str) -> str:
-    """The categorical draw that a text is. Errors: ValueError for a cell without one."""
+    """The categorical draw that a text is. Errors: ValueError for a cell without one, or one that reads more."""
     found = next((n for n, d in system.draws.items() if d.distribution == "categorical"), None)
     if found is None:
         raise ValueError(f"{system.name} draws no category: {view} needs a model of symbols")
+    others = ", ".join(n for n, s in system.streams.items() if s.kind == "input")
+    if others:
+        raise ValueError(f"{system.name} reads {others} beside its symbols: {view} shows what a text alone does")
     return found
 
 
