@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from tests.differential.maker import Maker, Stream
+from tests.differential.maker import Maker
+from tests.differential.reads import Stream
 from tests.differential.stages import complex_scan, draw, matrix_scan, noise, total
 from tests.differential.subcells import FEEDBACK, add_feedback, add_use, nested, sub_cell
 from tests.differential.words import BOUNDARIES, COMPLEX, DERIVED, DRAWS, MATRIX, NOISE, PRIMITIVES, RARE

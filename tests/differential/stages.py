@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.differential.maker import Maker, Recurrence, Stream
+from tests.differential.maker import Maker
+from tests.differential.reads import Recurrence, Stream
 from tests.differential.words import DRAWS
 
 

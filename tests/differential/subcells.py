@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import re
 
-from tests.differential.maker import Maker, Recurrence, Stream
+from tests.differential.maker import Maker
+from tests.differential.reads import Recurrence, Stream
 from tests.differential.stages import complex_scan, matrix_scan, noise
 
 FEEDBACK = """cell Simple(D, H):  # feedback

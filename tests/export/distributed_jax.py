@@ -8,6 +8,7 @@ Each device differentiates its half of the batch, and the mean over devices is w
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ def main(path: str) -> None:
     forward = model().to_jax()
     y, lengths = data()
 
-    def gradients(params, y, lengths):  # type: ignore[no-untyped-def]
+    def gradients(params: Any, y: Any, lengths: Any) -> Any:
         grads = jax.grad(lambda p: forward(p, {"y": y}, lengths)["nll"])(params)
         return jax.tree.map(lambda g: g[None], grads)
 

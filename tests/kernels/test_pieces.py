@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kernels.callers import at_once
 from tests.kernels.test_threads import ended
 from tinygrad_seq.kernels import threads
 from tinygrad_seq.kernels.cache import load_source
@@ -87,22 +87,11 @@ def test_never_more_threads_than_allowed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_several_callers_at_once() -> None:
-    failures: list[BaseException] = []
-
     def caller() -> None:
-        try:
-            for _ in range(200):
-                summed(6)
-        except BaseException as error:  # shown by the assertion below
-            failures.append(error)
+        for _ in range(200):
+            summed(6)
 
-    callers = [threading.Thread(target=caller) for _ in range(3)]
-    for thread in callers:
-        thread.start()
-    for thread in callers:
-        thread.join(timeout=60)
-        assert not thread.is_alive()
-    assert not failures
+    at_once([caller] * 3)
 
 
 def test_arguments_of_every_kind_and_none_that_is_not_contiguous() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kernels.callers import at_once
 from tinygrad_seq.kernels import threads
 from tinygrad_seq.kernels.cache import load_source
 from tinygrad_seq.kernels.threads import parts, run_native, thread_count
@@ -73,12 +73,7 @@ def test_native_calls_of_several_callers() -> None:
         for _ in range(20):
             found.append(counted(3, 20))
 
-    callers = [threading.Thread(target=caller) for _ in range(3)]
-    for thread in callers:
-        thread.start()
-    for thread in callers:
-        thread.join(timeout=60)
-        assert not thread.is_alive()
+    at_once([caller] * 3)
     assert found == [[0.0, 60.0, 120.0]] * 60
 
 

@@ -6,8 +6,6 @@ import gc
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ import dsl
 import tinygrad_seq as tg
 from dsl.run.arenas import Arena
 from dsl.run.model import Model
+from tests.kernels.callers import at_once
 
 CELLS = {"LSTM": {"D": 5, "H": 9}, "BiRNN": {"D": 5, "H": 9}, "GRU": {"D": 5, "H": 9}}
 
@@ -148,16 +147,8 @@ def test_several_python_threads_share_a_model(monkeypatch: pytest.MonkeyPatch) -
             if not equal(gradients(model, x[:steps]), expected[steps]):
                 wrong.append(steps)
 
-    together([lambda s=s: work(s) for s in expected])  # type: ignore[misc]
+    at_once([lambda s=s: work(s) for s in expected])  # type: ignore[misc]
     assert not wrong
-
-
-def together(functions: list[Callable[[], None]]) -> None:
-    threads = [threading.Thread(target=f) for f in functions]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
 
 
 FORK = """
