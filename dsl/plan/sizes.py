@@ -110,7 +110,7 @@ class Sizer:
             tuple(_numbers(entries, {**at, "later": 1}) for entries in self.source.collecting),
             at,
             reals + LINE,
-            categories + LINE if categories else 0,
+            categories + LINE,
             parameters + LINE,
             axes * (2 * shape.rows + 1) + 1,
             sum(n for n in steps.values()) + 1,

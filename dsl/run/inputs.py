@@ -78,7 +78,7 @@ class Intake:
                 return arrange(self.system, data, lengths, self.dtype, batch)
         if lengths is not None:
             return arrange(self.system, data, lengths, self.dtype, batch)
-        key = batch, tuple((name, value.shape) for name, value in data.items())
+        key = (batch, *data, *[value.shape for value in data.values()])
         form = self._forms.get(key)
         if form is None:
             out = arrange(self.system, data, None, self.dtype, batch)

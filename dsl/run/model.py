@@ -6,6 +6,7 @@ literal (`engine="tape"`), every operation is. Both see the same system, the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -89,6 +90,7 @@ class Model:
         self.needs = Needs(self.system)
         self.intake = Intake(self.system, self.dtype)
         self.segments = Segments(self.system, self._open) if remat else None
+        self._shares: dict[tuple[int, ...], np.ndarray[Any, Any]] = {}  # of a sequence in the mean of a batch, by shape
         self._steppers: dict[int, tuple[System, Compiled]] = {}  # the systems are held, so that ids stay theirs
 
     def __repr__(self) -> str:
@@ -151,8 +153,8 @@ class Model:
         names = self.intake.names
         if len(args) > len(names):
             raise ValueError(f"{self.system.name} takes {len(names)} streams ({', '.join(names)}), given {len(args)}")
-        given = dict(zip(names, args, strict=False))
-        for name, value in streams.items():
+        given = dict(streams)
+        for name, value in zip(names, args, strict=False):
             if given.get(name) is not None:
                 raise ValueError(f"{name} is given twice")
             given[name] = value
@@ -266,8 +268,10 @@ class Model:
         return arrays
 
     def _plain(self, data: Arranged) -> Arrays:
-        arrays = {n: v.data if isinstance(v, Tensor) else v for n, v in data.arrays.items()}
-        return {**arrays, **self.params.arrays()}
+        arrays = self.params.arrays()
+        for name, value in data.arrays.items():
+            arrays[name] = value.data if isinstance(value, Tensor) else value
+        return arrays
 
     def _pullback(
         self, compiled: Compiled, saved: Any, names: tuple[str, ...], sources: list[tuple[str, Tensor]]
@@ -346,12 +350,22 @@ class Model:
             self._plain(data), data.lengths, data.batch, (loss, *want), start=start, clock=clock, record=True
         )
         value = arrays[loss]  # a number a sequence, or one for all when it reads totals alone
-        count = max(value.size, 1)
-        trained = tuple([n for n, t in self.params.tensors.items() if t.edge is not None])
+        trained = tuple([n for n, t in self.params.tensors.items() if t.source is not None])
         assert saved is not None
-        grads = compiled.backward(saved, {loss: np.full(value.shape, 1 / count, self.dtype)}, trained)
-        mean = float(value.item() if count == 1 else np.add.reduce(value, axis=None)) / count  # .mean() is slow
-        return mean, {n: grads[n] if n in grads else self._gradient_of(n, grads) for n in trained}, arrays
+        grads = compiled.backward(saved, {loss: self._of_mean(value.shape)}, trained)
+        count = value.size
+        mean = float(value.item() if count == 1 else np.add.reduce(value, axis=None)) / max(count, 1)  # .mean() is slow
+        if len(grads) < len(trained):
+            grads = {n: self._gradient_of(n, grads) for n in trained}
+        return mean, grads, arrays
+
+    def _of_mean(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """The gradient of a mean; one array for all calls."""
+        found = self._shares.get(shape)
+        if found is None:
+            found = self._shares[shape] = np.full(shape, 1 / max(math.prod(shape), 1), self.dtype)
+            found.setflags(write=False)
+        return found
 
     def _in_segments(
         self, loss: str, data: Arranged, state: State | None, want: tuple[str, ...]

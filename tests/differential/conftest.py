@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from dsl.run import executable
+from dsl.run import frame
 
 
 @pytest.fixture(autouse=True)
 def chunks_of_a_few_steps(monkeypatch):
     """The sequences are short: so their loops cross from chunk to chunk."""
-    monkeypatch.setattr(executable, "CHUNK_ROWS", 8)
+    monkeypatch.setattr(frame, "CHUNK_ROWS", 8)
 
 
 def pytest_addoption(parser):

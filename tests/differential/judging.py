@@ -6,7 +6,7 @@ import gc
 import time
 from typing import Any
 
-from dsl.run import executable
+from dsl.run import frame
 from dsl.text.diagnostics import CellError
 from tests.differential.check import compared, prepare
 from tests.differential.generator import random_cell
@@ -14,7 +14,7 @@ from tinygrad_seq.kernels.machine import effort
 
 COMPILED = ("compiled", "printed compiled")
 EXPORTED = ("torch",)
-executable.CHUNK_ROWS = 8  # sequences are short: so their loops cross from chunk to chunk
+frame.CHUNK_ROWS = 8  # sequences are short: so their loops cross from chunk to chunk
 
 
 def judged(seed: int, readings: tuple[str, ...]) -> dict[str, Any]:

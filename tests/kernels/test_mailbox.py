@@ -8,20 +8,19 @@ import numpy as np
 
 from tests.kernels.test_threads import count
 from tinygrad_seq.kernels import mailbox
-from tinygrad_seq.kernels.nests import objects
 
 
 def test_a_posted_call_is_run_once_and_the_listener_goes_when_called() -> None:
     serve, fetch, change = mailbox.sides()
     run, box, total = count(), np.zeros(8, np.int64), np.zeros(1)
-    ids, numbers, ended = objects([total]), np.array([2, 3]), []
-    assert not mailbox.post(box, run.address, ids, numbers) and not fetch(box, 10), "nobody listens"
+    arrays, numbers, ended = (total,), np.array([2, 3]), []
+    assert not mailbox.post(box, run.address, arrays, numbers) and not fetch(box, 10), "nobody listens"
     assert change(box, mailbox.AWAY, mailbox.LISTENING) and not change(box, mailbox.AWAY, mailbox.POSTED)
     listener = threading.Thread(target=lambda: ended.append(serve(box, 10**10)), daemon=True)
     listener.start()
     for expected in (6.0, 12.0, 18.0):
-        assert mailbox.post(box, run.address, ids, numbers)
-        assert not mailbox.post(box, run.address, ids, numbers), "one at a time"
+        assert mailbox.post(box, run.address, arrays, numbers)
+        assert not mailbox.post(box, run.address, arrays, numbers), "one at a time"
         for _ in range(10**6):
             if fetch(box, 1000):
                 break

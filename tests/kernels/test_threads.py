@@ -47,7 +47,7 @@ def counted(calls: int, times: int) -> list[float]:
     """The sums of calls that each add their number, run side by side so many times."""
     run, sums = count(), [np.zeros(1) for _ in range(calls)]
     for _ in range(times):
-        run_native(run, [([a], np.array([k, 3])) for k, a in enumerate(sums)])
+        run_native(run, [((a,), np.array([k, 3])) for k, a in enumerate(sums)])
     return [float(a[0]) for a in sums]
 
 
@@ -61,7 +61,7 @@ def test_workers_awake_and_asleep() -> None:
     run, sums = count(), [np.zeros(1) for _ in range(4)]
     rest = np.random.default_rng(0).exponential(3e-4, 400)
     for pause in rest:
-        run_native(run, [([a], np.array([1, 1])) for a in sums])
+        run_native(run, [((a,), np.array([1, 1])) for a in sums])
         time.sleep(pause)
     assert [float(a[0]) for a in sums] == [400.0] * 4
 
@@ -80,7 +80,7 @@ def test_native_calls_of_several_callers() -> None:
 def test_posted_calls_keep_nothing_alive() -> None:
     run, arrays = count(), [np.zeros(1) for _ in range(2)]
     for _ in range(3):
-        run_native(run, [([a], np.array([1, 1])) for a in arrays])
+        run_native(run, [((a,), np.array([1, 1])) for a in arrays])
     alive = [weakref.ref(a) for a in arrays]
     del arrays
     deadline = time.monotonic() + 5

@@ -118,7 +118,7 @@ def test_an_integer_divided_by_zero_is_zero() -> None:
     text = "def main(X, O):\n    I = integers(X[0])\n    I[0] = O[0] // O[1]\n    I[1] = O[0] % O[1]\n"
     out = np.full(2, 5)
     module = load_source("translate_zero", FILE + text)
-    module.run([out], np.array([9, 0]))
+    module.run((out,), np.array([9, 0]))
     assert list(out) == [0, 0]
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dsl.run import executable
+from dsl.run import frame
 
 
 @pytest.fixture(autouse=True)
 def chunks_of_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executable, "CHUNK_ROWS", 8)
+    monkeypatch.setattr(frame, "CHUNK_ROWS", 8)

@@ -12,7 +12,7 @@ import pytest
 
 import dsl
 import tinygrad_seq as tg
-from dsl.run.arenas import Arena
+from dsl.run.arenas import Arena, Lease, Wanted
 from dsl.run.model import Model
 from tests.kernels.callers import at_once
 
@@ -27,28 +27,49 @@ def equal(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return all(a[n].tobytes() == b[n].tobytes() for n in a)
 
 
+REAL = np.dtype("float32")
+
+
+def lease(size: int, layout: object, role: object) -> Lease:
+    return Lease((Wanted(size, REAL, layout, role),))
+
+
 def test_an_array_comes_back_as_it_was_or_as_zeros() -> None:
-    arena, one, other, role, real = Arena(), object(), object(), object(), np.dtype("float32")
-    first = arena.take(100, real, one, role)
-    first[:] = 7
-    arena.give(first, one, role)
-    assert (arena.take(100, real, one, role) == 7).all()
-    arena.give(first, one, role)
-    smaller = arena.take(60, real, other, role)
-    assert np.shares_memory(smaller, first) and not smaller.any()
-    arena.give(smaller, other, role)
-    assert np.shares_memory(arena.take(100, real, one, role), first)
+    arena, one, other, role = Arena(), object(), object(), object()
+    large, small = lease(100, one, role), lease(60, other, role)
+    first = arena.take(large)
+    first[0][:] = 7
+    arena.give(large, first)
+    assert (arena.take(large)[0] == 7).all()
+    arena.give(large, first)
+    again = arena.take(lease(100, one, role))
+    assert again[0] is first[0] and (again[0] == 7).all(), "another lease of the same layout"
+    arena.give(large, first)
+    smaller = arena.take(small)
+    assert np.shares_memory(smaller[0], first[0]) and not smaller[0].any()
+    arena.give(small, smaller)
+    assert np.shares_memory(arena.take(large)[0], first[0])
+
+
+def test_what_two_have_on_lease_is_not_the_same() -> None:
+    arena, own = Arena(), lease(100, object(), object())
+    one, two = arena.take(own), arena.take(own)
+    assert not np.shares_memory(one[0], two[0])
+    arena.give(own, one)
+    arena.give(own, two)
+    held = [arena.take(own)[0] for _ in range(2)]
+    assert {id(a) for a in held} == {id(one[0]), id(two[0])}, "and both come back"
 
 
 def test_arrays_do_not_change_their_role() -> None:
-    arena, layouts, roles = Arena(), (object(), object()), (object(), object())
-    for role, layout in zip(roles, layouts, strict=True):
-        arena.give(arena.take(100, np.dtype("float32"), layout, role), layout, role)
-    for role, layout in zip(roles, layouts, strict=True):
-        array = arena.take(100, np.dtype("float32"), layout, role)
+    arena, leases = Arena(), [lease(100, object(), object()) for _ in range(2)]
+    for own in leases:
+        arena.give(own, arena.take(own))
+    for own in leases:
+        (array,) = arena.take(own)
         array[:] = 7
-        arena.give(array, layout, role)
-    assert all((arena.take(100, np.dtype("float32"), x, r) == 7).all() for r, x in zip(roles, layouts, strict=True))
+        arena.give(own, [array])
+    assert all((arena.take(own)[0] == 7).all() for own in leases)
 
 
 def test_many_lengths_need_the_memory_of_the_longest() -> None:

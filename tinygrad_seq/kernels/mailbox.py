@@ -1,8 +1,9 @@
 """Handing a native call to a thread that waits awake: a microsecond, where waking a sleeper takes fifty.
 
-A box is eight integers that two threads share: its state, then the call (the address of machine code, where the ids of
-its arrays begin and how many there are, where its integers begin). Whoever posts waits for the state to be DONE and
-sets it back, or takes back what nobody has taken up yet. May not know what is called, nor what threads there are.
+A box is eight integers that two threads share: its state, then the call (the address of machine code, where the tuple
+of its arrays has its items and how many there are, where its integers begin). Whoever posts waits for the state to be
+DONE and sets it back, or takes back what nobody has taken up yet. May not know what is called, nor what threads there
+are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels.memory import element, invoke_at
+from tinygrad_seq.kernels.nests import items
 
 Box = NDArray[np.int64]
 AWAY, LISTENING, POSTED, TAKEN, DONE = range(5)
@@ -79,7 +81,7 @@ def change(box, old, new):
 
 
 @kernel
-def share(boxes, address, objects, O, done, pieces, rounds):
+def share(boxes, address, items, count, O, done, pieces, rounds):
     """Post one call in all boxes whose listeners listen, join in, and wait so many rounds for who has taken it up.
 
     Whether all pieces are done, as `done` counts them; the boxes still waited for stay in `boxes`, others become 0.
@@ -87,12 +89,12 @@ def share(boxes, address, objects, O, done, pieces, rounds):
     for i in range(boxes.size):
         box = pointer(boxes[i], int64)
         store(box, 1, address)
-        store(box, 2, objects.ctypes.data)
-        store(box, 3, objects.size)
+        store(box, 2, items)
+        store(box, 3, count)
         store(box, 4, O.ctypes.data)
         if not swap(box, {LISTENING}, {POSTED}):
             boxes[i] = 0
-    invoke(address, objects, O)
+    invoke(address, items, count, O)
     left = rounds
     for i in range(boxes.size):
         if boxes[i] != 0:
@@ -120,7 +122,7 @@ def sides() -> tuple[Callable[..., bool], Callable[..., bool], Callable[..., boo
 
 @cache
 def share() -> Callable[..., bool]:
-    """`share(boxes, address, objects, O, done, pieces, rounds)`, compiled once on a machine."""
+    """`share(boxes, address, items, count, O, done, pieces, rounds)`, compiled once on a machine."""
     return disk.load_source("mailbox", SOURCE).share  # type: ignore[no-any-return]
 
 
@@ -142,9 +144,9 @@ def rounds() -> int:
     return int(TRIAL * AWAKE / max(min(times), 1e-6)) + 1
 
 
-def post(box: Box, address: int, objects: NDArray[np.int64], O: NDArray[np.int64]) -> bool:
-    """Have the listener call machine code; False when there is none. The arrays outlive the call."""
-    box[1], box[2], box[3], box[4] = address, objects.ctypes.data, len(objects), O.ctypes.data
+def post(box: Box, address: int, arrays: tuple[Any, ...], O: NDArray[np.int64]) -> bool:
+    """Have the listener call machine code; False when there is none. Tuple and integers outlive the call."""
+    box[1], box[2], box[3], box[4] = address, items(arrays), len(arrays), O.ctypes.data
     return sides()[2](box, LISTENING, POSTED)
 
 
@@ -173,11 +175,11 @@ def swap(typing: Any, box: Any, old: Any, new: Any) -> Any:
 @intrinsic  # type: ignore[untyped-decorator]
 def run_posted(typing: Any, box: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address, objects, count, table = (
+        address, first, count, table = (
             builder.load(_field(context, builder, signature, args, k), align=8) for k in (1, 2, 3, 4)
         )
         pointer = ir.IntType(64).as_pointer()
-        invoke_at(builder, address, builder.inttoptr(objects, pointer), count, builder.inttoptr(table, pointer))
+        invoke_at(builder, address, builder.inttoptr(first, pointer), count, builder.inttoptr(table, pointer))
         return context.get_dummy_value()
 
     return types.void(box), generate

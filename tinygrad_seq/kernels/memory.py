@@ -160,26 +160,26 @@ DATA = object.__basicsize__  # where NumPy's C interface has an array's address 
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def invoke(typing: Any, address: Any, objects: Any, O: Any) -> Any:
+def invoke(typing: Any, address: Any, items: Any, count: Any, O: Any) -> Any:
     """Call the machine code at an address with X, where the data of some arrays begins, and where O begins.
 
-    objects  id() of each array: to ask Python for its data takes a microsecond an array, which a small cell feels
+    items  where a tuple of the arrays has its items (`nests.items`), and how many there are: to ask Python for the data
+           takes a microsecond an array, which a small cell feels
     """
-    if not all(isinstance(a, types.Array) and a.dtype == types.int64 and a.layout == "C" for a in (objects, O)):
-        raise TypingError(f"objects and sizes are C-contiguous int64, not {objects}, {O}")
+    if not (isinstance(O, types.Array) and O.dtype == types.int64 and O.layout == "C"):
+        raise TypingError(f"sizes are C-contiguous int64, not {O}")
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        count, start = context.make_array(signature.args[1])(context, builder, args[1]).nitems, ir.IntType(64)(0)
-        first, table = (element(context, builder, signature.args[k], args[k], start) for k in (1, 2))
-        invoke_at(builder, args[0], first, count, table)
+        table = element(context, builder, signature.args[3], args[3], ir.IntType(64)(0))
+        invoke_at(builder, args[0], builder.inttoptr(args[1], ir.IntType(64).as_pointer()), args[2], table)
         return context.get_dummy_value()
 
-    return types.void(types.intp, objects, O), generate
+    return types.void(types.intp, types.intp, types.intp, O), generate
 
 
-def invoke_at(builder: Any, address: Any, objects: Any, count: Any, O: Any) -> None:
-    """Emit what `invoke` does, with pointers to the objects' ids and to the integers."""
-    builder.call(_invoker(builder.module), [address, objects, count, O])
+def invoke_at(builder: Any, address: Any, items: Any, count: Any, O: Any) -> None:
+    """Emit what `invoke` does, with pointers to the items and to the integers."""
+    builder.call(_invoker(builder.module), [address, items, count, O])
 
 
 def _invoker(module: Any) -> Any:
@@ -191,11 +191,11 @@ def _invoker(module: Any) -> Any:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word, pointer, word, pointer]), "tgseq_invoke")
     function.linkage = "internal"
     function.attributes.add("noinline")
-    address, objects, count, table = function.args
+    address, items, count, table = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     X = builder.alloca(word, size=count)
     with cgutils.for_range(builder, count) as loop:
-        array = builder.add(builder.load(builder.gep(objects, [loop.index])), word(DATA))
+        array = builder.add(builder.load(builder.gep(items, [loop.index])), word(DATA))
         data = builder.load(builder.inttoptr(array, pointer))
         builder.store(data, builder.gep(X, [loop.index]))
     kind = ir.FunctionType(ir.VoidType(), [pointer, pointer])

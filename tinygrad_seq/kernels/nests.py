@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
-from numpy.typing import NDArray
 
 from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels import callbacks, machine
@@ -33,8 +31,8 @@ from tinygrad_seq.kernels.memory import invoke
 
 
 @kernel
-def enter(address, objects, O):
-    invoke(address, objects, O)
+def enter(address, items, count, O):
+    invoke(address, items, count, O)
 '''
 
 
@@ -47,7 +45,7 @@ def setting(dtype: str) -> Setting:
 class Nests:
     """The functions of a generated file as one: `run(arrays, O)` is its `main(X, O)`.
 
-    arrays   C-contiguous; nobody resizes them meanwhile
+    arrays   a tuple of C-contiguous ones; nobody resizes them meanwhile
     O        flat int64
     """
 
@@ -56,13 +54,18 @@ class Nests:
     def __init__(self, address: int) -> None:
         self.address, self._enter = address, enter()
 
-    def __call__(self, arrays: Sequence[Any], O: Any) -> None:
-        self._enter(self.address, objects(arrays), O)
+    def __call__(self, arrays: tuple[Any, ...], O: Any) -> None:
+        if type(arrays) is not tuple:
+            raise TypeError(f"machine code takes a tuple of arrays, not a {type(arrays).__name__}")
+        self._enter(self.address, id(arrays) + ITEMS, len(arrays), O)
 
 
-def objects(arrays: Sequence[Any]) -> NDArray[np.int64]:
-    """Arrays by id, as machine code takes them; they must outlive its call."""
-    return np.fromiter(map(id, arrays), np.int64, len(arrays))
+ITEMS = tuple.__basicsize__  # where CPython has a tuple's first item: behind its own head
+
+
+def items(arrays: tuple[Any, ...]) -> int:
+    """Where a tuple of arrays has its items, as machine code takes them; it must outlive the call."""
+    return id(arrays) + ITEMS
 
 
 def nests(path: str, dtype: str) -> Nests:
@@ -81,9 +84,9 @@ def nests(path: str, dtype: str) -> Nests:
 
 
 @cache
-def enter() -> Callable[[int, Any, Any], None]:
-    """`enter(address, objects, O)`, compiled once on a machine."""
+def enter() -> Callable[[int, int, int, Any], None]:
+    """`enter(address, items, count, O)`, compiled once on a machine."""
     return disk.load_source("enter", ENTER).enter  # type: ignore[no-any-return]
 
 
-__all__ = ["Nests", "nests", "objects"]
+__all__ = ["Nests", "items", "nests"]

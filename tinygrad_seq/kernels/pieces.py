@@ -34,7 +34,7 @@ class Together:
     """A call that as many threads may enter as like to; it is over when `counters[DONE]` is `pieces`."""
 
     run: Nests
-    arrays: Sequence[Any]
+    arrays: tuple[Any, ...]
     numbers: Any
     counters: Any
     pieces: int
@@ -61,7 +61,7 @@ def together(loop: Any, args: Sequence[Any], count: int, pieces: int) -> Togethe
     run = _known.get((loop, code))
     if run is None:
         run = _known[loop, code] = _entry(loop, code)
-    return Together(run, arrays, np.array(numbers, np.int64), counters, pieces)
+    return Together(run, tuple(arrays), np.array(numbers, np.int64), counters, pieces)
 
 
 def _entry(loop: Any, code: str) -> Nests:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_seq.kernels import mailbox
-from tinygrad_seq.kernels.nests import Nests, objects
+from tinygrad_seq.kernels.nests import Nests, items
 from tinygrad_seq.kernels.pieces import DONE, Together
 
 # Multiply-adds of a run that make a thread of its own worth while. Over 100 steps two threads gain 22 % on 4 rows of an
@@ -155,16 +155,15 @@ def parts(rows: int, work: int) -> int:
     return min(thread_count(), most) if most > 1 else 1  # to count the processors takes as long as a small cell's step
 
 
-def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
+def run_native(run: Nests, calls: Sequence[tuple[tuple[Any, ...], Any]]) -> None:
     """`run(arrays, O)` for each of the calls, side by side; they share no array that one of them writes."""
     first, *others = calls
     workers = _pool.borrow(len(others)) if others else []
     done: SimpleQueue[None] = SimpleQueue()
     posted, asleep = [], 0
     for worker, (arrays, O) in zip(workers, others, strict=False):
-        ids = objects(arrays)
-        if mailbox.post(worker.box, run.address, ids, O):
-            posted.append((worker, ids, (arrays, O)))
+        if mailbox.post(worker.box, run.address, arrays, O):
+            posted.append((worker, (arrays, O)))
         else:
             worker.put(_errand(partial(run, arrays, O), done, _pool, worker))
             asleep += 1
@@ -173,7 +172,7 @@ def run_native(run: Nests, calls: Sequence[tuple[Sequence[Any], Any]]) -> None:
         for call in (first, *others[len(workers) :]):
             run(*call)
     finally:
-        for worker, _, call in posted:
+        for worker, call in posted:
             if mailbox.take_back(worker.box):
                 run(*call)
                 _pool.give_back(worker)
@@ -205,8 +204,8 @@ def run_together(call: Together, wake: bool = True) -> None:
         else:
             worker.put(_late_errand(call, errands, _pool, worker))
     boxes, done = np.array([w.place for w in awake], np.int64), call.counters[DONE:]
-    ids = objects(call.arrays)
-    ended = mailbox.share()(boxes, call.run.address, ids, call.numbers, done, call.pieces, mailbox.rounds())
+    first, count = items(call.arrays), len(call.arrays)
+    ended = mailbox.share()(boxes, call.run.address, first, count, call.numbers, done, call.pieces, mailbox.rounds())
     interrupt = None
     for worker, box in zip(awake, boxes, strict=True):
         if box:
