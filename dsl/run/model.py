@@ -216,12 +216,14 @@ class Model:
     def _run(self, data: Arranged, names: tuple[str, ...], state: State | None, engine: str) -> Run:
         if engine not in ENGINES:
             raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, given {engine!r}")
-        self.params.arrays()
+        plain = self._plain(data)
         self.needs.check_steps(names, data)
         start, clock = (state.values, state.clock) if state is not None else (None, None)
-        tensors = {**self.params.tensors, **data.arrays}
-        sources = [(n, t) for n, t in tensors.items() if isinstance(t, Tensor)]
-        record = tape_state().recording and any(t.requires_grad for _, t in sources)
+        sources: list[tuple[str, Tensor]] = []
+        if tape_state().recording:
+            tensors = {**self.params.tensors, **data.arrays}
+            sources = [(n, t) for n, t in tensors.items() if isinstance(t, Tensor)]
+        record = any([t.requires_grad for _, t in sources])
         if record and self.segments is not None and self.segments.suits(data):
             return Run(self, data, self.segments.run(self, data, names, state, engine), engine, state)
         if engine == "tape":
@@ -233,11 +235,11 @@ class Model:
             return Run(self, data, values, engine, state, literal)
         compiled = self.compiled(names)
         arrays, saved = compiled.forward(
-            self._plain(data), data.lengths, data.batch, names, start=start, clock=clock, record=record
+            plain, data.lengths, data.batch, names, start=start, clock=clock, record=record
         )
-        outputs = [arrays[n] for n in names]
         if not record:
-            return Run(self, data, {n: Tensor.wrap(a) for n, a in zip(names, outputs, strict=True)}, engine, state)
+            return Run(self, data, {n: Tensor.wrap(arrays[n]) for n in names}, engine, state)
+        outputs = [arrays[n] for n in names]
         pullback = self._pullback(compiled, saved, names, sources)
         made = custom_node(self.system.name, [t for _, t in sources], outputs, pullback, fresh=True)
         return Run(self, data, dict(zip(names, made, strict=True)), engine, state)

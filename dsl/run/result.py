@@ -72,7 +72,7 @@ _numbers = itertools.count()
 
 
 def runs() -> list[Run]:
-    """Those that somebody still holds, oldest first: the one a loss on the tape comes from has it among its values."""
+    """Those on the tape that somebody still holds, oldest first: the one a loss comes from has it among its values."""
     return [run for _, run in sorted(_runs.items())]
 
 
@@ -99,9 +99,10 @@ class Run:
         before: State | None,
         literal: Unrolling | None = None,
     ) -> None:
-        _runs[next(_numbers)] = self
         self._model, self._data, self._engine, self._before = model, data, engine, before
         self._values = dict(values)
+        if any([value.source is not None for value in values.values()]):
+            _runs[next(_numbers)] = self
         self._literal = literal
         self._made = latest_change()
         self._state: State | None = None
