@@ -176,13 +176,13 @@ class Arrays:
         given = [a if isinstance(a, Array) else self.number(a) for a in args]
         if all(a.is_number for a in given):
             return self.number(np.asarray(REGISTRY[name].impl(*(a.static[0] for a in given), **options)).item())
-        from dsl.export.composites import COMPOSITES
+        from dsl.export.composites import composite_of
 
         if name == "where" and given[0].kind != "bool":
             given[0] = self("not_equal", self.full(given[0], (), "real") if given[0].is_number else given[0], 0)
         if name == "where" and given[1].is_number and given[2].is_number:
             given[1] = self.full(given[1], (), "real")
-        if name in COMPOSITES and len(given) > 1:  # functions of an exported file, which take arrays
+        if len(given) > 1 and composite_of(name) is not None:  # functions of an exported file, which take arrays
             given = [self.full(a, (), "real") if a.is_number else a for a in given]
         if name == "add" and given[1].is_number and isinstance(back := given[1].static[0], int) and back < 0:
             return self("sub", given[0], -back)
@@ -323,9 +323,11 @@ class Arrays:
 
     def call(self, name: str, *args: Array) -> Array:
         """A composite: see there."""
-        from dsl.export.composites import COMPOSITES
+        from dsl.export.composites import composite_of
 
-        made = COMPOSITES[name](self, *args)
+        composite = composite_of(name)
+        assert composite is not None, name
+        made = composite(self, *args)
         return self.make(name, args, (), made.sizes, made.kind)
 
 

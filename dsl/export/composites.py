@@ -16,25 +16,17 @@ from dsl.export.formulas import formula
 Composite = Callable[..., Array]
 
 
-class _Composites(dict[str, Composite]):
-    """By name; a user's own primitive is made one by its kernel."""
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or (isinstance(name, str) and formula(name) is not None)
-
-    def __missing__(self, name: str) -> Composite:
-        found = formula(name)
-        if found is None:
-            raise KeyError(name)
-        return found
-
-
-COMPOSITES = _Composites()
+COMPOSITES: dict[str, Composite] = {}
 
 
 def composite(function: Composite) -> Composite:
     COMPOSITES[function.__name__] = function
     return function
+
+
+def composite_of(name: str) -> Composite | None:
+    """The composite of this name; of a user's own primitive, what its kernel says."""
+    return COMPOSITES.get(name) or formula(name)
 
 
 # ---------------------------------------------------------------- steps of ragged sequences

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsl.export.arrays import Array, Arrays, Let, Loop, Size, Statement
-from dsl.export.composites import COMPOSITES
+from dsl.export.composites import composite_of
 from dsl.export.files import needs
 from dsl.export.lacking import lacking
 from dsl.export.onnx_nodes import NODES
@@ -125,15 +125,15 @@ class Graph:
         """What a node is made from: its arguments, or what a composite stands for."""
         if node.op == "given":
             return (node.args[0 if self.stateful else 1],)
-        if node.op in COMPOSITES and node.op not in NODES:
+        if node.op not in NODES and (composite := composite_of(node.op)) is not None:
             if node not in self.expanded:
-                self.expanded[node] = COMPOSITES[node.op](self.arrays, *node.args)
+                self.expanded[node] = composite(self.arrays, *node.args)
             return (self.expanded[node],)
         return tuple(a for a in node.args if not a.is_number)
 
     def node(self, node: Array, needs_: tuple[Array, ...]) -> str:
         self.kind(node.kind)
-        if node.op == "given" or (node.op in COMPOSITES and node.op not in NODES):
+        if node.op == "given" or node in self.expanded:
             return self.texts[needs_[0]]
         if node.op not in NODES:
             raise self.lacks(node.op)

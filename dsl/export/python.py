@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from dsl.export.arrays import Array, Arrays, Let, Loop, Require, Size, Statement, is_infinite
-from dsl.export.composites import COMPOSITES
+from dsl.export.composites import COMPOSITES, composite_of
 from dsl.export.lacking import lacking
 from dsl.export.walk import Lowered, flat
 
@@ -185,7 +185,7 @@ class PythonSource(ABC):
         writer = self.CALLS.get(node.op) or self.COMMON.get(node.op)
         if writer is None and node.op in INFIX:
             return self.infix(node, args)
-        if writer is None and node.op in COMPOSITES:
+        if writer is None and composite_of(node.op) is not None:
             return f"{self.function(node, node.op)}({', '.join(args)})"
         if writer is None:
             raise lacking(self.system, node.op, self.TARGET)
@@ -207,7 +207,8 @@ class PythonSource(ABC):
 
     def function(self, node: Array, op: str) -> str:
         """The name of a composite as a function of the file; one more where the rank makes another of it."""
-        composite, o = COMPOSITES[op], Arrays()
+        composite, o = composite_of(op), Arrays()
+        assert composite is not None, op
         names = list(inspect.signature(composite).parameters)[1:]
         pairs = zip(names, node.args, strict=True)
         given = [o.leaf("name", n, a.sizes, "real" if a.is_number else a.kind) for n, a in pairs]

@@ -74,3 +74,16 @@ def test_cell_compiled_typeset_and_drawn(softsign: Primitive) -> None:
     np.testing.assert_allclose(values[0], values[1], rtol=1e-12)
     assert r"\operatorname{softsign}(V\,x_{t}" in cell.latex()
     assert "softsign_here" in viz.cell(cell).svg
+
+
+@pytest.mark.parametrize("kernel", ["({0} % 2.0)", "({0} if {0} > 0 else 0 * {0})"])
+def test_a_kernel_that_exports_cannot_say_is_named(kernel: str, tmp_path: Path) -> None:
+    made = tg.elementwise("sawtooth_here", lambda x: x % 2.0, tex="{0}", kernel=kernel)
+    made.partials(lambda y, x: (1.0,))
+    try:
+        model = dsl.parse(CELL.replace("softsign_here", "sawtooth_here")).build(D=3, H=2)
+        for export in (model.to_torch, model.to_jax, lambda: model.to_onnx(tmp_path / "a.onnx")):
+            with pytest.raises(dsl.CellError, match="h uses sawtooth_here: the .* export has no counterpart"):
+                export()
+    finally:
+        del REGISTRY["sawtooth_here"]
