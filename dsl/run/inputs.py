@@ -162,6 +162,9 @@ def _array(stream: Stream, value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{stream.name}: expected {expected(stream)}, given lists of unequal lengths") from error
     if stream.dtype == "category":
+        if array.dtype.kind == "U":
+            hint = "make them of a text by dsl.Text.of(text).ids, or dsl.Text(path).ids"
+            raise ValueError(f"{stream.name}: expected {expected(stream)}, given a string; {hint}")
         if array.dtype.kind not in "iu" and array.size:
             raise ValueError(f"{stream.name}: expected {expected(stream)}, given {array.dtype} {array.shape}")
         return array.astype(_kind(stream, dtype), copy=False)

@@ -63,6 +63,7 @@ def test_numbers(sequence: Model, given: dict[str, Any], message: str) -> None:
         (np.full((3, 2), 4), r"y: expected a category 0\.\.3; none \(-1\) is no target, given 4 in sequence 0, t=0"),
         (np.full((3, 2), -1), r"none \(-1\) is no target, given -1"),
         (np.zeros((3, 2)), r"y: expected \(T, B\) integers 0\.\.3, given float64 \(3, 2\)"),
+        ("abba", r"y: expected \(T, B\) integers 0\.\.3, given a string; make them of a text by dsl\.Text\.of"),
         (
             np.zeros((3, 2, 4), int),
             r"y: expected \(T, B\) integers 0\.\.3, or one sequence without B, given \(3, 2, 4\)",
