@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,7 +36,7 @@ class Row:
     step: int | None = None
     ok: bool = True
     because: str | None = None  # the equation before it that explains the difference
-    doubt: tuple[str, ...] = ()  # equations of the author's own that it is made of
+    doubt: tuple[str, ...] = ()  # equations of the author's own that the mistake may be in as well
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _verdict(row: Row) -> str:
     if row.difference == math.inf:
         return "WRONG: its shape is another"
     what = f"WRONG: differs by {row.difference:.3g}{where}" if row.difference else f"WRONG: should be {row.ours}"
-    return what + (f"; or {', '.join(row.doubt)}, which it is made of" if row.doubt else "")
+    return what + (f", unless the mistake is in {' or '.join(row.doubt)}" if row.doubt else "")
 
 
 class Judge:
@@ -126,13 +126,19 @@ class Judge:
 
     def _values(self, given: Mapping[str, Any], wanted: Iterable[str] | None = None) -> dict[str, Any]:
         """Their equations' values, some streams given."""
-        from dsl.run.unroll import unroll
+        from dsl.run.unroll import Unrolling
 
-        names = [n for n in (wanted or self.yours.equations) if n not in given]
+        names = [n for n in (self.yours.equations if wanted is None else wanted) if n not in given]
         with np.errstate(all="ignore"):
-            return {
-                n: np.asarray(v) for n, v in unroll(self.yours, {**self.fed, **given}, self.lengths, 1, names).items()
-            }
+            run = Unrolling(self._program, {**self.fed, **given}, self.lengths, 1)
+            run.execute(names)
+            return {n: np.asarray(run.result(n)) for n in names}
+
+    @cached_property
+    def _program(self) -> Any:
+        from dsl.run.program import Prepared
+
+        return Prepared(self.yours)
 
     def _twin(self, name: str, value: Any) -> str | None:
         """Ours that has this value: the one of the same name first, then at the same step, then at others."""
@@ -191,30 +197,59 @@ class Judge:
                 twin = self._twin(name, others[name])
                 rows[name] = Row(name, twin, self._difference(others[name], twin))
         bad = [n for n, row in rows.items() if not row.ok]
-        strange = [n for n, row in rows.items() if row.ours is None]
+        strange = [n for n, row in rows.items() if row.ours is None or n in self._copies]
         suspects = [s for s in strange if not bad or any(s in self._behind(n, strange) for n in bad)]
-        first = self._first(suspects)
+        begin = self._first(suspects)
+        first = [s for s in suspects if s in self._copies or s in begin]
         menders = self._menders(first, SHIFTS[:1]) or self._menders(suspects, SHIFTS[:1])
         menders = menders or self._menders(suspects, SHIFTS[1:3])
         for name in bad:
             rows[name] = replace(rows[name], doubt=tuple(self._behind(name, strange)))
         if menders:
-            cause = min(menders, key=lambda n: len([m for m in menders if m in self._behind(n, strange)]))
+            cause = min(menders, key=lambda n: len(menders.keys() & self._behind(n, strange, self._reads_now)))
             for name in bad:
                 rows[name] = replace(rows[name], because=cause if cause in self._behind(name, strange) else None)
-            rows[cause] = Row(cause, menders[cause], ok=False, doubt=tuple(self._behind(cause, strange)))
+            self._blame(rows, cause, menders[cause], strange)
         elif not bad:
             self._outputs(rows, wrong, strange)
         return rows
 
-    def _menders(self, suspects: list[str], shifts: Sequence[int]) -> dict[str, str]:
-        """Equations in whose place one of our values makes every gradient right, and ours."""
-        found: dict[str, str] = {}
+    @cached_property
+    def _copies(self) -> set[str]:
+        """Equations of the author's own that are what another is already, which does not rest on them: that may be
+        ours, and stand where another one of ours should; or lack what makes it another."""
+        own = [n for n in self._alone if n not in self._named]
+        return {
+            name
+            for name, other in itertools.product(own, self._alone)
+            if name != other
+            and _equal(self._alone[name], self._alone[other])
+            and name not in self._behind(other, own, self._reads_now)
+        }
+
+    def _blame(self, rows: dict[str, Row], cause: str, mend: Candidate, strange: list[str]) -> None:
+        """One equation is wrong: what becomes ours when it is mended differs because of it."""
+        ours, shift, value = mend
+        for name, mended in self._values({cause: value}).items():
+            if name in strange and rows[name].ours is None:
+                twin = self._twin(name, mended)
+                if twin is not None:
+                    rows[name] = Row(name, twin, self._difference(self._alone[name], twin), ok=False, because=cause)
+        masked = self._reads_now(cause) - self._named.keys() - set(strange)
+        masked |= {n for n in self._copies if _equal(self._alone[n], self._alone[cause])}
+        behind = [n for n in self._behind(cause, strange) if rows[n].ok]  # those that are right once it is, are
+        doubt = dict.fromkeys([*behind, *self._menders(sorted(masked), SHIFTS[:1])])
+        doubt.pop(cause, None)
+        rows[cause] = Row(cause, _at(ours, self.mine.streams[ours].axes, shift), ok=False, doubt=tuple(doubt))
+
+    def _menders(self, suspects: list[str], shifts: Sequence[int]) -> dict[str, Candidate]:
+        """Equations in whose place one of our values makes every gradient right, and that value."""
+        found: dict[str, Candidate] = {}
         for name in suspects:
-            for other, shift, value in self._candidates(name, shifts):
-                if self._all_right({name: value}):
-                    found[name] = _at(other, self.mine.streams[other].axes, shift)
-                    break
+            mends = (c for c in self._candidates(name, shifts) if self._all_right(name, c[2]))
+            mend = next(mends, None)
+            if mend is not None:
+                found[name] = mend
         return found
 
     def _first(self, suspects: list[str]) -> list[str]:
@@ -224,12 +259,15 @@ class Judge:
 
     def _reads_now(self, name: str) -> set[str]:
         reads = (x.leaf for x in leaves(self.yours.equations[name]) if isinstance(x.leaf, Read))
-        return {r.name for r in reads if at_home(r.index, self.yours.streams[r.name].axes)}
+        return {r.name for r in reads if at_home(r.index, self.yours.streams[r.name].axes)} & self.reads.keys()
 
     def _candidates(self, name: str, shifts: Sequence[int]) -> list[Candidate]:
-        """Our values that an equation may be meant for: those it begins like, any of its shape where there are none."""
-        begun = self._alike(name, shifts, self._begins) if self.yours.streams[name].axes else []
-        return begun or self._alike(name, shifts, lambda name, value: True)
+        """Our values that an equation may be meant for: those it begins like, any of its shape where there are none;
+        never what it is."""
+        others = self._alike(name, shifts, lambda name, value: not _equal(self._alone[name], value))
+        if name in self._copies or not self.yours.streams[name].axes:
+            return others
+        return [c for c in others if self._begins(name, c[2])] or others
 
     def _alike(self, name: str, shifts: Sequence[int], test: Callable[[str, Any], bool]) -> list[Candidate]:
         own, found = np.shape(self._alone[name]), []
@@ -246,19 +284,35 @@ class Judge:
 
     def _not_right(self, values: Mapping[str, Any]) -> list[str]:
         """The gradients that no equation gives: the one of that name, else any; as many as are alike."""
-        wrong: list[str] = []
+        return list(self._misses(values))
+
+    def _misses(self, values: Mapping[str, Any]) -> Iterator[str]:
         spent = {g for g in self.gradients.values() if g in values}
         for gradient in self.gradients.values():
             options = [gradient] if gradient in values else [n for n in values if n not in spent]
             given = next((n for n in options if _equal(values[n], self.truth[gradient])), None)
             if given is None:
-                wrong.append(gradient)
+                yield gradient
             else:
                 spent.add(given)
-        return wrong
 
-    def _all_right(self, given: Mapping[str, Any]) -> bool:
-        return not self._not_right({**self._values(given), **given})
+    def _all_right(self, name: str, value: Any) -> bool:
+        """Whether every gradient is right once an equation has that value; what does not rest on it stays."""
+        behind = self._resting[name]
+        kept = {n: v for n, v in self._alone.items() if n not in behind}
+        return not any(self._misses({**kept, **self._values({**kept, name: value}, behind), name: value}))
+
+    @cached_property
+    def _resting(self) -> dict[str, list[str]]:
+        """What rests on each equation, directly or not."""
+        found: dict[str, list[str]] = {}
+        for name in self.yours.equations:
+            reached, todo = {name}, {name}
+            while todo:
+                todo = {n for n, used in self.reads.items() if used & todo} - reached
+                reached |= todo
+            found[name] = [n for n in self.yours.equations if n in reached - {name}]
+        return found
 
     def _outputs(self, rows: dict[str, Row], wrong: list[str], strange: list[str]) -> None:
         """Gradients under names of the author's own, and wrong: outputs that are nothing of ours, by their shapes."""
@@ -269,12 +323,12 @@ class Judge:
                     rows[name] = Row(name, gradient, ok=False, doubt=tuple(self._behind(name, strange)))
                     break
 
-    def _behind(self, name: str, strange: list[str]) -> list[str]:
+    def _behind(self, name: str, strange: list[str], reads: Callable[[str], Iterable[str]] | None = None) -> list[str]:
         """Equations of the author's own that `name` rests on through others of that kind, the nearest first."""
         found: list[str] = []
         todo = [name]
         while todo:
-            for other in sorted(self.reads[todo.pop(0)]):
+            for other in sorted((reads or self.reads.__getitem__)(todo.pop(0))):
                 if other in strange and other not in found and other != name:
                     found.append(other)
                     todo.append(other)

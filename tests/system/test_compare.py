@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,45 @@ def test_each_equation_is_judged_alone() -> None:
     assert result.wrong == ("c_msg",)
     row = next(r for r in result.rows if r.name == "c_msg")
     assert row.step == 5, "the first step that differs, in the order of the backward pass"
+
+
+NAMES = re.compile(r"\b(?:(\w+)_(bar|msg)|(?:[a-z]_[12]))\b")
+
+
+def renamed(cell: str, old: str, new: str) -> str:
+    """The adjoint's text with a piece replaced, then every equation under a name that tells nothing."""
+    text = str(dsl.load(cell).adjoint())
+    assert text.count(old) == 1
+    own: dict[str, str] = {}
+    return NAMES.sub(lambda m: own.setdefault(m[0], f"q{len(own)}_{m[0]}"), text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("cell", "old", "new", "culprit"),
+    [
+        ("ResidualLSTM", "i_bar[t] = c_bar[t]*c_1[t]", "i_bar[t] = c_1[t]", "i_bar"),
+        ("FastRNN", "n_bar[t] = h_bar[t]*sigmoid(alpha)", "n_bar[t] = h_bar[t]", "n_bar"),
+        ("SRULinear", "c_msg[t] = c_bar[t]*f[t]", "c_msg[t] = c_bar[t]", "c_msg"),
+    ],
+)
+def test_an_equation_that_repeats_another_is_suspected(cell: str, old: str, new: str, culprit: str) -> None:
+    """What it gives is some value of ours, or begins like one; only not the one it stands for."""
+    result = dsl.load(cell).adjoint().compare(renamed(cell, old, new))
+    assert not result
+    (wrong,) = result.wrong
+    assert wrong.endswith(f"_{culprit}")
+    assert not result.missing, "the gradients are there, and wrong because of it"
+    assert {r.because for r in result.rows if not r.ok} == {None, wrong}
+    assert f"{wrong}  WRONG: should be {culprit}" in re.sub(" +WRONG", "  WRONG", str(result))
+
+
+def test_two_gradients_that_are_the_same() -> None:
+    """Nothing tells which of them is meant for the other: both are said."""
+    right, wrong = "W_z_bar = sum[t](outer(z_z_bar[t], x[t]))", "W_z_bar = sum[t](outer(z_z_bar[t+1], x[t]))"
+    result = dsl.load("QRNNfo").adjoint().compare(renamed("QRNNfo", right, wrong))
+    row = next(r for r in result.rows if not r.ok)
+    assert row.ours == "W_z_bar"
+    assert [n.split("_", 1)[1] for n in (row.name, *row.doubt)] == ["V_z_bar", "W_z_bar"]
 
 
 def test_a_missing_gradient_is_reported() -> None:
