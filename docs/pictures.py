@@ -55,6 +55,20 @@ def loops(moves: int) -> Any:
     return np.stack([0.5 - np.cos(turn), np.sin(turn), lifted], axis=1)
 
 
+GRID = np.linspace(-2.0, 2.0, 65)
+
+
+def bowl(x: Any, y: Any) -> Any:
+    """Ten times as steep along y as along x."""
+    return 0.5 * x**2 + 5 * y**2
+
+
+def descent(updates: int, rate: float = 0.18) -> Any:
+    """Where gradient descent goes in the bowl: xs, ys."""
+    n = np.arange(updates)
+    return -1.8 * (1 - rate) ** n, 1.5 * (1 - 10 * rate) ** n
+
+
 # file -> what it shows, the call as a reader would write it, the picture
 PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "folded.svg": ("One step and its own past", 'viz.folded("Skip")', lambda: viz.folded("Skip", k=2)),
@@ -99,6 +113,13 @@ PICTURES: dict[str, tuple[str, str, Callable[[], Any]]] = {
         "Any matrix as shaded cells",
         'viz.heat({"a": viz.Heat(a, rows=names, columns=names)})',
         lambda: viz.heat({"correlation of two steps": viz.Heat(0.8 ** apart(12), STEPS, STEPS)}, side=16),
+    ),
+    "surface.svg": (
+        "A function of two numbers, and a way down it",
+        'viz.surface(values, xs, ys, paths={"descent": way})',
+        lambda: viz.surface(
+            bowl(GRID, GRID[:, None]), GRID, GRID, paths={"descent": descent(40)}, z="error", title="A valley"
+        ),
     ),
     "pen.svg": ("What a pen has written", 'viz.pen({"a line": moves})', lambda: viz.pen({"a line": loops(120)})),
     "tape.svg": (

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from viz.views.heat import heat as heat
     from viz.views.lines import lines as lines
     from viz.views.pen import pen as pen
+    from viz.views.surface import surface as surface
     from viz.views.tape import tape as tape
     from viz.views.terms import terms as terms
     from viz.views.truncated import truncated as truncated
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from viz.worker import LayoutError as LayoutError
 
 VIEWS = (
-    "attention", "bptt", "cell", "curves", "folded", "gates", "gradient_flow", "heat", "lines", "pen", "tape", "terms",
-    "truncated", "units", "unrolled",
+    "attention", "bptt", "cell", "curves", "folded", "gates", "gradient_flow", "heat", "lines", "pen", "surface",
+    "tape", "terms", "truncated", "units", "unrolled",
 )  # fmt: skip
 PAGES = ("gallery", "lab", "stepper", "walk")
 _HOMES = {  # name -> module: imported on first use

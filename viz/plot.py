@@ -112,6 +112,47 @@ class Frame:
         )
         return f'<g class="{classes}">{marks}</g>'
 
+    def key(self, n: int, classes: str, dash: str, name: str) -> str:
+        """Line n of the legend, right of the frame."""
+        x, y = self.x + self.width + 12, self.y + 10 + 19 * n
+        dashes = f";stroke-dasharray:{dash}" if dash else ""
+        wire = f'<path class="wire" style="stroke-width:2{dashes}" d="M{coordinate(x)} {coordinate(y)}h22"/>'
+        return f'<g class="{classes}">{wire}</g>' + text(x + 28, y, theme.label(name), 11, "start")
+
+
+def shades(values: Array) -> Array:
+    """Which of seven shades each value has, by its place between the least and the greatest; 0 is the empty panel."""
+    low, high = float(values.min()), float(values.max())
+    found: Array = np.minimum(theme.RAMP, ((values - low) / ((high - low) or 1.0) * (theme.RAMP + 1)).astype(int))
+    return found
+
+
+def cells(shade: Array, x: float, y: float, width: float, height: float) -> list[str]:
+    """A matrix of `shades` with its corner at (x, y), row 0 on top; `width` and `height` are a cell's."""
+    out = []
+    for level in range(1, theme.RAMP + 1):
+        data = "".join(_runs(shade == level, x, y, width, height))
+        if data:
+            out.append(f'<path class="cell r{level - 1}" d="{data}"/>')
+    return out
+
+
+def _runs(chosen: Array, x: float, y: float, width: float, height: float) -> list[str]:
+    """Path data of the chosen cells, neighbours in a row as one rectangle; edges are rounded before sizes are taken, so
+    that rectangles meet."""
+    rows, columns = chosen.shape
+    xs, ys = (
+        [round(at + size * k, 1) for k in range(count + 1)]
+        for at, size, count in ((x, width, columns), (y, height, rows))
+    )
+    data = []
+    for r, row in enumerate(chosen):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(np.int8), [0]])))
+        for a, b in zip(edges[::2], edges[1::2], strict=True):
+            wide, tall = coordinate(xs[b] - xs[a]), coordinate(ys[r + 1] - ys[r])
+            data.append(f"M{coordinate(xs[a])} {coordinate(ys[r])}h{wide}v{tall}h-{wide}z")
+    return data
+
 
 def thinned(xs: Array, ys: Array, most: int = 900) -> tuple[list[float], list[float]]:
     """At most about `most` points of a long curve: each bin's first, least and greatest, so no peak is lost."""

@@ -2,10 +2,10 @@
 
 R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2.3 and
 figure 6: one unit run for 50 steps has walls in its error, and gradient descent that meets one is thrown far off; with
-the gradient's norm clipped it stays. What the jump costs is chance: with two parameters almost any place behind the
-wall is a good one, and the thrown run ends lower than the one that stays (both errors are noted). In a net it is not:
-the order of two symbols (their section 4.1), by a tanh net of 50 units and the plain gradient, is learned with the norm
-clipped at 1 and not without.
+the gradient's norm clipped it stays. The picture `surface` has the wall, and both ways from its foot. What the jump
+costs is chance: with two parameters almost any place behind the wall is a good one, and the thrown run ends lower than
+the one that stays (both errors are noted). In a net it is not: the order of two symbols (their section 4.1), by a tanh
+net of 50 units and the plain gradient, is learned with the norm clipped at 1 and not without.
 """
 
 from __future__ import annotations
@@ -37,6 +37,19 @@ def descend(e: Experiment, clip: float | None, updates: int) -> tuple[Array, Arr
         places.append([float(model.params[n].numpy()) for n in "wb"])
         optimizer.step(grads)
     return np.array(errors), np.array(places)
+
+
+def seen(e: Experiment, walk: Array, slide: Array) -> None:
+    """The error from above, and where the updates go on it."""
+    model = e.cell("Cliff").build(dtype="float64", seed=e.seed)
+    ws, bs = np.linspace(3.0, 6.4, e.size(40, 130, 130)), np.linspace(-3.3, 1.7, e.size(30, 100, 100))
+    go, target, error = np.zeros(50), np.array(0.7), np.empty((len(bs), len(ws)))
+    for place in np.ndindex(error.shape):
+        model.params["w"], model.params["b"] = ws[place[1]], bs[place[0]]
+        error[place] = model(go=go, target=target).error.data
+    paths = {"not clipped": (walk[:, 0], walk[:, 1]), "clipped at 0.1": (slide[:, 0], slide[:, 1])}
+    title = "Where the updates go, from the foot of the wall"
+    e.draw(viz.surface(error, ws, bs, paths=paths, x="w", y="b", z="error", title=title, log=True), "surface")
 
 
 def order(e: Experiment, clip: float | None) -> Any:
@@ -77,8 +90,11 @@ def run(e: Experiment) -> None:
         ),
         "cliff",
     )
-    places = {"not clipped": (walk[:, 0], walk[:, 1]), "clipped at 0.1": (slide[:, 0], slide[:, 1])}
-    e.draw(viz.lines(places, x="w", y="b", title="Where the updates go"), "path")
+    jump = int(np.linalg.norm(np.diff(walk, axis=0), axis=1).argmax())
+    e.figure(
+        "error behind the longest step without clipping", free[jump + 1], free[jump], "the error before it", "more"
+    )
+    seen(e, walk, slide)
 
     found = {"clipped at 1": order(e, 1.0), "not clipped": order(e, None)}
     right = {name: (0.0 if done is None else done.measures["right"]) for name, done in found.items()}

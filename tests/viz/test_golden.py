@@ -53,6 +53,7 @@ VIEWS: dict[str, Callable[[], Any]] = {
     "heat": lambda: viz.heat({"a": viz.Heat(np.arange(6.0).reshape(2, 3))}),
     "curves": lambda: viz.curves({"loss": [3.0, 2.5, 2.25]}),
     "pen": lambda: viz.pen({"a line": np.array([[0.0, 1, 0], [1, 0, 1], [1, 1, 0]])}),
+    "surface": lambda: viz.surface(np.arange(6.0).reshape(2, 3), [0, 1, 2], [0, 1], paths={"a way": ([0, 2], [0, 1])}),
     "lines": lambda: viz.lines({"a": ([1.0, 2.0, 3.0], [1.0, 4.0, 9.0])}),
 }
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import viz
-from viz.views.heat import LEVELS
+from viz import theme
+
+LEVELS = theme.RAMP + 1  # the empty panel is the least
 
 
 def area(data: str) -> float:

@@ -10,12 +10,12 @@ import numpy as np
 
 from viz import theme
 from viz.drawing import Drawing
+from viz.plot import cells, shades
 from viz.scene import Scene
-from viz.svg import coordinate, rect, text
+from viz.svg import rect, text
 
 Array = np.ndarray[Any, Any]
 TOP, GAP, LABEL, RANGE = 68.0, 46.0, 11.0, 9.0
-LEVELS = theme.RAMP + 1  # the empty panel is the least
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,7 @@ def _panel(scene: Scene, x: float, y: float, side: float, name: str, panel: Heat
     out.append(text(x, y - 24, theme.label(name), LABEL, "start"))
     out.append(text(x, y - 10, theme.label(_range(values)), RANGE, "start", "muted"))
     out.append(rect(x - 0.5, y - 0.5, side * columns + 1, side * rows + 1, "panel"))
-    low, high = float(values.min()), float(values.max())
-    shade = np.minimum(LEVELS - 1, ((values - low) / ((high - low) or 1.0) * LEVELS).astype(int))
-    for level in range(1, LEVELS):
-        data = "".join(_runs(shade == level, x, y, side))
-        if data:
-            out.append(f'<path class="cell r{level - 1}" d="{data}"/>')
+    out += cells(shades(values), x, y, side, side)
     size = min(LABEL, max(6.0, side * 0.9))
     for r, said in enumerate(panel.rows):
         out.append(text(x - 6, y + side * (r + 0.5), theme.label(said), size, "end"))
@@ -123,14 +118,3 @@ def _panel(scene: Scene, x: float, y: float, side: float, name: str, panel: Heat
     if panel.y:
         out.append(text(x + side * columns + 6, y + side * rows / 2, theme.label(panel.y), LABEL, "start", "muted"))
     return float(below - y)
-
-
-def _runs(chosen: Array, x: float, y: float, side: float) -> list[str]:
-    """Path data of the chosen cells, neighbours in a row as one rectangle."""
-    data = []
-    for r, row in enumerate(chosen):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(np.int8), [0]])))
-        for a, b in zip(edges[::2], edges[1::2], strict=True):
-            width = coordinate(side * (b - a))
-            data.append(f"M{coordinate(x + side * a)} {coordinate(y + side * r)}h{width}v{coordinate(side)}h-{width}z")
-    return data

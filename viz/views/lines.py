@@ -11,7 +11,7 @@ from viz import theme
 from viz.drawing import Drawing
 from viz.plot import Frame, span, thinned
 from viz.scene import Scene
-from viz.svg import coordinate, text
+from viz.svg import text
 
 LOOKS = [
     (f"net {role}", dash)
@@ -64,7 +64,7 @@ def lines(
         out.append(
             frame.line(xs=_ends(low, high, doubling), ys=[level, level], classes="net", width=1.4, dash=LEVELS[n])
         )
-        out.append(_key(frame, len(curves) + n, "net", LEVELS[n], name))
+        out.append(frame.key(len(curves) + n, "net", LEVELS[n], name))
     for n, (name, (px, py)) in enumerate(curves.items()):
         classes, dash = LOOKS[n]
         thin_x, thin_y = thinned(px, py) if np.isfinite(py).all() else (px, py)
@@ -73,7 +73,7 @@ def lines(
         if marks or good.sum() == 1:
             out.append(frame.dots(list(px[good]), list(py[good]), classes.removeprefix("net ")))
         if named:
-            out.append(_key(frame, n, classes, dash, name))
+            out.append(frame.key(n, classes, dash, name))
     beside = 40 + 7.0 * max(map(len, [*curves, *levels])) if named else 0.0
     scene.bounds = (0.0, 0.0, 70 + WIDTH + beside + 30, 54 + HEIGHT + 44)
     data = {f"{n}.{axis}": v for n, c in curves.items() for axis, v in zip("xy", c, strict=True)}
@@ -107,11 +107,3 @@ def _points(name: str, values: Any) -> tuple[Any, Any]:
     if len(xs) != len(ys) or not len(xs):
         raise ValueError(f"{name}: expected as many x as y, at least one, given {len(xs)} and {len(ys)}")
     return xs, ys
-
-
-def _key(frame: Frame, n: int, classes: str, dash: str, name: str) -> str:
-    """A line of the legend, right of the frame."""
-    x, y = frame.x + frame.width + 12, frame.y + 10 + 19 * n
-    dashes = f";stroke-dasharray:{dash}" if dash else ""
-    wire = f'<path class="wire" style="stroke-width:2{dashes}" d="M{coordinate(x)} {coordinate(y)}h22"/>'
-    return f'<g class="{classes}">{wire}</g>' + text(x + 28, y, theme.label(name), 11, "start")
