@@ -27,10 +27,12 @@ def learn(
     every: int,
     enough: float,
     tests: int = 500,
+    clip: float | None = 1.0,
     schedule: Callable[[int], float] | None = None,
 ) -> Training:
     """Train on new sequences of `steps` numbers, 32 an update, until the mean squared error of `tests` unseen ones,
-    the measure `mse` taken `every` updates, is below `enough`, or for so many `updates`. Gradients are clipped at 1."""
+    the measure `mse` taken `every` updates, is below `enough`, or for so many `updates`. The gradient's norm is
+    clipped at `clip`."""
     test = task(e.unseen(), steps, tests)
     return e.fit(
         model,
@@ -38,7 +40,7 @@ def learn(
         source=lambda random: task(random, steps, BATCH),
         optimizer=optimizer,
         schedule=schedule,
-        clip=1.0,
+        clip=clip,
         steps=updates,
         valid_every=every,
         evaluate=lambda m: {"mse": float(m(**test).mse.data)},
