@@ -5,7 +5,7 @@ An example is a module with a docstring (what it shows, and where its figure com
 
     python -m examples.NAME            minutes on two cores
     python -m examples.NAME --quick    seconds: the same code, small, for a look and for the tests
-    python -m examples.NAME --full     the size of the paper
+    python -m examples.NAME --full     the size of the paper, where there is one
     ... --record                       keep the result file and the pictures beside the example, those of --full apart
     ... --resume                       go on where a run of this size and seed was stopped or killed
 """
@@ -96,6 +96,7 @@ class Experiment:
     resume   go on with the trainings that an earlier run of the same kind has kept
     workers  processes of a sweep, or `dask`, the address of a cluster that it runs on; `earlier`, the seconds of its
              runs that were there already
+    larger   whether there is a size above the normal one, for --full
     """
 
     name: str
@@ -111,15 +112,16 @@ class Experiment:
     dask: str | None = None
     earlier: float = 0.0
     resume: bool = False
+    larger: bool = True
     seeds: int = 1
     figures: list[Figure] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
-    def size(self, quick: Value, normal: Value, full: Value) -> Value:
-        """A number that depends on how large the run is."""
-        return (quick, normal, full)[MODES.index(self.mode)]
+    def size(self, quick: Value, normal: Value, full: Value | None = None) -> Value:
+        """A number that depends on how large the run is; without a third, the normal one is the largest."""
+        return (quick, normal, normal if full is None else full)[MODES.index(self.mode)]
 
     def unseen(self, number: int = 0) -> np.random.Generator:
         """What makes data to measure with: no update of a training gets this generator. `number` tells sets apart."""
@@ -192,6 +194,7 @@ class Experiment:
             "example": self.name,
             "title": self.title,
             "mode": self.mode,
+            **({} if self.larger else {"larger": False}),
             "seed": self.seed,
             "seeds": self.seeds,
             **({"data": self.data.name} if self.data is not None else {}),
@@ -218,17 +221,19 @@ def main(
     data: str | None = None,
     columns: bool = False,
     sweep: bool = False,
+    larger: bool = True,
 ) -> Experiment:
     """Run an example from a prompt: `main(run, __doc__, __file__)`; `data` is the file it takes, in words, and
-    `columns` says that it is a table. A `sweep` takes the number of its processes, or the address of a cluster."""
+    `columns` says that it is a table. A `sweep` takes the number of its processes, or the address of a cluster.
+    What has no `larger` size than the normal one takes no --full."""
     source = Path(file).resolve().parent
     title = (doc or source.name).strip().splitlines()[0]
-    given = arguments(source.name, doc, data, columns, sweep, words)
+    given = arguments(source.name, doc, data, columns, sweep, larger, words)
     experiment = Experiment(
         source.name, title, given.mode or "normal", given.seed, given.out, source, not given.quiet, given.data
     )
     experiment.columns, experiment.workers, experiment.dask = given.columns, given.workers, given.dask
-    experiment.resume = given.resume
+    experiment.resume, experiment.larger = given.resume, larger
     print(f"{title}\n")
     started = time.monotonic()
     with one_message(files=given.data is not None or given.resume or sweep):
@@ -245,7 +250,7 @@ def main(
 
 
 def arguments(
-    name: str, doc: str | None, data: str | None, columns: bool, sweep: bool, words: list[str] | None
+    name: str, doc: str | None, data: str | None, columns: bool, sweep: bool, larger: bool, words: list[str] | None
 ) -> argparse.Namespace:
     """The words of the command line; what this example does not take has its default."""
     parser = argparse.ArgumentParser(
@@ -254,7 +259,8 @@ def arguments(
     parser.set_defaults(data=None, columns=None, workers=2, dask=None)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_const", const="quick", dest="mode", help="seconds: small, for a look")
-    size.add_argument("--full", action="store_const", const="full", dest="mode", help="the size of the paper")
+    if larger:
+        size.add_argument("--full", action="store_const", const="full", dest="mode", help="the size of the paper")
     parser.add_argument("--seed", type=int, default=0, help="of everything random [0]")
     folder = Path("out", "examples", name)
     parser.add_argument("--out", type=Path, default=folder, help=f"folder of this run's files [{folder}]")

@@ -13,10 +13,10 @@ HEAD = """\
 # Examples
 
 `python -m examples.NAME` runs one whole: data, training with live progress, evaluation, pictures, and its figures
-beside what they are measured against; `--quick` takes seconds, `--full` has the paper's size, `--record` keeps the
-result here. Every figure below was written by such a run; `python -m examples.readme` puts them together. Seconds are
-by the wall clock, many of them on two cores that others were using. How twelve cells compare on three tasks of memory
-has [a page of its own](comparison/README.md).
+beside what they are measured against; `--quick` takes seconds, `--full` has the paper's size (where data is invented
+here: a larger net that learns for longer), `--record` keeps the result here. Every figure below was written by such a
+run; `python -m examples.readme` puts them together. Seconds are by the wall clock, many of them on two cores that
+others were using. How twelve cells compare on three tasks of memory has [a page of its own](comparison/README.md).
 
 `--data FILE` takes your own file: a text (char_rnn, min_char_rnn, words), a name a line (names), Python source
 (tagging), `source TAB target` (translation), a CSV table (forecasting). `--resume` goes on where a run was stopped or
@@ -41,10 +41,14 @@ def page(found: list[dict[str, Any]]) -> str:
 
 
 def _sizes(found: list[dict[str, Any]]) -> str:
-    """Which examples have been run at the size of their papers, and which have not."""
+    """Which examples have been run at their largest size, which have not, and which have but one."""
     full = {result["example"] for result in found if result["mode"] == "full"}
-    rest = [name for name in names() if name not in full]
-    said = f"Run at the size of the paper, too: {', '.join(sorted(full))}. Not run at that size: {', '.join(rest)}."
+    one = {result["example"] for result in found if not result.get("larger", True)}
+    rest = [name for name in names() if name not in full | one]
+    said = (
+        f"Run with `--full`, too: {', '.join(sorted(full))}. Not run so: {', '.join(rest)}. Of one size, without "
+        f"`--full`: {', '.join(sorted(one))}."
+    )
     return textwrap.fill(said, 120, break_on_hyphens=False)
 
 

@@ -95,4 +95,4 @@ def run(e: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(leave(main(run, __doc__, __file__)))
+    sys.exit(leave(main(run, __doc__, __file__, larger=False)))

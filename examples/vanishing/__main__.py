@@ -83,7 +83,7 @@ def taught(e: Experiment, name: str, steps: int, first: bool) -> Array:
         source=lambda random: bits(random, steps, 32, first),
         optimizer=tg.optim.Adam(model.params.trained, lr=5e-3),
         clip=1.0,
-        steps=e.size(200, 400, 2500),
+        steps=e.size(200, 400),
     )
     test = bits(e.unseen(), steps, 100, first)
     right = float((model(**test).z.numpy()[-1].argmax(-1) == test["y"][-1]).mean())
@@ -105,7 +105,7 @@ def meanings(e: Experiment, weak: Array) -> None:
 
 
 def run(e: Experiment) -> None:
-    steps, inputs, hidden = e.size(30, 100, 400), 8, e.size(12, 48, 100)
+    steps, inputs, hidden = e.size(30, 100), 8, e.size(12, 48)
     scalars(e, steps)
     x = 0.3 * np.random.default_rng(e.seed).standard_normal((steps, inputs))
     found = {name: reach(model, x) for name, model in cells(e, inputs, hidden).items()}
@@ -126,4 +126,4 @@ def run(e: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(leave(main(run, __doc__, __file__)))
+    sys.exit(leave(main(run, __doc__, __file__, larger=False)))

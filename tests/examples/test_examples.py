@@ -92,6 +92,22 @@ def test_a_run_of_the_papers_size_is_kept_beside_the_normal_one(tmp_path: Path) 
     assert (source / "curve.svg").read_text() != (source / "curve-full.svg").read_text()
 
 
+def test_what_has_one_size_takes_no_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(e: Experiment) -> None:
+        e.figure("length", e.size(10, 100), 5, "short", "more")
+
+    file, words = str(tmp_path / "thing" / "__main__.py"), ["--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        experiment.main(run, "A title.", file, [*words, "--full"], larger=False)
+    assert "unrecognized arguments: --full" in capsys.readouterr().err
+    done = experiment.main(run, "A title.", file, words, larger=False)
+    kept = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert done.figures[0].value == 100 and kept["larger"] is False
+    assert "Of one size, without `--full`: thing." in readme.page([kept])
+    experiment.main(run, "A title.", file, [*words, "--full"])
+    assert "larger" not in json.loads((tmp_path / "out" / "result.json").read_text())
+
+
 LINE = """
 cell Line(D):
   input x: D

@@ -12,6 +12,8 @@ import pytest
 import dsl
 import tinygrad_seq as tg
 from tests.systems.test_rows import build, randomise
+from tinygrad_seq.nodes import parents
+from tinygrad_seq.tape import nodes
 
 TANH = """
 cell Net(D, H):
@@ -137,7 +139,7 @@ def test_row_22_shortcuts_shorten_the_path():
     rng = np.random.default_rng(4)
     T, d = 40, 8
     turn, _ = np.linalg.qr(rng.normal(size=(5, 5)))
-    reach = {}
+    reach, edges = {}, {}
     for name, sizes, given in (("Elman", {}, ("W",)), ("Skip", {"k": d}, ("W", "S"))):
         model = dsl.load(name).build(D=2, H=5, dtype="float64", **sizes)
         for weight in given:
@@ -145,17 +147,38 @@ def test_row_22_shortcuts_shorten_the_path():
         x = tg.tensor(0.1 * rng.normal(size=(T, 1, 2)), requires_grad=True)
         tg.sum(model(x=x, engine="tape").h[-1]).backward()
         reach[name] = np.linalg.norm(x.grad.numpy()[0])
-    shortest = {0: 0}  # edges from the last step back, by breadth first
-    frontier = [0]
-    while T - 1 not in shortest:
-        frontier = sorted({b + k for b in frontier for k in (1, d) if b + k < T} - set(shortest))
-        shortest |= dict.fromkeys(frontier, max(shortest.values()) + 1)
-    assert shortest[T - 1] <= -(-(T - 1) // d) + d - 1 and shortest[T - 1] < (T - 1) / 3
-    assert reach["Skip"] > 1e6 * reach["Elman"]
-    n, scale = 5, 0.3  # blocks h + scale·h: the derivative (1 + scale)^n is a sum over 2^n paths
-    paths = [scale ** bin(taken).count("1") for taken in range(2**n)]
-    value = tg.grad(lambda v: _blocks(v, n, scale))(1.0)
-    assert len(paths) == 2**n and float(np.asarray(value)) == pytest.approx(sum(paths))
+        edges[name] = shortest(model(x=x, engine="tape").h[-1])
+    assert edges == {"Elman": T - 1, "Skip": sum(divmod(T - 1, d))}  # as many shortcuts as fit, and the rest one by one
+    assert edges["Skip"] <= -(-T // d) + d and reach["Skip"] > 1e6 * reach["Elman"]
+    n, scale = 5, 0.3  # blocks h + scale·h: the derivative (1 + scale)^n is a sum over the 2^n paths of the tape
+    start = tg.tensor(np.array(1.0), requires_grad=True)
+    end = _blocks(start, n, scale)
+    assert ways(end, start) == 2**n
+    end.backward()
+    assert start.grad.numpy() == pytest.approx(sum(scale ** bin(taken).count("1") for taken in range(2**n)))
+
+
+def shortest(end):
+    """Edges from the last state back to the first, on the shortest path of the tape; a state is its tanh."""
+    below = nodes(end)
+    states = [node for node in below if node.name == "tanh"]
+    passed = {states[-1]: 0}  # states behind a node, on the way from the end
+    for node in reversed(below):
+        if node in passed:
+            for parent in parents(node):
+                count = passed[node] + (parent.name == "tanh")
+                passed[parent] = min(count, passed.get(parent, count))
+    return passed[states[0]]
+
+
+def ways(end, start):
+    """Paths of the tape from an end to a leaf."""
+    below, leaf = nodes(end), start.edge[0]
+    found = dict.fromkeys(below, 0) | {below[-1]: 1}
+    for node in reversed(below):
+        for parent in parents(node):
+            found[parent] += found[node]
+    return found[leaf]
 
 
 def _blocks(h, n, scale):
