@@ -88,7 +88,8 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} is a directory; give a text file") from None
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        raise ValueError(f"{path} is not UTF-8 text: byte {error.start} is 0x{byte:02x}") from None
+        hint = "; it looks like UTF-16: save it as UTF-8" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise ValueError(f"{path} is not UTF-8 text: byte {error.start} is 0x{byte:02x}{hint}") from None
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     if not text.strip():

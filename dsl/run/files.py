@@ -70,7 +70,7 @@ def _arrays(path: Path, streams: Mapping[str, Stream]) -> dict[str, Array]:
 
 
 def _table(path: Path, streams: Mapping[str, Stream], columns: Mapping[str, str]) -> dict[str, Array]:
-    rows = list(csv.reader(io.StringIO(read_text(path))))
+    rows = _records(path)
     header, body = [cell.strip() for cell in rows[0]], rows[1:]
     for name in columns:
         if name not in streams:
@@ -81,6 +81,14 @@ def _table(path: Path, streams: Mapping[str, Stream], columns: Mapping[str, str]
         if name not in columns:
             raise ValueError(f"which columns are {name}? --stream {name}=COLUMN; {path} has {', '.join(header)}")
     return {name: _columns(path, header, body, name, columns[name], streams[name]) for name in columns}
+
+
+def _records(path: Path) -> list[list[str]]:
+    """The rows of a CSV file as they stand there."""
+    try:
+        return list(csv.reader(io.StringIO(read_text(path))))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV table: {error}; is a quotation mark left open?") from None
 
 
 def _columns(path: Path, header: list[str], body: list[list[str]], name: str, wanted: str, stream: Stream) -> Array:
@@ -118,7 +126,7 @@ def read_columns(path: str | Path, wanted: str | None = None, *, least: int = 1)
     there twice, a cell that is no finite number, and too few rows.
     """
     path = Path(path)
-    rows = list(csv.reader(io.StringIO(read_text(path))))
+    rows = _records(path)
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
     if not rows:

@@ -27,9 +27,11 @@ CLASSES = ("space", "name", "keyword", "number", "string", "operator", "comment"
 
 
 def classes(source: str) -> Array:
-    """The class of every character, (len(source),)."""
+    """The class of every character, (len(source),). Errors: SyntaxError and tokenize's for what is no Python source."""
+    if "\0" in source:
+        raise SyntaxError("it holds a character of number 0")
     found = np.zeros(len(source), np.int64)
-    starts = np.cumsum([0, *(len(line) for line in source.splitlines(keepends=True))])
+    starts = np.cumsum([0, *(len(line) for line in io.StringIO(source))])  # lines as the tokenizer has them
     kinds = {tokenize.NUMBER: 3, tokenize.STRING: 4, tokenize.OP: 5, tokenize.COMMENT: 6}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = kinds.get(token.type, 0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dsl.run.data import read_text
 from dsl.run.words import read_lines
 
 Pair = tuple[str, str]
@@ -116,11 +117,13 @@ def made(task: str, count: int, seed: int) -> list[Pair]:
 
 
 def read_pairs(path: Path, least: int) -> list[Pair]:
-    """A file's lines `source TAB target`. Errors: ValueError naming the line that has not one tab, or too few lines."""
+    """A file's lines `source TAB target`. Errors: ValueError naming the first line that is none, or too few lines."""
+    read_lines(path, least)
     pairs = []
-    for line in read_lines(path, least):
-        source, tab, target = line.partition("\t")
-        if not tab or "\t" in target:
-            raise ValueError(f"{path}: expected `source TAB target` on each line, found {line[:60]!r}")
-        pairs.append((source, target))
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        found = [part.strip() for part in line.split("\t")]
+        if len(found) == 2 and all(found):
+            pairs.append((found[0], found[1]))
+        elif line.strip():
+            raise ValueError(f"{path}:{number}: expected `source TAB target`, found {line[:60]!r}")
     return pairs

@@ -16,6 +16,7 @@ from examples.glyphs import GLYPHS, stretched
 from examples.handwriting import strokes
 from examples.music import grammar
 from examples.speech import utterances
+from examples.tagging.__main__ import classes as token_classes
 from examples.translation import pairs
 from examples.video.clips import CLASSES, clip
 
@@ -174,6 +175,15 @@ def test_glyphs_differ_and_stretch() -> None:
 
 
 # ---------------------------------------------------------------- classes, scenes, clips, series
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\x0c\n", "\n# \x0c \x1c \u2028\n"])
+def test_a_character_has_the_class_of_its_token_whatever_ends_a_line(end: str) -> None:
+    """A form feed ends a line of Python's strings, but none of its tokenizer's."""
+    found = token_classes(f"a = 'b'{end}if 1: c()  # d\n")
+    behind = len(f"a = 'b'{end}")
+    assert "".join(map(str, found[:7])) == "1050444"
+    assert "".join(map(str, found[behind:])) == "22035015500" + "666" + "0"
 
 
 def test_reviews_and_motifs_have_their_class() -> None:
