@@ -81,8 +81,8 @@ class Accumulation:
         self._replace(new)
 
     def _is_product(self, node: Symbol) -> bool:
-        """Whether the product kernel runs it: the matrix is one for all sequences and steps."""
-        return node.is_op("matvec") and self.normal.kinds.of(node.args[0]).shared
+        """Whether a kernel runs it: a Fourier transform, or a matrix that is one for all sequences and steps."""
+        return node.is_op("fft", "ifft") or (node.is_op("matvec") and self.normal.kinds.of(node.args[0]).shared)
 
     def _chain(self, root: Symbol, joined: set[Symbol], new: Mapping[Symbol, Symbol]) -> Symbol:
         products: dict[tuple[str, ...], list[Symbol]] = {}
@@ -105,9 +105,14 @@ class Accumulation:
     def _accumulator(self, products: list[Symbol]) -> Symbol:
         terms: list[Term] = []
         for node in products:
-            w, x = node.args
+            *matrix, x = node.args
+            assert isinstance(x.leaf, Read) and node.op is not None
+            if not matrix:
+                terms.append(Term("", False, x.leaf, node.op.name))
+                continue
+            (w,) = matrix
             inner = w.args[0] if w.is_op("transpose") else w
-            assert isinstance(inner.leaf, Read) and isinstance(x.leaf, Read)
+            assert isinstance(inner.leaf, Read)
             terms.append(Term(inner.leaf.name, w.is_op("transpose"), x.leaf))
         kind = self.normal.kinds.of(products[0])
         axes = self.order(kind.axes)

@@ -25,7 +25,7 @@ CROWD = 8  # blocks in a piece, beyond which each is a function
 
 Entry = int | str | tuple[str, ...]  # of the table: a number, a name's value, the sum of several names' values
 
-_ENTRY = r"(?:[ownpqlcuSTK]_[A-Za-z0-9_]+|nb|batch|chunk|ragged|later)\b"
+_ENTRY = r"(?:[ownpqlcufSTK]_[A-Za-z0-9_]+|nb|batch|chunk|ragged|later)\b"
 _SUM = re.compile(r"\b[np]_\w+(?: \+ [np]_\w+)+\b(?! \*)")
 _NAME = re.compile(rf"\b(?:(?P<array>[xykms]_\w+)|(?P<scope>(?:load|store)_\w+)|(?P<entry>{_ENTRY}))")
 _LOCAL = re.compile(r"\b[vri]\d+\b")

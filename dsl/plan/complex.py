@@ -1,9 +1,9 @@
 """Complex streams as pairs of real ones: a pass from systems to systems, ahead of all planning.
 
 A complex `h[t]` becomes `re(h)[t]` and `im(h)[t]`, every equation two over real parts. What all sequences share
-(parameters, matrices of a Fourier transform) stays complex and is NumPy's: loops read `re(V)` and `im(V)`.
-Transforms and reflections are written out in products on the way, for real vectors too. Forward systems and
-adjoints go through it alike, so nothing behind it knows a complex number.
+(parameters) stays complex and is NumPy's: loops read `re(V)` and `im(V)`. A Fourier transform takes and gives one
+vector, real parts followed by imaginary ones; reflections are written out in products, for real vectors too. Forward
+systems and adjoints go through it alike, so nothing behind it knows a complex number.
 """
 
 from __future__ import annotations
@@ -193,19 +193,11 @@ class _Pass:
         return re, im
 
     def fourier(self, node: Symbol, x: Pair) -> Pair:
-        """A discrete Fourier transform as products with the real and imaginary part of its matrix."""
-        (n,) = self.before.of(node).shape
-        ones = op("fill", lift(1.0), dims=(n,))
-        identity = op("tril", op("triu", op("outer", ones, ones)))
+        """A discrete Fourier transform, of parts side by side."""
+        (n,) = shape = self.before.of(node).shape
         assert node.op is not None
-        matrix = op(node.op.name, identity)
-        re, im = op("re", matrix), op("im", matrix)
-
-        def times(w: Symbol, v: Symbol) -> Symbol:
-            return ZERO if v is ZERO else op("matvec", w, self._shaped(v, (n,)))
-
-        a, b = x
-        return times(re, a) - times(im, b), times(im, a) + times(re, b)
+        both = op(node.op.name, op("concat", *(self._shaped(part, shape) for part in x)))
+        return op("part", both, start=Dim(), size=n), op("part", both, start=n, size=n)
 
     def reflect(self, node: Symbol, r: Pair, x: Pair) -> Pair:
         return minus(x, product(r, scaled(self.dot(r, x), twice_over(self.dot(r, r)[0]))))

@@ -20,15 +20,22 @@ from tinygrad_seq.symbol import Symbol, lift, postorder
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`weight @ operand` (or `weight.T @ operand`), one product into an accumulator."""
+    """`weight @ operand` (or `weight.T @ operand`), one product into an accumulator.
+
+    Of a Fourier transform the name, fft or ifft: a product whose matrix nobody writes down. Its operand and its result
+    are real parts followed by imaginary ones; it is alone in its accumulator.
+    """
 
     weight: str
     transposed: bool
     operand: Read
+    transform: str = ""
 
     def __str__(self) -> str:
         index = self.operand.index
         operand = self.operand.name + (f"[{','.join(map(show_index, index))}]" if index else "")
+        if self.transform:
+            return f"{self.transform}({operand})"
         return f"{self.weight}{'.T' if self.transposed else ''}@{operand}"
 
 
@@ -135,7 +142,7 @@ def reads(definition: Definition) -> list[Read]:
 
 def shared_names(definition: Definition) -> list[str]:
     """What a definition may read that all sequences share (or have a value each of)."""
-    found = [r.name for r in reads(definition) if not r.index] + [t.weight for t in definition.terms]
+    found = [r.name for r in reads(definition) if not r.index] + [t.weight for t in definition.terms if t.weight]
     return found + ([definition.boundary] if isinstance(definition.boundary, str) else [])
 
 

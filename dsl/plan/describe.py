@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsl.plan.definitions import Term
 from dsl.plan.linear import is_linear
 from dsl.plan.loops import AFTER, BEFORE, STEP, Group, Item, Loop, Nest, Outers, Products, Transfer
 from dsl.plan.program import PlannedSystem, programs
 from dsl.system.dims import Dim
 from dsl.system.system import System
+from tinygrad_seq.kernels.fourier import transform_of
 from tinygrad_seq.kernels.product import backend
 
 TITLES = {
@@ -97,7 +99,18 @@ def _program(title: str, program: PlannedSystem) -> list[str]:
             height, width = program.normal.definitions[name].shape
             work = work + height * width
     lines.append(f"  about {_times(work, 2)} floating-point operations a step and sequence in products")
+    lines += [_transforms(width, count, program) for width, count in program.source.transforms.items()]
     return lines
+
+
+def _transforms(width: Dim, count: int, program: PlannedSystem) -> str:
+    """Transforms of rows of a width; with a number for it, which way they take."""
+    what = f"  {count} Fourier transform{'s' * (count > 1)} a step and sequence"
+    sizes = {k: v for k, v in program.system.arguments.items() if isinstance(v, int)}
+    if not width.names <= sizes.keys():
+        return f"{what}, of {width} real and imaginary parts: fast ones, of any length"
+    n = int(width.bind(sizes)) // 2
+    return f"{what}, each of {n} numbers {', '.join(transform_of(n, program.dtype).ways)}"
 
 
 def _nest(k: int, nest: Nest, program: PlannedSystem) -> list[str]:
@@ -137,17 +150,18 @@ def _item(item: Item, program: PlannedSystem) -> list[str]:
     assert isinstance(item, Products)
     lines = []
     for target, terms in _by_target(item).items():
-        lines.append(f"product {target} {'=' if terms[0][1] else '+='} {' + '.join(t for t, _ in terms)}")
+        call = "Fourier transform" if terms[0][0].transform else "product"
+        lines.append(f"{call} {target} {'=' if terms[0][1] else '+='} {' + '.join(str(t) for t, _ in terms)}")
     stacks = program.stacks(item)
     if stacks:
         lines.append(f"  stacked: {'; '.join(stacks)}")
     return lines
 
 
-def _by_target(item: Products) -> dict[str, list[tuple[str, bool]]]:
-    found: dict[str, list[tuple[str, bool]]] = {}
+def _by_target(item: Products) -> dict[str, list[tuple[Term, bool]]]:
+    found: dict[str, list[tuple[Term, bool]]] = {}
     for name, term, first in item.terms:
-        found.setdefault(name, []).append((str(term), first))
+        found.setdefault(name, []).append((term, first))
     return found
 
 

@@ -276,6 +276,13 @@ class Lowering:
         weight = op("transpose", weight) if w.is_op("transpose") else weight
         return op("matvec", weight, lift(self._operand(x)))
 
+    def _op_fft(self, z: Symbol, **static: object) -> Symbol:
+        """Of real parts followed by imaginary ones: see `complex`."""
+        return op("fft", lift(self._operand(z)))
+
+    def _op_ifft(self, z: Symbol, **static: object) -> Symbol:
+        return op("ifft", lift(self._operand(z)))
+
     def _column(self, w: Symbol) -> Symbol:
         """The single column of an (n, 1) matrix, as a shared vector."""
         return self._shared(op("matvec", w, op("fill", lift(1.0), dims=(Dim.of(1),))))

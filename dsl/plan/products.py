@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from dsl.plan.definitions import is_home
+from dsl.plan.definitions import Term, is_home
 from dsl.plan.loops import Entry, Outers, Products
 from dsl.plan.writer import Pack, Writer
+from dsl.system.dims import Dim
 from dsl.system.system import Read
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Factors(Writer):
         side that feed one accumulator.
         """
         tall: Run = []
-        rest = list(item.terms)
+        rest = [e for e in item.terms if not e[1].transform]
         by_target: dict[tuple[str, object], list[Entry]] = {}
         for entry in rest:
             by_target.setdefault((entry[0], entry[1].operand.index), []).append(entry)
@@ -56,7 +57,7 @@ class Factors(Writer):
         for entries in singles.values():
             wide += [[[e] for e in run] for run in self._adjacent(entries, lambda e: e[0])]
         wide.sort(key=lambda run: not run[0][0][2])  # those that overwrite come first
-        return wide
+        return [[[e]] for e in item.terms if e[1].transform] + wide
 
     def _adjacent(self, entries: Sequence[T], key: Callable[[T], str]) -> list[list[T]]:
         """Split into lists whose keys are consecutive columns of one slab."""
@@ -73,11 +74,9 @@ class Factors(Writer):
 
     def _product(self, depth: int, run: Run, fixed: tuple[str, ...], step: bool) -> None:
         target, term, first = run[0][0]
-        pack = self._pack(run)
+        assert first or not term.transform
         d, place, source = self.definitions[target], self.places[target], self.places[term.operand.name]
-        columns = " + ".join([self.padded(c) for c in pack.columns[:-1]] + [self.size(pack.columns[-1])])
-        rows = " + ".join([self.padded(r) for r in pack.rows[:-1]] + [self.size(pack.rows[-1])])
-        call = "product_set" if first else "product_add"
+        call = self._transform(term, d.shape[0]) if term.transform else self._packed(run)
         here = {a: self.var(a) for a in d.axes}
         there = {}
         for a, index in zip(self.definitions[term.operand.name].axes, term.operand.index, strict=True):
@@ -90,9 +89,8 @@ class Factors(Writer):
         def emit(at: int, count: str, steps: dict[str, str]) -> None:
             mine = self.row(place, {a: steps.get(a, here[a]) for a in place.axes}, "0")
             theirs = self.row(source, {a: self._subst(there[a], steps) for a in source.axes}, "0")
-            right = f"w_{source.ident}, P, o_{pack.name}"
-            result = f"A, {mine}, w_{place.ident}"
-            self.put(at, f"{call}({source.array}, {theirs}, {right}, {result}, {count}, {columns}, {rows}){note}")
+            operand, result = f"{source.array}, {theirs}, w_{source.ident}", f"A, {mine}, w_{place.ident}"
+            self.put(at, call.format(operand=operand, result=result, count=count) + note)
 
         if inner:
             *outer, other = inner
@@ -119,6 +117,20 @@ class Factors(Writer):
             self.put(depth, "else:")
             self.put(depth + 1, f"for {self.var(axis)} in range(t0, t1):")
             emit(depth + 2, f"C[c_{axis} + {self.var(axis)}]", {})
+
+    def _transform(self, term: Term, shape: Dim) -> str:
+        """The call of a Fourier transform, but for its operands."""
+        self.transforms[shape] = self.transforms.get(shape, 0) + 1
+        table = f"f_{self._dim(shape)}"
+        return f"transform({{operand}}, {{result}}, {{count}}, {int(term.transform == 'ifft')}, {table}, A, o_work)"
+
+    def _packed(self, run: Run) -> str:
+        """The call of a product with packed weights, but for its operands."""
+        pack = self._pack(run)
+        columns = " + ".join([self.padded(c) for c in pack.columns[:-1]] + [self.size(pack.columns[-1])])
+        rows = " + ".join([self.padded(r) for r in pack.rows[:-1]] + [self.size(pack.rows[-1])])
+        call = "product_set" if run[0][0][2] else "product_add"
+        return f"{call}({{operand}}, P, o_{pack.name}, {{result}}, {{count}}, {columns}, {rows})"
 
     def _subst(self, text: str, steps: Mapping[str, str]) -> str:
         for a, value in steps.items():

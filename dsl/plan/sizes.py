@@ -17,6 +17,7 @@ from dsl.plan.assemble import Entry
 from dsl.plan.program import PlannedSystem
 from dsl.plan.writer import Pack
 from dsl.system.dims import Dim
+from tinygrad_seq.kernels.fourier import transform_of, work_size
 from tinygrad_seq.kernels.product import packed_size, padded, rows_size
 
 LINE = 16
@@ -95,6 +96,8 @@ class Sizer:
         for name, dim in self.source.dims.items():
             at[name] = self.number(dim)
             at["p" + name[1:]] = self.padded(dim)
+            if dim in self.source.transforms:
+                at["f" + name[1:]] = transform_of(self.number(dim) // 2, self.dtype).address
         self._axes(at, shape)
         reals, categories = self._places(at, shape, steps)
         reals = self._work(at, shape, steps, reals)
@@ -167,7 +170,7 @@ class Sizer:
             offset["A"] += _round(rows * columns)
 
     def _work(self, at: dict[str, int], shape: Shape, steps: Mapping[str, int], offset: int) -> int:
-        """Scratch rows, and the packed operands of weight gradients."""
+        """Scratch rows, the packed operands of weight gradients, and room for Fourier transforms."""
         for name, form in self.source.scratch.items():
             at[f"o_{name}"] = offset
             offset += _round(self.block(form))
@@ -183,7 +186,9 @@ class Sizer:
             left = max(left, rows_size(sum(map(self.padded, heights)), deepest, self.dtype))
             right = max(right, packed_size(self.number(width), deepest, self.dtype))
         at["o_rows"], at["o_panels"] = offset, offset + _round(left)
-        return offset + _round(left) + _round(right)
+        at["o_work"] = offset + _round(left) + _round(right)
+        room = [work_size(self.number(d) // 2, self.dtype) for d in self.source.transforms]
+        return at["o_work"] + _round(max(room, default=0))
 
     def _inner(self, group: list[str]) -> bool:
         return len(self.arrangement.normal.definitions[group[0]].over) > 1

@@ -36,7 +36,8 @@ Arrays   A own reals, I own categories, F and J the forward run's, P packed para
          values, m_* shared values, s_* totals. All are flat: a row is `offset + ((step + front) * nb + b) * width`.
          A place that holds a chunk of steps only counts them from t0, the chunk's first.
 Numbers  nb sequences here, batch all of them, chunk steps; n_ a size, p_ the same padded, o_ an offset, w_ a row's
-         width, T_ steps of an axis, q_ elements of a region, l_ S_ u_ c_ places in L and C
+         width, T_ steps of an axis, q_ elements of a region, l_ S_ u_ c_ places in L and C; f_ the table of a fast
+         Fourier transform of rows that are n_ wide, real parts and imaginary ones
 Loops    t0 to t1 a chunk of steps, b a sequence, j a feature; r1 … rows in memory, v1 … values
 """
 
@@ -60,6 +61,7 @@ class Source:
     listings: list[list[str]]  # calls, for people: of preparing, then of each stage and what it completes
     dims: dict[str, Dim]  # n_* -> the dim
     packs: list[Pack]
+    transforms: dict[Dim, int]  # widths of what is Fourier transformed, both parts, and how many transforms
     vectors: list[str]  # shared vectors and scalars kept in P
     tables: list[str]  # looked-up matrices, kept in P column by column behind one of zeros
     shared: list[str]  # what `preparing` takes
@@ -107,6 +109,7 @@ class _File(Edges, Factors, Shared):
             [p.listing for p in (first, *(p for pair in zip(stages, last, strict=True) for p in pair))],
             {f"n_{i}": d for d, i in self.dims.items()},
             self.packs,
+            self.transforms,
             list(self.vectors),
             list(self.tables),
             self.shared,

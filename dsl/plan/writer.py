@@ -1,8 +1,9 @@
 """The ground of code generation: names for sizes and memory, addresses of rows, and lines of text.
 
-Every size, stride and offset is a name in the table that the host fills in (`sizes`); prefixes tell what it
-is: n_ a dim, p_ the same padded, T_ steps of an axis, o_ an offset, w_ a row's width, q_ a region's size,
-K_ a count of rows, l_ S_ u_ where lengths, clocks and flags of an axis are in L, c_ active rows in C.
+Every size, stride and offset is a name in the table that the host fills in (`sizes`); prefixes tell what it is: n_ a
+dim, p_ the same padded, f_ how rows of that width are Fourier transformed, T_ steps of an axis, o_ an offset, w_ a
+row's width, q_ a region's size, K_ a count of rows, l_ S_ u_ where lengths, clocks and flags of an axis are in L, c_
+active rows in C.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from tinygrad_seq.kernels import math
 
 OWN_NAMES = frozenset(
     """A B I F J P O L C R X at b j k row rows start t0 t1 turn active chunk nb batch ragged real reals integers padded
-    infinity not_a_number kernel copy zero pack pack_panels pack_rows pack_transposed product_add product_set
+    infinity not_a_number kernel copy zero pack pack_panels pack_rows pack_transposed product_add product_set transform
     weight_gradient nests execute main which run range min max abs""".split()
 ) | frozenset(vars(math))
-OWN_FORMS = re.compile(r"[ivrnpqolcuwSTK](\d+|_.*)|[xykms]_.*|(load|store|nest|loop|axis)_.*")
+OWN_FORMS = re.compile(r"[ivrnpqolcuwfSTK](\d+|_.*)|[xykms]_.*|(load|store|nest|loop|axis)_.*")
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Writer:
         self.names: dict[str, str] = {}  # shared values and what else has no place -> its Python name
         self.taken = {p.ident for p in layout.places.values()}
         self.dims: dict[Dim, str] = {}
+        self.transforms: dict[Dim, int] = {}
         self.packs: list[Pack] = []
         self.vectors: dict[str, None] = {}
         self.tables: dict[str, None] = {}

@@ -14,6 +14,7 @@ from dsl.run.arenas import Array
 from dsl.system.dims import Dim
 from dsl.system.system import Read, Size
 from tinygrad_seq.kernels.cache import load_source
+from tinygrad_seq.kernels.fourier import work as work_of
 from tinygrad_seq.kernels.nests import Nests
 from tinygrad_seq.symbol import Symbol, postorder
 
@@ -72,7 +73,8 @@ class Executable:
         shapes.update({n: self.shape(n) for n in (*self.normal.totals, *self.normal.after)})
         products = sum(self._sizer.width(p) * self._sizer.depth(p) for p in self.source.packs)
         units = sum(self.number(d.shape[0]) for d in self.normal.definitions.values() if d.shape)
-        self.work = products + 4 * units
+        transforms = sum(k * work_of(self.number(d) // 2, self.dtype) for d, k in self.source.transforms.items())
+        self.work = products + transforms + 4 * units
 
     def number(self, dim: Dim) -> int:
         """A dim's size; known from the first data on."""

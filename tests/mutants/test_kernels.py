@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ENGINE = "tinygrad_seq"
 PRODUCTS, SQUARES = "tests/tinygrad_seq/test_products.py", "tests/kernels/test_squares.py"
+FOURIER = "tests/kernels/test_fourier.py::test_every_length_is_numpys_transform"
 PIECES = "tests/kernels/test_pieces.py"
 MAILBOX, ROWS = "tests/kernels/test_mailbox.py", "tests/tinygrad_seq/test_rows.py"
 SECONDS = 600
@@ -24,12 +25,29 @@ SECONDS = 600
 # name: file, the line's right text, its wrong one, what rejects it
 MUTANTS: dict[str, tuple[str, str, str, str]] = {
     "halves exchanged with the wrong place": (
-        "kernels/squares.py", "n + lanes - half if n & half else n for", "n + lanes if n & half else n for", SQUARES
+        "kernels/emit.py", "n + lanes - half if n & half else n for", "n + lanes if n & half else n for", SQUARES
     ),
-    "the last exchange of a square left out": ("kernels/squares.py", "while half:", "while half > 1:", SQUARES),
+    "the last exchange of a square left out": ("kernels/emit.py", "while half:", "while half > 1:", SQUARES),
     "a square's rows stored in reverse": (
         "kernels/squares.py", "zip(places(3), rows, strict=True)", "zip(places(3), rows[::-1], strict=True)", SQUARES
     ),
+    "a butterfly of five turned the wrong way": (
+        "kernels/butterflies.py", "return [x[0] + a + c, first + one, second + two, second - two, first - one]",
+        "return [x[0] + a + c, first - one, second - two, second + two, first + one]", FOURIER,
+    ),
+    "an odd radix without its last pair": (
+        "kernels/butterflies.py", "with counted(b, half) as k:\n                angle",
+        "with counted(b, b.sub(half, _I(1))) as k:\n                angle", FOURIER,
+    ),
+    "no factors between the two passes of a row": (
+        "kernels/butterflies.py", "f.load(x, xp, row).times(f.load(w, wp, row))", "f.load(x, xp, row)", FOURIER
+    ),
+    "rows together without the last numbers": (
+        "kernels/transforms.py", "    for k in range(0, n, LANES):\n        c = min(k, n - LANES)\n        square(work",
+        "    for k in range(0, n - LANES + 1, LANES):\n        c = k\n        square(work", FOURIER,
+    ),
+    "a convolution that wraps around": ("kernels/fourier.py", "-(-(2 * n - 1) // a)", "-(-(2 * n - 9) // a)", FOURIER),
+    "an inverse by the matrix not scaled": ("kernels/fourier.py", "turn.conj() / n)", "turn.conj())", FOURIER),
     "what is posted is not run": (
         "kernels/mailbox.py", "                run_posted(box)\n                swap", "                swap", MAILBOX
     ),
@@ -105,7 +123,7 @@ def run(copy: Path, tests: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tests", [SQUARES, MAILBOX, PRODUCTS, ROWS])
+@pytest.mark.parametrize("tests", [SQUARES, FOURIER, MAILBOX, PRODUCTS, ROWS])
 def test_the_kernels_as_they_are_pass(copy: Path, tests: str) -> None:
     code, said = run(copy, tests)
     assert code == 0, said

@@ -57,6 +57,10 @@ product  plain Python: panel(dtype) is 32 (float64: 16), tail(dtype) half of it,
          weight_gradient(X, xo, Y, yo, C, co, ldc, M, N, K)      C (M, padded N) += XᵀY
              X (K, M) from pack_rows, Y (K, N) from pack_panels.
 
+fourier  transform(A, ao, lda, C, co, ldc, M, inverse, table, W, wo)     in nests: Fourier transforms of M rows
+             A row is the real parts of n numbers, then the imaginary ones; inverse 0 or 1; table the address of
+             transform_of(n, dtype); W room of work_size(n, dtype) elements. padded(2 n) columns of C may be touched.
+
 threads  run_native(nests, calls) makes all calls of generated code, side by side, handed over within microseconds
          run_together(call) does the pieces of a loop, whoever is idle taking the next one
          parts(rows, work) -> how many parts a batch is worth; work: multiply-adds of all steps over all rows
@@ -74,6 +78,7 @@ cache    load_source(name, text) -> module
          cache_directory()
 
 The parts: target (the processor) · emit (register tiles as LLVM) · drivers (loops around them, not imported but loaded
-as a source) · product (their interface) · formulas (functions as LLVM) · math (their interface) · memory · lines,
-expressions, translate (text to LLVM) · nests (its seam to Numba) · pieces · threads · cache.
+as a source) · product (their interface) · butterflies, transforms, fourier (the same for Fourier transforms) ·
+formulas (functions as LLVM) · math (their interface) · memory · lines, expressions, translate (text to LLVM) · nests
+(its seam to Numba) · pieces · threads · cache.
 """

@@ -71,7 +71,7 @@ def tiles(module: ir.Module, cut: Shape) -> ir.Function:
     known = module.globals.get(name)
     if known is not None:
         return known
-    chooser = _function(module, name, tile_type(cut.dtype))
+    chooser = internal(module, name, tile_type(cut.dtype))
     chooser.attributes.add("alwaysinline")
     builder = ir.IRBuilder(chooser.append_basic_block("choose"))
     end = chooser.append_basic_block("end")
@@ -90,7 +90,7 @@ def tiles(module: ir.Module, cut: Shape) -> ir.Function:
     return chooser
 
 
-def _function(module: ir.Module, name: str, kind: ir.FunctionType) -> ir.Function:
+def internal(module: ir.Module, name: str, kind: ir.FunctionType) -> ir.Function:
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     function.attributes.add("nounwind")
@@ -100,7 +100,7 @@ def _function(module: ir.Module, name: str, kind: ir.FunctionType) -> ir.Functio
 def _tile(module: ir.Module, cut: Shape, rows: int, vectors: int) -> ir.Function:
     kind = tile_type(cut.dtype)
     name = f"tgseq_tile_{cut.dtype}_{rows}x{vectors}"
-    function = _function(module, name, ir.FunctionType(kind.return_type, kind.args[1:]))
+    function = internal(module, name, ir.FunctionType(kind.return_type, kind.args[1:]))
     function.attributes.add("noinline")
     _Tile(function, cut, rows, vectors).write()
     return function
@@ -150,7 +150,7 @@ class _Tile:
         right = [builder.load(self.wide(self.at(start, down)), align=self.align) for start in self.right]
         along, after = builder.mul(k, self.sk), []
         for m in range(self.rows):
-            x = _splat(builder, builder.load(self.at(self.left[m], along)), self.vector)
+            x = splat(builder, builder.load(self.at(self.left[m], along)), self.vector)
             for v in range(self.vectors):
                 product = builder.fmul(x, right[v], flags=_FMA)
                 after.append(builder.fadd(before[m * self.vectors + v], product, flags=_FMA))
@@ -197,10 +197,34 @@ class _Tile:
         builder.ret_void()
 
 
-def _splat(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
+def splat(builder: Any, scalar: Any, vector: ir.VectorType) -> Any:
     index = ir.IntType(32)
     undefined = ir.Constant(vector, ir.Undefined)
     single = builder.insert_element(undefined, scalar, ir.Constant(index, 0))
     return builder.shuffle_vector(
         single, undefined, ir.Constant(ir.VectorType(index, vector.count), [0] * vector.count)
     )
+
+
+def exchange(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of a square of vectors, given its rows, by exchanges of halves (J. O. Eklundh, A fast computer method
+    for matrix transposing, 1972)."""
+    rows, lanes = list(rows), len(rows)
+
+    def chosen(a: Any, b: Any, picks: list[int]) -> Any:
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), lanes), picks))
+
+    half = lanes // 2
+    while half:
+        for i in (m for m in range(lanes) if not m & half):
+            a, b = rows[i], rows[i + half]
+            rows[i] = chosen(a, b, [n + lanes - half if n & half else n for n in range(lanes)])
+            rows[i + half] = chosen(a, b, [n + lanes if n & half else n + half for n in range(lanes)])
+        half //= 2
+    return rows
+
+
+def bare(module: ir.Module) -> str:
+    """A module's text without its name and target."""
+    lines = str(module).splitlines()
+    return "\n".join(line for line in lines if not line.startswith((";", "target ", "source_filename")))

@@ -29,6 +29,7 @@ DRIVERS = {
         "A+ao sm sm sk B+bo panel ldb C+co ldc M N K beta",
     ),
     "weight_gradient": ("multiply", "A ao B bo C co ldc M N K", "A+ao K 1 rows B+bo K*panel 0 C+co ldc M ~N K 1"),
+    "transform": ("transform", "A ao lda C co ldc M inverse table W wo", "A+ao lda C+co ldc M inverse table W+wo"),
     "pack": ("pack", "W wo ldw n k P po n0 k0 N K", "W+wo ldw 1 n k P+po n0 k0 N K"),
     "pack_transposed": ("pack", "W wo ldw k n P po n0 k0 N K", "W+wo 1 ldw n k P+po n0 k0 N K"),
     "pack_rows": ("gather", "S so st sb n C no t0 t1 P po", "S+so st sb n C+no t0 t1 P+po rows rows"),

@@ -81,12 +81,12 @@ def _engine() -> Any:
     return llvm.create_mcjit_compiler(empty, here().target())
 
 
-def load(code: bytes, name: str) -> int:
-    """The address of a function of an object file; the symbols it needs are registered before."""
+def load(code: bytes, *names: str) -> list[int]:
+    """The addresses of functions of an object file; the symbols it needs are registered before."""
     engine = _engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return int(engine.get_function_address(name))
+    return [int(engine.get_function_address(name)) for name in names]
 
 
 __all__ = ["Machine", "effort", "here", "load"]

@@ -21,7 +21,8 @@ from numba.core.compiler_lock import global_compiler_lock
 
 from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels import callbacks, machine
-from tinygrad_seq.kernels.product import cut_of, require, symbol
+from tinygrad_seq.kernels.fourier import symbol
+from tinygrad_seq.kernels.product import cut_of, require
 from tinygrad_seq.kernels.translate import Setting, translate
 
 ENTER = '''"""The way from Python into machine code: a call by address, without the interpreter's lock."""
@@ -79,7 +80,7 @@ def nests(path: str, dtype: str) -> Nests:
 
     with global_compiler_lock:
         require(dtype)
-        address = machine.load(disk.object_code(Path(path).with_suffix(".main.bin"), compile_), name)
+        (address,) = machine.load(disk.object_code(Path(path).with_suffix(".main.bin"), compile_), name)
     return Nests(address)
 
 

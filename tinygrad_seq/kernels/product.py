@@ -159,7 +159,7 @@ for _dtype_name in _DTYPES:
         disk.EXTERNAL[symbol(_driver, _dtype_name)] = partial(require, _dtype_name)
 
 
-def _call(builder: Any, name: str, dtype: str, args: list[Any], result: Any = None) -> Any:
+def call(builder: Any, name: str, dtype: str, args: list[Any], result: Any = None) -> Any:
     """Call one of the drivers by its process-wide name."""
     kind = ir.FunctionType(result or ir.VoidType(), [a.type for a in args])
     full = symbol(name, dtype)
@@ -199,7 +199,7 @@ def _product(beta: int) -> Callable[..., None]:
             a, b, c = (element(context, builder, signature.args[i], args[i], o) for i, o in ((0, ao), (3, po), (5, co)))
             n = _round_up(builder, n, cut.tail)
             between = builder.mul(k, _int(cut.panel))
-            _call(builder, "multiply", dtype, [a, lda, lda, _int(1), b, between, _int(0), c, ldc, m, n, k, _int(beta)])
+            call(builder, "multiply", dtype, [a, lda, lda, _int(1), b, between, _int(0), c, ldc, m, n, k, _int(beta)])
             return context.get_dummy_value()
 
         n = types.intp
@@ -224,9 +224,7 @@ def weight_gradient(
         x, y, c = (element(context, builder, signature.args[i], args[i], o) for i, o in ((0, xo), (2, yo), (4, co)))
         n = _round_up(builder, n, cut.tail)
         between = builder.mul(k, _int(cut.panel))
-        _call(
-            builder, "multiply", dtype, [x, k, _int(1), _int(cut.rows), y, between, _int(0), c, ldc, m, n, k, _int(1)]
-        )
+        call(builder, "multiply", dtype, [x, k, _int(1), _int(cut.rows), y, between, _int(0), c, ldc, m, n, k, _int(1)])
         return context.get_dummy_value()
 
     n = types.intp
@@ -262,7 +260,7 @@ def multiply(
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, ao, sm, sk, _, bo, ldb, _, co, ldc, m, n, k, beta = args
         a, b, c = (element(context, builder, signature.args[i], args[i], o) for i, o in ((0, ao), (4, bo), (7, co)))
-        _call(builder, "multiply", dtype, [a, sm, sm, sk, b, _int(cut.panel), ldb, c, ldc, m, n, k, beta])
+        call(builder, "multiply", dtype, [a, sm, sm, sk, b, _int(cut.panel), ldb, c, ldc, m, n, k, beta])
         return context.get_dummy_value()
 
     n = types.intp
@@ -291,7 +289,7 @@ def _packer(transposed: bool) -> Callable[..., None]:
             _, wo, ldw, rows, columns, _, po, n0, k0, n, k = args
             w, p = (element(context, builder, signature.args[i], args[i], o) for i, o in ((0, wo), (5, po)))
             size = [_int(1), ldw, columns, rows] if transposed else [ldw, _int(1), rows, columns]
-            _call(builder, "pack", dtype, [w, *size, p, n0, k0, n, k])
+            call(builder, "pack", dtype, [w, *size, p, n0, k0, n, k])
             return context.get_dummy_value()
 
         n = types.intp
@@ -330,7 +328,7 @@ def _gatherer(left: bool) -> Callable[..., int]:
             _, so, st, sb, columns, _, no, t0, t1, _, po = args
             s, c, p = (element(context, builder, signature.args[i], args[i], o) for i, o in ((0, so), (5, no), (9, po)))
             size = [_int(width), _int(unit)]
-            return _call(builder, "gather", dtype, [s, st, sb, columns, c, t0, t1, p, *size], _I)
+            return call(builder, "gather", dtype, [s, st, sb, columns, c, t0, t1, p, *size], _I)
 
         n = types.intp
         return types.intp(S, n, n, n, n, counts, n, n, n, P, n), generate

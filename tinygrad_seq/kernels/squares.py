@@ -1,5 +1,5 @@
-"""Transposing in registers: a square as wide as a vector, by exchanges of halves (J. O. Eklundh, A fast computer method
-for matrix transposing, 1972). Element by element the same takes five times as long. May not know what is transposed.
+"""Transposing in registers: a square as wide as a vector (`emit.exchange`). Element by element the same takes five
+times as long. May not know what is transposed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from tinygrad_seq.kernels.emit import exchange
 from tinygrad_seq.kernels.memory import check_flat, element
 from tinygrad_seq.kernels.target import host, itemsize, real
-
-_INDEX = ir.IntType(32)
 
 
 def side(dtype: str) -> int:
@@ -38,17 +37,7 @@ def transpose_square(typing: Any, source: Any, so: Any, lds: Any, out: Any, oo: 
             steps = [builder.mul(args[k + 2], ir.Constant(args[k + 2].type, m)) for m in range(lanes)]
             return [builder.bitcast(builder.gep(start, [s], inbounds=True), vector.as_pointer()) for s in steps]
 
-        def chosen(a: Any, b: Any, picks: list[int]) -> Any:
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INDEX, lanes), picks))
-
-        rows = [builder.load(place, align=align) for place in places(0)]
-        half = lanes // 2
-        while half:
-            for i in (m for m in range(lanes) if not m & half):
-                a, b = rows[i], rows[i + half]
-                rows[i] = chosen(a, b, [n + lanes - half if n & half else n for n in range(lanes)])
-                rows[i + half] = chosen(a, b, [n + lanes if n & half else n + half for n in range(lanes)])
-            half //= 2
+        rows = exchange(builder, [builder.load(place, align=align) for place in places(0)])
         for place, row in zip(places(3), rows, strict=True):
             builder.store(row, place, align=align)
         return context.get_dummy_value()

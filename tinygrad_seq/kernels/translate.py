@@ -17,7 +17,7 @@ The language, all of a file's functions in it:
                                    scopes never touch the same element, nor do two arrays without one
     int(e)  real(e), infinity, not_a_number, min, max   min and max of integers
     padded(e)                      e, which is a multiple of the panels' tail, the unit of rows in memory
-    copy zero product_set product_add multiply weight_gradient pack pack_transposed pack_rows pack_panels
+    copy zero product_set product_add multiply weight_gradient pack pack_transposed pack_rows pack_panels transform
                                    see `tinygrad_seq.kernels`;  and every function of `kernels.formulas`
     python1_NAME(e)                a primitive's own implementation: see `kernels.callbacks`
     another(X, O, e, ...)          a function of the same file
@@ -32,6 +32,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
+from tinygrad_seq.kernels.emit import bare
 from tinygrad_seq.kernels.expressions import Expressions
 from tinygrad_seq.kernels.formulas import DOUBLE, SINGLE, formula
 from tinygrad_seq.kernels.lines import KINDS, Setting, Shared, Untranslatable, Value
@@ -52,12 +53,7 @@ def translate(source: str, setting: Setting, entry: str, symbol: str) -> str:
         formula(module, name, SINGLE if setting.dtype == "float32" else DOUBLE)
     declared = [f"declare {text}" for text in shared.declared.values()]
     metadata = [f"!{k} = {text}" for k, text in enumerate(shared.metadata)]
-    return "\n".join([*_bare(str(module)), *declared, *bodies, *metadata, ""])
-
-
-def _bare(module: str) -> list[str]:
-    """A module's text without its name and target."""
-    return [line for line in module.splitlines() if not line.startswith((";", "target ", "source_filename"))]
+    return "\n".join([bare(module), *declared, *bodies, *metadata, ""])
 
 
 class Function(Expressions):
