@@ -8,18 +8,18 @@ attributes and may be changed between steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from tinygrad_seq.changes import touch
-from tinygrad_seq.loops import load
+from tinygrad_seq.loops import each
 from tinygrad_seq.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 Retraction = Callable[[Array], Array]
-Number = Callable[[float], Any]
 
 
 class Optimizer:
@@ -64,10 +64,17 @@ class Optimizer:
         """
         given = self._gradients(grads)
         self.steps += 1
-        for name, g in given.items():
+        values = {n: a if a.flags.c_contiguous else a.copy() for n, a in ((n, self.params[n].data) for n in given)}
+        work: dict[tuple[str, np.dtype[Any]], tuple[list[tuple[Array, ...]], list[tuple[float, ...]]]] = {}
+        for name, own in values.items():
+            loop, slots, row = self._rule(name)
+            groups, rows = work.setdefault((loop, own.dtype), ([], []))
+            groups.append((own, np.ascontiguousarray(given[name]), *[self.state[s][name] for s in slots]))
+            rows.append(row)
+        for (loop, dtype), (groups, rows) in work.items():
+            each("update", loop, groups, np.array(rows, number_type(dtype)))
+        for name, own in values.items():
             p = self.params[name]
-            own = p.data if p.data.flags.c_contiguous else p.data.copy()
-            self._update(name, own.reshape(-1), np.ascontiguousarray(g).reshape(-1), numbers(p.dtype))
             if name in self.kept:
                 p.assign(self.kept[name](own))
             elif own is not p.data:
@@ -79,8 +86,8 @@ class Optimizer:
         if grads is None:
             found: dict[str, Any] = {n: p.grad for n, p in self.params.items()}
         else:
-            unknown = sorted(set(grads) - set(self.params))
-            if unknown:
+            if not grads.keys() <= self.params.keys():
+                unknown = sorted(grads.keys() - self.params.keys())
                 raise ValueError(f"gradients for unknown parameters: {', '.join(unknown)}")
             found = {n: grads.get(n) for n in self.params}
         result: dict[str, Array] = {}
@@ -89,18 +96,14 @@ class Optimizer:
                 continue
             p = self.params[name]
             array = np.asarray(g.data if isinstance(g, Tensor) else g)
-            if array.shape != p.shape:
+            if array.shape != p.data.shape:
                 raise ValueError(f"the gradient of {name} has shape {array.shape}, the parameter {p.shape}")
-            result[name] = array.astype(p.dtype, copy=False)
+            result[name] = array.astype(p.data.dtype, copy=False)
         return result
 
-    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
-        """Change the flat parameter `p` in place, along the flat gradient `g`; `number` makes scalars of their kind."""
+    def _rule(self, name: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
+        """A parameter's update: a loop of `loops/update.py`, the slots it takes, and its numbers."""
         raise NotImplementedError
-
-    def _slot(self, slot: str, name: str) -> Array:
-        """An array kept for a parameter, flat."""
-        return self.state[slot][name].reshape(-1)
 
     def zero_grad(self) -> None:
         """Forget the tensors' gradients."""
@@ -160,13 +163,10 @@ class SGD(Optimizer):
         super().__init__(params, lr, kept=kept)
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
 
-    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
-        rate, decay = number(self.lr), number(self.weight_decay)
+    def _rule(self, name: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
         if not self.momentum:
-            loops().descend(p, g, rate, decay)
-            return
-        ahead = number(1.0 if self.nesterov else 0.0)
-        loops().momentum(p, g, self._slot("velocity", name), rate, number(self.momentum), decay, ahead)
+            return "descend", (), (self.lr, self.weight_decay)
+        return "momentum", self.slots, (self.lr, self.momentum, self.weight_decay, float(self.nesterov))
 
 
 class RMSProp(Optimizer):
@@ -187,9 +187,8 @@ class RMSProp(Optimizer):
         super().__init__(params, lr, kept=kept)
         self.decay, self.eps = decay, eps
 
-    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
-        s = self._slot("square", name)
-        loops().rmsprop(p, g, s, number(self.lr), number(self.decay), number(self.eps))
+    def _rule(self, name: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
+        return "rmsprop", self.slots, (self.lr, self.decay, self.eps)
 
 
 class Adagrad(Optimizer):
@@ -209,8 +208,8 @@ class Adagrad(Optimizer):
         super().__init__(params, lr, kept=kept)
         self.eps = eps
 
-    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
-        loops().adagrad(p, g, self._slot("square", name), number(self.lr), number(self.eps))
+    def _rule(self, name: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
+        return "adagrad", self.slots, (self.lr, self.eps)
 
 
 class Adam(Optimizer):
@@ -236,13 +235,12 @@ class Adam(Optimizer):
         (self.beta1, self.beta2), self.eps, self.weight_decay = betas, eps, weight_decay
         self.state["count"] = {name: np.zeros((), np.int64) for name in self.params}
 
-    def _update(self, name: str, p: Array, g: Array, number: Number) -> None:
+    def _rule(self, name: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
         self.state["count"][name] += 1
         n = int(self.state["count"][name])
         rate, root = self.lr / (1 - self.beta1**n), math.sqrt(1 - self.beta2**n)
         decay, own = (0.0, self.lr * self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
-        values = (rate, self.beta1, self.beta2, root, self.eps, decay, own)
-        loops().adam(p, g, self._slot("first", name), self._slot("second", name), *map(number, values))
+        return "adam", self.slots, (rate, self.beta1, self.beta2, root, self.eps, decay, own)
 
 
 class AdamW(Adam):
@@ -263,15 +261,10 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, kept=kept)
 
 
-def loops() -> Any:
-    """The steps themselves, in Numba: `tinygrad_seq/loops/update.py`."""
-    return load("update")
-
-
-def numbers(dtype: Any) -> Number:
-    """What makes Python numbers scalars of a dtype's precision."""
-    kind: Number = np.zeros(0, dtype).real.dtype.type
-    return kind
+@cache
+def number_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of real numbers of a dtype's precision."""
+    return np.zeros(0, dtype).real.dtype
 
 
 def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float:
@@ -284,14 +277,26 @@ def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float
         raise ValueError(f"max_norm must be above 0, not {max_norm}")
     values = list(grads.values()) if isinstance(grads, Mapping) else list(grads)
     arrays = [g.data if isinstance(g, Tensor) else g for g in values if g is not None]
-    squares = [loops().squares(np.ascontiguousarray(a).reshape(-1)) for a in arrays]
-    norm = math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.inf
+    norm = joint_norm(arrays)
     if not math.isfinite(norm):
         raise FloatingPointError("the gradients' norm is not finite: they hold NaN or an infinity, or overflow")
     if norm > max_norm:
         for a in arrays:
-            np.multiply(a, numbers(a.dtype)(max_norm / norm), out=a)
+            np.multiply(a, number_type(a.dtype).type(max_norm / norm), out=a)
     return norm
+
+
+def joint_norm(arrays: Sequence[Array]) -> float:
+    """√Σ|x|² over all numbers of some arrays, in float64; infinite if one is not finite, or their sum."""
+    kinds: dict[np.dtype[Any], list[tuple[Array, ...]]] = {}
+    for a in arrays:
+        kinds.setdefault(a.dtype, []).append((np.ascontiguousarray(a),))
+    squares: list[float] = []
+    for groups in kinds.values():
+        sums = np.empty((len(groups), 1))
+        each("update", "squares", groups, sums)
+        squares += sums[:, 0].tolist()
+    return math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else math.inf
 
 
 def orthogonal_retraction(w: Array) -> Array:

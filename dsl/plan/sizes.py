@@ -32,7 +32,7 @@ class Shape:
     batch: int
     chunk: int
     ragged: bool
-    carried: frozenset[tuple[str, int]] = frozenset()  # streams with steps already run, and how many are given
+    carried: tuple[tuple[str, int], ...] = ()  # streams with steps already run, and how many are given
 
 
 @dataclass(frozen=True)

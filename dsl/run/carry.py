@@ -134,8 +134,13 @@ def advance(
     rows = batch.all
     for name, lag in held.items():
         past = before.values[name] if before is not None else np.repeat(boundaries[name][None], lag, axis=0)
-        line, length = np.asarray(arrays[name]), batch.lengths[system.streams[name].axes[0]]
-        new = np.empty((lag, *past.shape[1:]), np.result_type(past, line))  # a complex stream may begin at a real 0
+        axis = system.streams[name].axes[0]
+        line, length, steps = np.asarray(arrays[name]), batch.lengths[axis], batch.shortest[axis]
+        kind = np.result_type(past, line)  # a complex stream may begin at a real 0
+        if lag <= steps == batch.longest[axis]:
+            values[name] = np.array(line[steps - lag : steps], kind)
+            continue
+        new = np.empty((lag, *past.shape[1:]), kind)
         for k in range(lag):
             step = length + k - lag
             ran = step >= 0

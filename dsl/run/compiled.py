@@ -33,6 +33,7 @@ class Saved:
     inputs: Mapping[str, Array]
     memory: list[Array]
     start: Mapping[str, Array] | None
+    clock: Mapping[str, Array] | None
     lessor: Arena = field(repr=False)
 
     def __del__(self) -> None:
@@ -94,13 +95,13 @@ class Compiled:
         program = self._forwards.get((want, record))
         if program is None:
             program = self._forwards[want, record] = self.executable(self.plans.forward(want, record))
-        call = self._call(inputs, lengths, batch, clock)
+        call = self._call(inputs, lengths, batch)
         inputs = program.prepared(inputs)
         if start:
             start = split(start, program.program.parts)
             call = call.carrying(program, start)
         frame = call.frame(program)
-        values, memory = frame.run(self.arena, inputs, start)
+        values, memory = frame.run(self.arena, inputs, start, clock)
         found = {n: values[n] for n in want}
         if not record:
             frame.give(self.arena, memory)
@@ -109,7 +110,7 @@ class Compiled:
             inputs = {n: v for n, v in inputs.items() if n in self.system.streams}
         if self.plans.totals:
             inputs = {**inputs, **{n: values[n] for n in self.plans.totals}}
-        return found, Saved(frame, inputs, memory, start, self.arena)
+        return found, Saved(frame, inputs, memory, start, clock, self.arena)
 
     def backward(self, saved: Saved, cotangents: Mapping[str, Array | None], wrt: tuple[str, ...]) -> dict[str, Array]:
         """Gradients of `wrt`, summed over the sequences for parameters, in arrays that nobody else holds.
@@ -128,7 +129,7 @@ class Compiled:
             start = split(start, program.program.parts)
             call = call.carrying(program, start)
         frame = call.frame(program, saved.frame)
-        values, memory = frame.run(self.arena, inputs, start, saved.memory)
+        values, memory = frame.run(self.arena, inputs, start, saved.clock, saved.memory)
         frame.give(self.arena, memory)
         out: dict[str, Array] = {}
         for name, gradient, fresh in reverse.gradients:
@@ -172,26 +173,20 @@ class Compiled:
         streams = self.system.streams.items()
         return tuple((n, s.axes) for n, s in streams if not s.shared and n not in self.system.equations)
 
-    def _call(
-        self,
-        inputs: Mapping[str, Array],
-        lengths: Mapping[str, Array],
-        batch: int,
-        clock: Mapping[str, Array] | None,
-    ) -> Call:
+    def _call(self, inputs: Mapping[str, Array], lengths: Mapping[str, Array], batch: int) -> Call:
         """The call for this data; the same one for whole sequences of the same shape."""
         shapes = [inputs[n].shape if n in inputs else None for n, _ in self._timed]
         key = (batch, *shapes, *map(id, lengths.values()))
         found = self._calls.get(key)
-        if found is not None and clock is None:
+        if found is not None:
             return found[0]
         known = derived_lengths(self.system.axes, lengths, batch)
         steps = {a: int(v.max(initial=0)) for a, v in known.items()}
         for name, axes in self._timed:  # an array's extent where one is given, else the longest sequence
             if name in inputs:
                 steps |= {a: max(steps[a], n) for a, n in zip(axes, inputs[name].shape, strict=False)}
-        call = Call(batch, tuple(steps.items()), known, clock=clock)
-        if not call.ragged and clock is None:
+        call = Call(batch, tuple(steps.items()), known)
+        if not call.ragged:
             if len(self._calls) >= KEPT_CALLS:
                 self._calls.clear()
             self._calls[key] = call, tuple(lengths.values())  # which stay alive, so that their ids stay their own

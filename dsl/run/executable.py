@@ -41,6 +41,9 @@ class Executable:
         }
         self.given = tuple((n, self.kinds[n]) for n in self.source.inputs)
         self.nothing = [NOTHING] * len(self.source.carried)  # where a run begins at the beginning
+        entries = [e for table in self.source.stages for e in table if not isinstance(e, int)]
+        named = {n for e in entries for n in ((e,) if isinstance(e, str) else e)}
+        self.clocked = any(n.startswith("S_") for n in named)  # whether it matters how many steps ran before
         self._sizer: Sizer | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
 
@@ -48,6 +51,32 @@ class Executable:
     def handed(self) -> tuple[tuple[str, str], ...]:
         """Streams that loops hand over, and the results that hold them."""
         return tuple((n, d) for n, d in self.normal.names.items() if d in self.source.results)
+
+    @cached_property
+    def _carried(self) -> list[tuple[str, tuple[str, ...], int]]:
+        """Definitions that loops may begin with: under which names a state holds them, and how far back loops reach."""
+        out = []
+        for name in self.source.carried:
+            place = self.layout.places[name]
+            names = (name, *(stream for stream, own in self.normal.names.items() if own == name != stream))
+            out.append((name, names, place.pads[place.axes[0]][0]))
+        return out
+
+    def carried(self, start: Mapping[str, Array]) -> list[Array]:
+        """What the loops begin with of all that a state may hold."""
+        out = []
+        for name, streams, steps in self._carried:
+            value = next((np.asarray(start[s]) for s in streams if s in start), None)
+            if value is None:
+                out.append(NOTHING)
+            else:
+                out.append(np.ascontiguousarray(value[max(0, len(value) - steps) :], self.kinds[name]))
+        return out
+
+    def held(self, start: Mapping[str, Array]) -> tuple[tuple[str, int], ...]:
+        """By definition, the steps already run that loops can reach and a state holds; before those is the boundary."""
+        pairs = [(n, min(k, next((len(start[s]) for s in names if s in start), 0))) for n, names, k in self._carried]
+        return tuple(pairs)
 
     @cached_property
     def run(self) -> Nests:

@@ -16,12 +16,13 @@ import numpy as np
 
 from dsl.plan.sizes import Shape, Sizes, joined
 from dsl.run.arenas import Arena, Array, Lease, Wanted
-from dsl.run.executable import INTEGER, NOTHING, Executable
+from dsl.run.executable import INTEGER, Executable
 from dsl.run.rows import Ints, is_whole
 from tinygrad_seq.kernels.threads import parts as parts_of
 from tinygrad_seq.kernels.threads import run_native
 
 CHUNK_ROWS = 128
+Bounds = tuple[Array, Array, Array]  # of a share: lengths, counts, rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,6 @@ class Call:
     """What a program's shares depend on: the batch, its steps and lengths, and what state is given.
 
     carried   streams with steps already run, and how many of those are given
-    clock     axis -> the step (B,) where each sequence goes on
 
     Whoever makes calls hands out the same one for data of the same shape: frames are remembered in it.
     """
@@ -47,10 +47,9 @@ class Call:
     batch: int
     steps: tuple[tuple[str, int], ...]
     lengths: Mapping[str, Ints]
-    carried: frozenset[tuple[str, int]] = frozenset()
-    clock: Mapping[str, Array] | None = None
+    carried: tuple[tuple[str, int], ...] = ()
     frames: dict[tuple[object, object], Frame] = field(default_factory=dict)
-    _carrying: dict[frozenset[tuple[str, int]], Call] = field(default_factory=dict)
+    _carrying: dict[tuple[tuple[str, int], ...], Call] = field(default_factory=dict)
 
     @cached_property
     def most(self) -> int:
@@ -63,7 +62,7 @@ class Call:
 
     def carrying(self, program: Executable, start: Mapping[str, Array]) -> Call:
         """This call with a state given."""
-        carried = frozenset((n, _held(program, start, n)) for n in program.source.carried)
+        carried = program.held(start)
         if carried not in self._carrying:
             self._carrying[carried] = replace(self, carried=carried, frames={}, _carrying={})
         return self._carrying[carried]
@@ -87,7 +86,7 @@ class Frame:
 
     def __init__(self, program: Executable, call: Call, shares: tuple[Share, ...]) -> None:
         self.program, self.call, self.shares = program, call, shares
-        self.filled = not call.ragged and call.clock is None  # every sequence has every step
+        self.filled = not call.ragged  # every sequence has every step
         steps, source, normal = dict(call.steps), program.source, program.normal
         self._results: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
         for name in source.results:
@@ -99,7 +98,7 @@ class Frame:
         results, totals = {n: i for i, n in enumerate(source.results)}, len(source.results)
         self._places = [(n, results[d]) for n, d in program.handed]  # streams, and which of the arrays made has them
         self._places += [(n, totals + i) for i, n in enumerate(normal.totals)]
-        self._bounds = [(share.lengths, share.counts, share.rows) for share in shares]
+        self._bounds: list[Bounds] = [(share.lengths, share.counts, share.rows) for share in shares]
         first, (role, other, third) = shares[0].sizes, program.roles
         self._memory = Lease(
             tuple(
@@ -121,11 +120,14 @@ class Frame:
         arena: Arena,
         inputs: Mapping[str, Array],
         start: Mapping[str, Array] | None,
+        clock: Mapping[str, Array] | None,
         read: list[Array] | None = None,
     ) -> tuple[dict[str, Array], list[Array]]:
         """Values by stream, and the memory that they were computed in, which goes back by `give`.
 
         inputs  for the loops, and what is evaluated before them
+        start   last values of streams that the sequences carry on from
+        clock   axis -> the step (B,) where each sequence goes on
         read    the memory of the forward run, for a backward run
         """
         normal = self.program.normal
@@ -134,7 +136,7 @@ class Frame:
         if normal.before:
             values.update((n, inputs[n]) for n in normal.before)
         if self.call.batch:
-            values.update(self._loops(arena, inputs, start, memory, read or memory, made))
+            values.update(self._loops(arena, inputs, start, memory, read or memory, made, self._bounds_at(clock)))
         elif normal.after:
             values.update(self.program.evaluate(normal.after, {**inputs, **{n: values[n] for n in normal.totals}}))
         for name, (re, im) in self.program.program.parts.items():
@@ -145,6 +147,19 @@ class Frame:
     def give(self, arena: Arena, memory: list[Array]) -> None:
         """Give back the memory of a run, which nobody reads any more."""
         arena.give(self._memory, memory)
+
+    def _bounds_at(self, clock: Mapping[str, Array] | None) -> list[Bounds]:
+        """Each share's lengths, with the clock beside them if the program looks at it; counts and rows."""
+        if clock is None or not self.program.clocked:
+            return self._bounds
+        found: list[Bounds] = []
+        for share in self.shares:
+            lengths = share.lengths.copy()
+            for axis, steps in clock.items():
+                if (at := share.sizes.at.get(f"S_{axis}")) is not None:
+                    lengths[at : at + len(share.rows)] = np.asarray(steps)[share.rows]
+            found.append((lengths, share.counts, share.rows))
+        return found
 
     def _made(self) -> list[Array]:
         """The arrays that a run fills: results, then totals."""
@@ -165,17 +180,18 @@ class Frame:
         memory: list[Array],
         read: list[Array],
         made: list[Array],
+        bounds: list[Bounds],
     ) -> dict[str, Array]:
         """Fill the arrays made; returns what is evaluated between the loops' stages and behind the last."""
         program, source, normal = self.program, self.program.source, self.program.normal
         results, totals = made[: len(self._results)], made[len(self._results) :]
-        carried = [_carried(program, start, n) for n in source.carried] if start else program.nothing
+        carried = program.carried(start) if start else program.nothing
         outside = (*[np.ascontiguousarray(inputs[n], kind) for n, kind in program.given], *results, *carried)
         room = arena.take(self._room)
         late: dict[str, Array] = {}
         for stage, complete in enumerate(source.complete):
             known = {**inputs, **late} if late else inputs
-            self._stage(stage, memory, read, room, (*outside, *program.shared(known), *totals))
+            self._stage(stage, memory, read, room, bounds, (*outside, *program.shared(known), *totals))
             if self._staged:
                 late.update((n, v) for n, v in zip(normal.totals, totals, strict=True) if n in complete)
                 late |= program.evaluate(normal.after, {**inputs, **late})
@@ -183,15 +199,21 @@ class Frame:
         return late
 
     def _stage(
-        self, stage: int, memory: list[Array], read: list[Array], room: list[Array], outside: tuple[Array, ...]
+        self,
+        stage: int,
+        memory: list[Array],
+        read: list[Array],
+        room: list[Array],
+        bounds: list[Bounds],
+        outside: tuple[Array, ...],
     ) -> None:
         """Shared values laid out, the loops of one stage over all parts, and the totals that are complete then."""
         run = self.program.run
         if self._table is not None:
-            run((*memory, *read, *room, *self._bounds[0], *outside), self._table)
+            run((*memory, *read, *room, *bounds[0], *outside), self._table)
             return
         held = [(*memory[k : k + 2], *read[k : k + 2], *room) for k in range(0, len(memory), 2)]
-        arrays = [(*own, *bounds, *outside) for own, bounds in zip(held, self._bounds, strict=True)]
+        arrays = [(*own, *ends, *outside) for own, ends in zip(held, bounds, strict=True)]
         sizes = [share.sizes for share in self.shares]
         run(arrays[0], sizes[0].preparing)
         run_native(run, [(a, s.stages[stage]) for a, s in zip(arrays, sizes, strict=True)])
@@ -225,41 +247,16 @@ def _split(call: Call, count: int) -> list[Array]:
 
 
 def _bounds(call: Call, rows: Array, sizes: Sizes) -> tuple[Array, Array]:
-    """Lengths (and clocks, and whether rows are out of order) by axis and row; active rows by axis and step."""
+    """Lengths (and clocks of 0, and whether rows are out of order) by axis and row; active rows by axis and step."""
     lengths, counts = np.zeros(sizes.lengths, np.int64), np.zeros(sizes.counts, np.int64)
     counts[0] = n = len(rows)
     for axis, steps in call.steps:
         own = call.lengths[axis][rows]
         lengths[sizes.at[f"l_{axis}"] :][:n] = own
-        if call.clock is not None and axis in call.clock:
-            lengths[sizes.at[f"S_{axis}"] :][:n] = np.asarray(call.clock[axis])[rows]
         reach = np.maximum.accumulate(own[::-1])[::-1]  # the longest from this row on
         counts[sizes.at[f"c_{axis}"] :][:steps] = (reach[None, :] > np.arange(steps)[:, None]).sum(axis=1)
         lengths[sizes.at[f"u_{axis}"]] = int((own[1:] > own[:-1]).any())
     return lengths, counts
-
-
-# ---------------------------------------------------------------- a state that is given
-
-
-def _started(program: Executable, start: Mapping[str, Array], name: str) -> Array | None:
-    for stream, value in start.items():
-        if stream == name or program.normal.names.get(stream) == name:
-            return np.asarray(value)
-    return None
-
-
-def _held(program: Executable, start: Mapping[str, Array], name: str) -> int:
-    """Steps already run that loops can reach and the caller gives; before those is the boundary."""
-    place, value = program.layout.places[name], _started(program, start, name)
-    return 0 if value is None else min(place.pads[place.axes[0]][0], len(value))
-
-
-def _carried(program: Executable, start: Mapping[str, Array], name: str) -> Array:
-    value = _started(program, start, name)
-    if value is None:
-        return NOTHING
-    return np.ascontiguousarray(value[len(value) - _held(program, start, name) :], program.kinds[name])
 
 
 __all__ = ["Call", "Frame"]

@@ -16,6 +16,7 @@ import numpy as np
 
 from dsl.run.carry import State, advance
 from dsl.run.inputs import Arranged
+from dsl.run.rows import Batch, derived_lengths
 from dsl.run.unroll import Unrolling
 from dsl.system.kinds import Kinds, binds
 from dsl.system.system import Stream, System
@@ -128,7 +129,13 @@ class Run:
 
     @property
     def lengths(self) -> dict[str, np.ndarray[Any, Any]]:
-        return self.literal.batch.lengths
+        return self._batch.lengths
+
+    @property
+    def _batch(self) -> Batch:
+        if self._literal is not None:
+            return self._literal.batch
+        return Batch(derived_lengths(self.system.axes, self._data.lengths, self._data.batch), self._data.batch)
 
     # ------------------------------------------------------------ streams
 
@@ -230,7 +237,7 @@ class Run:
                 held,
                 arrays,
                 self.boundaries(held),
-                self.literal.batch,
+                self._batch,
                 self._before,
                 self._data.seed,
             )

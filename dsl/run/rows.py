@@ -75,6 +75,12 @@ def shortest(lengths: Ints) -> int:
     return first if lengths is whole(len(lengths), first) else int(lengths.min())
 
 
+def longest(lengths: Ints) -> int:
+    """The steps of the longest of some sequences (B,)."""
+    first = int(lengths[0])
+    return first if lengths is whole(len(lengths), first) else int(lengths.max())
+
+
 def is_whole(lengths: Ints, steps: int) -> bool:
     """Whether all sequences have these steps."""
     return lengths is whole(len(lengths), steps) or not len(lengths) or int(lengths.min()) == steps
@@ -91,8 +97,8 @@ class Batch:
     def __init__(self, lengths: Mapping[str, Ints], size: int) -> None:
         self.size = size
         self.lengths = dict(lengths)
-        self.longest = {a: int(v.max()) if size else 0 for a, v in lengths.items()}
-        self.shortest = {a: int(v.min()) if size else 0 for a, v in lengths.items()}
+        self.shortest = {a: shortest(v) if size else 0 for a, v in lengths.items()}
+        self.longest = {a: longest(v) if size else 0 for a, v in lengths.items()}
         self.all: Ints = np.arange(size)
         self._rows: dict[tuple[tuple[str, int], ...], Ints] = {}
 

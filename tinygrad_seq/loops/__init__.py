@@ -7,9 +7,11 @@ primitives or tapes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 @cache
@@ -18,3 +20,10 @@ def load(name: str) -> ModuleType:
     from tinygrad_seq.kernels.cache import load_source
 
     return load_source(name, (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def each(file: str, loop: str, groups: Sequence[tuple[Any, ...]], numbers: Any) -> None:
+    """A loop of that file over several groups of arrays in one call: see `kernels.groups`."""
+    from tinygrad_seq.kernels import groups as kernels
+
+    kernels.each(getattr(load(file), loop), groups, numbers)
