@@ -22,14 +22,16 @@ def owner_of(array: Any) -> Any:
     return array
 
 
-def touch(array: Any) -> None:
-    """Note that `array` was changed in place: nodes made before that read its memory are spoilt."""
-    owner = owner_of(array)
-    key = id(owner)
-    if key not in changes:
-        weakref.finalize(owner, changes.pop, key, None).atexit = False
+def touch(*arrays: Any) -> None:
+    """Note that arrays were changed in place: nodes made before that read their memory are spoilt."""
     global _latest
-    _latest = changes[key] = next(serial)
+    _latest = next(serial)
+    for array in arrays:
+        owner = array if array.base is None else owner_of(array)
+        key = id(owner)
+        if key not in changes:
+            weakref.finalize(owner, changes.pop, key, None).atexit = False
+        changes[key] = _latest
 
 
 def last_change(array: Any) -> int:

@@ -65,22 +65,21 @@ class Optimizer:
         given = self._gradients(grads)
         self.steps += 1
         values = {n: a if a.flags.c_contiguous else a.copy() for n, a in ((n, self.params[n].data) for n in given)}
-        work: dict[tuple[str, np.dtype[Any]], tuple[list[tuple[Array, ...]], list[tuple[float, ...]]]] = {}
+        work: dict[tuple[str, str], tuple[list[tuple[Array, ...]], list[tuple[float, ...]]]] = {}
         for name, own in values.items():
             loop, slots, row = self._rule(name)
-            groups, rows = work.setdefault((loop, own.dtype), ([], []))
+            groups, rows = work.setdefault((loop, own.dtype.char), ([], []))
             groups.append((own, np.ascontiguousarray(given[name]), *[self.state[s][name] for s in slots]))
             rows.append(row)
-        for (loop, dtype), (groups, rows) in work.items():
-            each("update", loop, groups, np.array(rows, number_type(dtype)))
+        for (loop, char), (groups, rows) in work.items():
+            each("update", loop, groups, np.array(rows, number_type(char)))
+        touch(*values.values())
         for name, own in values.items():
             p = self.params[name]
             if name in self.kept:
                 p.assign(self.kept[name](own))
             elif own is not p.data:
                 p.assign(own)
-            else:
-                touch(own)
 
     def _gradients(self, grads: Mapping[str, Any] | None) -> dict[str, Array]:
         if grads is None:
@@ -233,14 +232,28 @@ class Adam(Optimizer):
             raise ValueError(f"betas must lie in [0, 1), not {betas}")
         super().__init__(params, lr, kept=kept)
         (self.beta1, self.beta2), self.eps, self.weight_decay = betas, eps, weight_decay
-        self.state["count"] = {name: np.zeros((), np.int64) for name in self.params}
+        self.counts = dict.fromkeys(self.params, 0)  # a parameter's own updates
+        self._latest: tuple[tuple[float, ...], tuple[float, ...]] = (), ()  # settings, and the numbers they give
 
     def _rule(self, name: str) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
-        self.state["count"][name] += 1
-        n = int(self.state["count"][name])
-        rate, root = self.lr / (1 - self.beta1**n), math.sqrt(1 - self.beta2**n)
-        decay, own = (0.0, self.lr * self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
-        return "adam", self.slots, (rate, self.beta1, self.beta2, root, self.eps, decay, own)
+        n = self.counts[name] = self.counts[name] + 1
+        return "adam", self.slots, self._numbers(n)
+
+    def _numbers(self, n: int) -> tuple[float, ...]:
+        """Those of an update that is a parameter's n-th: nearly always the same for all of them."""
+        settings = n, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay
+        if settings != self._latest[0]:
+            rate, root = self.lr / (1 - self.beta1**n), math.sqrt(1 - self.beta2**n)
+            decay, own = (0.0, self.lr * self.weight_decay) if self.decoupled else (self.weight_decay, 0.0)
+            self._latest = settings, (rate, self.beta1, self.beta2, root, self.eps, decay, own)
+        return self._latest[1]
+
+    def state_dict(self) -> dict[str, Array]:
+        return super().state_dict() | {f"count/{n}": np.array(c, np.int64) for n, c in self.counts.items()}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        super().load_state_dict(saved)
+        self.counts = {name: int(saved[f"count/{name}"]) for name in self.counts}
 
 
 class AdamW(Adam):
@@ -262,9 +275,9 @@ class AdamW(Adam):
 
 
 @cache
-def number_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def number_type(char: str) -> np.dtype[Any]:
     """The dtype of real numbers of a dtype's precision."""
-    return np.zeros(0, dtype).real.dtype
+    return np.zeros(0, char).real.dtype
 
 
 def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float:
@@ -282,15 +295,15 @@ def clip_by_norm(grads: Mapping[str, Any] | list[Any], max_norm: float) -> float
         raise FloatingPointError("the gradients' norm is not finite: they hold NaN or an infinity, or overflow")
     if norm > max_norm:
         for a in arrays:
-            np.multiply(a, number_type(a.dtype).type(max_norm / norm), out=a)
+            np.multiply(a, number_type(a.dtype.char).type(max_norm / norm), out=a)
     return norm
 
 
 def joint_norm(arrays: Sequence[Array]) -> float:
     """√Σ|x|² over all numbers of some arrays, in float64; infinite if one is not finite, or their sum."""
-    kinds: dict[np.dtype[Any], list[tuple[Array, ...]]] = {}
+    kinds: dict[str, list[tuple[Array, ...]]] = {}
     for a in arrays:
-        kinds.setdefault(a.dtype, []).append((np.ascontiguousarray(a),))
+        kinds.setdefault(a.dtype.char, []).append((np.ascontiguousarray(a),))
     squares: list[float] = []
     for groups in kinds.values():
         sums = np.empty((len(groups), 1))

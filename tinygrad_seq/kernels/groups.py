@@ -32,9 +32,6 @@ def each(loop: Any, groups: Sequence[tuple[Array, ...]], numbers: Array) -> None
         return
     flat = [array for arrays in groups for array in arrays]
     code = "".join([array.dtype.char for array in (numbers, *groups[0])])
-    for array in flat:
-        if not array.flags.c_contiguous:
-            raise ValueError(f"loops take C-contiguous arrays, not one with strides {array.strides}")
     run = _known.get((loop, code))
     if run is None:
         run = _known[loop, code] = _entry(loop, code)
