@@ -45,14 +45,14 @@ def test_the_table_shows_ratios_and_what_is_missing() -> None:
 
 def test_contenders_of_the_character_model_have_the_same_gradients_and_run() -> None:
     pytest.importorskip("torch")
-    task = (5, 4, 2, 2, "float32")
-    true = char_rnn.Ours((*task[:4], "float64")).gradients()
+    task = char_rnn.Task(5, 4, 2, batch=50, chunk=50, together=2)
+    true = char_rnn.Ours(task._replace(dtype="float64")).gradients()
     for contender in (char_rnn.Ours(task), char_rnn.Torch(task)):
         contender.step()
         found = contender.gradients()
         assert found[0] == pytest.approx(true[0], rel=1e-5)
         assert found[1].keys() == true[1].keys() and deviation(found, true) < 1e-5
-    text = char_rnn.speed({"peer": "torch.nn.LSTM", "step_ms": 25.0, "infer_ms": 500.0}, 16)
+    text = char_rnn.speed({"peer": "torch.nn.LSTM", "step_ms": 25.0, "infer_ms": 500.0}, task._replace(together=16))
     assert "reads   100.0, writes    32.0" in text
 
 
