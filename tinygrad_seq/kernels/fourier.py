@@ -382,9 +382,9 @@ def _require_butterflies(dtype: str) -> None:
         if ("butterflies", dtype) in _READY:
             return
         symbols = {name: symbol(name, dtype) for name in butterflies.KINDS}
-        text = butterflies.text(dtype, lanes_of(dtype), symbols)
-        path = disk.source_path(f"butterflies_{dtype}", text).with_suffix(".bin")
-        code = disk.object_code(path, lambda: machine.here().object_code(text))
+        lanes = lanes_of(dtype)
+        path = disk.source_path(f"butterflies_{dtype}", f"{dtype} {lanes}").with_suffix(".bin")
+        code = disk.object_code(path, lambda: machine.here().object_code(butterflies.text(dtype, lanes, symbols)))
         for name, address in zip(symbols.values(), machine.load(code, *symbols.values()), strict=True):
             llvm.add_symbol(name, address)
         _READY.add(("butterflies", dtype))
