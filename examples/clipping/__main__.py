@@ -81,7 +81,7 @@ def run(e: Experiment) -> None:
     thrown = float(np.linalg.norm(np.diff(walk, axis=0), axis=1).max())
     e.figure("longest step without clipping", thrown, 0.02 * 0.1, "the longest that clipping at .1 allows", "more")
     longest = float(np.linalg.norm(np.diff(slide, axis=0), axis=1).max())
-    e.figure("longest step with clipping", longest, 0.02 * 0.1 * (1 + 1e-9), "rate times threshold")
+    e.figure("longest step with clipping", longest, 0.02 * 0.1, "rate times threshold", "equal", 1e-12)
     e.figure("error at the end, clipped", held[-1], held[0], "the error at the start")
     e.note("error at the end, not clipped", float(free[-1]))
     e.draw(
