@@ -189,15 +189,20 @@ def postorder(roots: Iterable[Symbol]) -> list[Symbol]:
     """Every node below `roots` once, children before parents; iterative."""
     order: list[Symbol] = []
     seen: set[Symbol] = set()
-    stack: list[tuple[Symbol, bool]] = [(r, False) for r in reversed(list(roots))]
+    waiting: list[Symbol] = []
+    stack: list[Symbol | None] = []
+    stack += list(roots)[::-1]
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # all below the last that waits are there
+            order.append(waiting.pop())
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((a, False) for a in reversed(node.args) if a not in seen)
+            if node.args:
+                waiting.append(node)
+                stack += (None, *node.args[::-1])
+            else:
+                order.append(node)
     return order
 
 

@@ -110,6 +110,8 @@ def dependences(system: System, sampled: bool = False) -> tuple[Edge, ...]:
 
 def offset_value(system: System, offset: Dim) -> int:
     """The number an offset stands for: arguments by their values, those not given yet count as 1."""
+    if offset.is_constant:
+        return int(offset)
     values = {n: v for n in offset.names if isinstance(v := system.arguments.get(n), int | Dim)}
     settled = offset.bind(values)
     return int(settled.bind(dict.fromkeys(settled.names, 1)))

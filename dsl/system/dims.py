@@ -7,6 +7,7 @@ symbolic until `System.bind` (or `build`) gives its arguments values.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 Monomial = tuple[str, ...]  # sorted names, () for the constant term
@@ -15,20 +16,20 @@ Monomial = tuple[str, ...]  # sorted names, () for the constant term
 class Dim:
     """An immutable integer polynomial; equal when equal term by term."""
 
-    __slots__ = ("terms", "_hash")
+    __slots__ = ("terms", "names", "_hash")
+
+    terms: Mapping[Monomial, int]
+    names: frozenset[str]  # of the arguments in it
 
     def __init__(self, terms: Mapping[Monomial, int] | None = None) -> None:
         self.terms = {m: c for m, c in sorted((terms or {}).items()) if c != 0}
+        self.names = frozenset(n for m in self.terms for n in m)
         self._hash = hash(tuple(self.terms.items()))
 
     @staticmethod
     def of(value: Dim | int | str) -> Dim:
         """A number, or the argument of that name."""
-        if isinstance(value, Dim):
-            return value
-        if isinstance(value, str):
-            return Dim({(value,): 1})
-        return Dim({(): int(value)})
+        return value if isinstance(value, Dim) else _of(value if isinstance(value, str) else int(value))
 
     def __add__(self, other: Any) -> Dim:
         terms = dict(self.terms)
@@ -58,6 +59,8 @@ class Dim:
     __rmul__ = __mul__
 
     def __eq__(self, other: Any) -> bool:
+        if self is other:
+            return True
         if isinstance(other, int | str):
             other = Dim.of(other)
         return isinstance(other, Dim) and self.terms == other.terms
@@ -66,12 +69,14 @@ class Dim:
         return self._hash
 
     @property
-    def names(self) -> set[str]:
-        return {n for m in self.terms for n in m}
+    def name(self) -> str | None:
+        """The argument that it is, None for a number or anything computed."""
+        (monomial, factor), *more = self.terms.items() or [((), 0)]
+        return monomial[0] if len(monomial) == factor == 1 and not more else None
 
     @property
     def is_constant(self) -> bool:
-        return all(m == () for m in self.terms)
+        return not self.names
 
     def __int__(self) -> int:
         if not self.is_constant:
@@ -82,8 +87,10 @@ class Dim:
 
     def bind(self, values: Mapping[str, Any]) -> Dim:
         """Put numbers (or other dims) for names; names not in `values` stay."""
-        if not self.names & values.keys():
+        if values.keys().isdisjoint(self.names):
             return self
+        if self.name is not None:
+            return Dim.of(values[self.name])
         total = Dim()
         for m, c in self.terms.items():
             term = Dim.of(c)
@@ -103,3 +110,9 @@ class Dim:
         return first + "".join(parts[1:])
 
     __repr__ = __str__
+
+
+@lru_cache(maxsize=4096)
+def _of(value: int | str) -> Dim:
+    """The one size that is a number, or an argument: most are."""
+    return Dim({(value,): 1} if isinstance(value, str) else {(): value})

@@ -42,6 +42,7 @@ class Statement:
     value: Term
     span: Span
     broken: bool = False
+    settled: bool = False  # no size in it is unknown: another pass finds nothing
     wanted: Shape | None = None  # a shape the value must have although the name has another
     relation: str = "same"  # of the value's shape to the name's: same | scalar (or same) | own (unrelated)
 
@@ -63,7 +64,7 @@ class Inference:
         while True:
             self.changed, before = False, self.unifier.changes
             for statement in statements:
-                if not statement.broken:
+                if not statement.broken and not statement.settled:
                     self._statement(statement)
             if self.changed or self.unifier.changes != before:
                 self.desperate = False
@@ -95,6 +96,8 @@ class Inference:
                     term.shape = found
             if statement.value.op != "hole":
                 self._result(statement)
+            shapes = [self.slots[statement.name].shape, *(term.shape for term in statement.terms)]
+            statement.settled = all(s is not None and self.unifier.knows(s) for s in shapes)
         except _Problem as problem:
             statement.broken = True
             diagnostic = problem.diagnostic

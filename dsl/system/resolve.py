@@ -368,7 +368,8 @@ class Resolver(Telling):
     def _open_shapes(self) -> None:
         unifier = self.inference.unifier
         slots = self.inference.slots
-        for name in sorted(slots, key=lambda n: not self._is_undeclared_state(n)):  # what it fixes may be all
+        states = self._undeclared_states()
+        for name in sorted(slots, key=lambda n: n not in states):  # what they fix may be all
             slot = slots[name]
             shape = unifier.shape(slot.shape) if slot.shape is not None else None
             slot.shape = shape
@@ -396,12 +397,11 @@ class Resolver(Telling):
         defined = self.flat.defined[name]
         return _tail(name) + (f"[{','.join(defined.local_axes)}]" if defined.local_axes else "")
 
-    def _is_undeclared_state(self, name: str) -> bool:
-        """Whether it is read at another step and nothing declares it."""
-        if name in self.flat.declared or name not in self.flat.defined:
-            return False
-        reads = (t.payload for s in self.statements for t in s.terms if t.op == "read" and t.payload.name == name)
-        return any(r.index and not at_home(r.index, self.flat.defined[name].axes) for r in reads)
+    def _undeclared_states(self) -> set[str]:
+        """What is read at another step, and nothing declares it."""
+        own = self.flat.defined.keys() - self.flat.declared.keys()
+        reads = [t.payload for s in self.statements for t in s.terms if t.op == "read" and t.payload.name in own]
+        return {r.name for r in reads if r.index and not at_home(r.index, self.flat.defined[r.name].axes)}
 
     def _is_read(self, name: str) -> bool:
         return any(t.op == "read" and t.payload.name == name for s in self.statements for t in s.terms)

@@ -44,7 +44,7 @@ class Index:
 
     @property
     def is_identity(self) -> bool:
-        return self.scale == 1 and self.divisor == 1 and self.extent == 0 and self.offset == 0
+        return self.scale == 1 and self.divisor == 1 and self.extent == 0 and not self.offset.terms
 
     @property
     def is_shift(self) -> bool:

@@ -29,18 +29,27 @@ class Unifier:
 
     def dim(self, dim: Dim) -> Dim:
         """With everything known put in."""
-        while dim.names & self.solved.keys():
-            dim = dim.bind(self.solved)
-        return dim
+        if self.solved.keys().isdisjoint(dim.names):
+            return dim
+        found = dim
+        while not self.solved.keys().isdisjoint(found.names):
+            found = found.bind(self.solved)
+        if (name := dim.name) is not None:
+            self.solved[name] = found  # the next time at once: chains of sizes grow with a stack's layers
+        return found
 
     def shape(self, shape: Shape) -> Shape:
-        return tuple(self.dim(d) for d in shape)
+        return tuple(map(self.dim, shape))
+
+    def knows(self, shape: Shape) -> bool:
+        """Whether no size of it is unknown any more."""
+        return not any(n.startswith("?") for d in shape for n in self.dim(d).names)
 
     def unify_dims(self, left: Dim, right: Dim) -> None:
         left, right = self.dim(left), self.dim(right)
-        difference = left - right
-        if difference == 0:
+        if left == right:
             return
+        difference = left - right
         for monomial, factor in difference.terms.items():
             if len(monomial) == 1 and monomial[0].startswith("?") and abs(factor) == 1:
                 name = monomial[0]
