@@ -37,6 +37,7 @@ class Row:
     ok: bool = True
     because: str | None = None  # the equation before it that explains the difference
     doubt: tuple[str, ...] = ()  # equations of the author's own that the mistake may be in as well
+    form: str = ""  # what it is and what it should be, where its steps, its sharing or its shape is another
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def _verdict(row: Row) -> str:
         return f"differs because of {row.because}"
     where = f" first at step {row.step}" if row.step is not None else ""
     if row.difference == math.inf:
-        return "WRONG: its shape is another"
+        return f"WRONG: {row.form}"
+    if math.isnan(row.difference):
+        return f"WRONG: not a number{where}"
     what = f"WRONG: differs by {row.difference:.3g}{where}" if row.difference else f"WRONG: should be {row.ours}"
     return what + (f", unless the mistake is in {' or '.join(row.doubt)}" if row.doubt else "")
 
@@ -192,7 +195,7 @@ class Judge:
                 given = {k: v for k, v in self._named.items() if k != name}
                 rows[name] = self._row(name, name, self._values(given, [name])[name])
             elif name in self.gradients.values():
-                rows[name] = Row(name, name, math.inf, ok=False)
+                rows[name] = Row(name, name, math.inf, ok=False, form=self._form(name, name))
             else:
                 twin = self._twin(name, others[name])
                 rows[name] = Row(name, twin, self._difference(others[name], twin))
@@ -211,8 +214,50 @@ class Judge:
                 rows[name] = replace(rows[name], because=cause if cause in self._behind(name, strange) else None)
             self._blame(rows, cause, menders[cause], strange)
         elif not bad:
+            plain = dict(rows)
             self._outputs(rows, wrong, strange)
+            return self._several(plain, suspects, sum(not r.ok for r in rows.values())) or rows
         return rows
+
+    def _several(self, rows: dict[str, Row], suspects: list[str], limit: int) -> dict[str, Row]:
+        """Mistakes in several places: one at a time is mended where it begins, then the rest is judged anew.
+        Nothing when that blames as many equations as `limit`."""
+        found = next((f for f in (list(self._beginnings(suspects, k)) for k in (1, 2, 3)) if f), [])
+        best = max(found, key=lambda f: f[0], default=None)
+        if best is None:
+            return {}
+        _, name, (ours, shift, value) = best
+        fed = {**self.fed, name: value}
+        rest = Judge(self.yours, self.mine, self.truth, fed, self.lengths, self.gradients).run()
+        if rest.missing or 1 + len(rest.wrong) >= limit:
+            return {}
+        for row in rest.rows:
+            if row.ok and row.ours is not None and rows[row.name].ours is None:
+                row = replace(row, difference=self._difference(self._alone[row.name], row.ours), ok=False, because=name)
+            rows[row.name] = row
+        rows[name] = Row(name, _at(ours, self.mine.streams[ours].axes, shift), ok=False)
+        return rows
+
+    def _beginnings(self, suspects: list[str], steps: int) -> Iterator[tuple[int, str, Candidate]]:
+        """How many more equations begin like ours, some at least, with one of our values in the place of one that is
+        the first that does not."""
+        before = self._begun(self._alone, steps)
+        for name in self._first(suspects, steps):
+            for candidate in self._candidates(name, SHIFTS[:1]):
+                values = {**self._alone, **self._values({name: candidate[2]})}
+                more = len(self._begun(values, steps) - before - {name})
+                if more > 0:
+                    yield more, name, candidate
+
+    def _begun(self, values: Mapping[str, Any], steps: int) -> set[str]:
+        """The equations with steps that have one of our values at the steps computed first."""
+        ours = [np.asarray(self.truth[n]) for n in self.mine.equations]
+        return {
+            name
+            for name, value in values.items()
+            if self.yours.streams[name].axes
+            and any(v.shape == np.shape(value) and self._like(name, value, v, steps) for v in ours)
+        }
 
     @cached_property
     def _copies(self) -> set[str]:
@@ -252,9 +297,13 @@ class Judge:
                 found[name] = mend
         return found
 
-    def _first(self, suspects: list[str]) -> list[str]:
-        """Those that are nothing of ours already at the step that is computed first, while all they read there is."""
-        strange = {n for n in suspects if self.yours.streams[n].axes and not self._alike(n, SHIFTS[:1], self._begins)}
+    def _first(self, suspects: list[str], steps: int = 1) -> list[str]:
+        """Those that are nothing of ours already at the steps that are computed first, while all they read there is."""
+
+        def begins(name: str, value: Any) -> bool:
+            return self._like(name, self._alone[name], value, steps)
+
+        strange = {n for n in suspects if self.yours.streams[n].axes and not self._alike(n, SHIFTS[:1], begins)}
         return [n for n in suspects if n in strange and not strange & (self._reads_now(n) - {n})]
 
     def _reads_now(self, name: str) -> set[str]:
@@ -279,8 +328,11 @@ class Judge:
 
     def _begins(self, name: str, value: Any) -> bool:
         """Whether an equation has that value at the step computed first, which no mistake elsewhere has reached."""
-        step = -1 if self.directions.get(name, 1) < 0 else 0
-        return _equal(self._alone[name][step], value[step])
+        return self._like(name, self._alone[name], value, 1)
+
+    def _like(self, name: str, value: Any, wanted: Any, steps: int) -> bool:
+        first = slice(-steps, None) if self.directions.get(name, 1) < 0 else slice(steps)
+        return _equal(value[first], wanted[first])
 
     def _not_right(self, values: Mapping[str, Any]) -> list[str]:
         """The gradients that no equation gives: the one of that name, else any; as many as are alike."""
@@ -334,12 +386,29 @@ class Judge:
                     todo.append(other)
         return found
 
+    def _form(self, name: str, ours: str) -> str:
+        """How the kind of value that an equation gives is unlike the kind of ours: the first thing of these."""
+        yours, mine = self.yours.streams[name], self.mine.streams[ours]
+        if len(yours.axes) != len(mine.axes):
+            have, want = (", ".join(s.axes) for s in (yours, mine))
+            if want:
+                return f"should have a value at each {want}"
+            return f"has a value at each {have}, should be one" + (
+                f": total {name} = sum[{have}](...)" if mine.total else ""
+            )
+        if yours.shape != mine.shape:
+            have, want = (" by ".join(map(str, s.shape)) or "one number" for s in (yours, mine))
+            return f"is {have}, should be {want} (the sizes are those it is tried with)"
+        return (
+            f"is one a sequence, should be their sum: total {name} = ..." if mine.total else "should be one a sequence"
+        )
+
     def _row(self, name: str, ours: str, value: Any) -> Row:
         stream, wanted = self.yours.streams[name], np.asarray(self.truth[ours])
         if wanted.ndim and np.shape(value) == wanted.shape[1:]:
             value = value[None]
         if np.shape(value) != wanted.shape:
-            return Row(name, ours, math.inf, None, False)
+            return Row(name, ours, math.inf, None, False, form=self._form(name, ours))
         difference = np.abs(value - wanted)
         ok = _equal(value, wanted)
         step = None

@@ -97,6 +97,41 @@ def test_two_gradients_that_are_the_same() -> None:
     assert [n.split("_", 1)[1] for n in (row.name, *row.doubt)] == ["V_z_bar", "W_z_bar"]
 
 
+SEVERAL: list[tuple[str, dict[str, str]]] = [
+    ("LSTM", {"f_bar[t] = c_bar[t]*c[t-1]": "f_bar[t] = c_bar[t]*c[t]", "= h_bar[t]*tanh(c[t])": "= h_bar[t]*c[t]"}),
+    ("Elman", {"dh[t] + W.T": "dh[t] - W.T", "outer(z_bar[t], h[t-1])": "outer(z_bar[t], h[t])"}),
+]
+
+
+@pytest.mark.parametrize(("cell", "changes"), SEVERAL, ids=["where it begins", "a step later and in a total"])
+def test_several_mistakes_under_other_names(cell: str, changes: dict[str, str]) -> None:
+    text = str(dsl.load(cell).adjoint())
+    for old, new in changes.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    result = dsl.load(cell).adjoint().compare(re.sub(r"\b(\w+)_(bar|msg)\b", r"q_\1_\2", text))
+    culprits = {"LSTM": {"q_o_bar", "q_f_bar"}, "Elman": {"q_h_bar", "q_W_bar"}}[cell]
+    assert set(result.wrong) == culprits, str(result)
+    assert not result.missing
+    assert {r.because for r in result.rows} <= {None, *culprits}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("total W_bar = sum[t](outer(q[t+1], h[t]))", "W_bar[t] = outer(q[t+1], h[t])",
+         "W_bar  WRONG: has a value at each t, should be one: total W_bar = sum[t](...)"),
+        ("total W_bar", "W_bar", "W_bar  WRONG: is one a sequence, should be their sum: total W_bar = ..."),
+        ("outer(q[t], x[t])", "outer(x[t], q[t])", "V_bar  WRONG: is 3 by 5, should be 5 by 3"),
+        ("1 - h[t]**2", "1 - h[t]**2 + log(-abs(h[t]))", "WRONG: not a number first at step 5"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind(right: str, wrong: str, said: str) -> None:
+    assert right in BY_HAND
+    by_hand = re.sub(r"\bq\b", "z_bar", BY_HAND.replace(right, wrong))
+    assert said in str(dsl.load("Elman").adjoint().compare(by_hand))
+
+
 def test_a_missing_gradient_is_reported() -> None:
     text = BY_HAND.replace("  total b_bar = sum[t](q[t])\n", "").replace(", b_bar", "")
     result = dsl.load("Elman").adjoint().compare(text)
