@@ -208,7 +208,11 @@ class _Task:
                 home = show(system, e)
                 axis = system.streams[e.source].axes
                 help_ = f"did you mean `{e.source}[{axis[0]}-1{''.join(',' + a for a in axis[1:])}]`?" if axis else ""
-                self.fail("E501", e, f"{home} needs itself at the same step", f"reads {home}", help_)
+                given = {n for i in e.index for n in i.offset.names}
+                values = " and ".join(f"{n}={offset_value(system, Dim.of(n))}" for n in sorted(given))
+                message = f"with {values}, {home} is {e.source} itself" if values else f"{home} needs itself"
+                help_ = "a lag is at least 1" if values else help_
+                self.fail("E501", e, f"{message} at the same step", f"reads {home}", help_)
         loops = [c for c in components(members, at_home) if len(c) > 1]
         if loops:
             path = cycle(loops[0], at_home)
@@ -239,7 +243,10 @@ class _Task:
 
     def is_home(self, e: Edge) -> bool:
         axes = self.system.streams[e.source].axes
-        return not e.bound and all(i.is_identity and i.axis == a for i, a in zip(e.index, axes, strict=True))
+        return not e.bound and all(
+            i.is_shift and i.axis == a and not offset_value(self.system, i.offset)
+            for i, a in zip(e.index, axes, strict=True)
+        )
 
     def fail(self, code: str, edge: Edge, message: str, label: str, help_: str) -> NoReturn:
         span = self.system.spans.get(edge.reader) or self.system.streams[edge.reader].span or NOWHERE

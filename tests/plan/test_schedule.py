@@ -143,3 +143,11 @@ def test_strong_components_are_those_of_scipy() -> None:
             ours = strong_components(n, pairs)
             _, theirs = connected_components(graph, directed=True, connection="strong")
             assert len(set(ours)) == len(set(theirs)) == len(set(zip(ours, theirs.tolist(), strict=True)))
+
+
+def test_a_lag_that_is_given_as_0_is_the_same_step() -> None:
+    with pytest.raises(CellError) as caught:
+        schedule(dsl.load("Skip", k=0).system)
+    assert [(d.code, d.message) for d in caught.value.diagnostics] == [
+        ("E501", "with k=0, h[t-k] is h itself at the same step")
+    ]
