@@ -38,9 +38,9 @@ NOTES = {
     " shortcut from four steps back. `tinygrad-seq` has the loss in the cell, as one more equation; `loss outside` is"
     " ours with the loss in Python behind it, on the tape, where PyTorch has it; `by BLAS` is ours without the"
     " product kernel: the fallback of machines that cannot have it. `torch loop` and `jax scan` have the input products"
-    " outside the loop, `jax scan, plain` inside. `torch.nn` is not steady on this machine: from one race to another its"
-    " LSTM took 2.7 to 4.5 ms at (16, 64, 64, 128), ours 1.5 to 1.6, and 30 to 66 ms at (32, 100, 128, 256), ours 16 to"
-    " 19.",
+    " outside the loop, `jax scan, plain` inside. `torch.nn` is not steady on this machine: from one race to another"
+    " its LSTM took 2.7 to 4.5 ms at (16, 64, 64, 128), ours 1.5 to 1.6, and 30 to 66 ms at (32, 100, 128, 256), ours"
+    " 16 to 19.",
     "odd": "",
     "others": "The same cells in other frameworks are this project's own exports. `our LSTM` and `torch.nn.LSTM` run"
     " whole sequences in either case.",

@@ -72,6 +72,8 @@ nests    nests(path, dtype) -> run(arrays, O): the undecorated functions of a ge
 
 pieces   together(loop, args, count, pieces) -> a call of a kernel over 0..count-1, cut into pieces, for `run_together`
 
+groups   each(loop, groups, numbers): a kernel over several groups of arrays, each with a row of numbers, in one call
+
 cache    load_source(name, text) -> module
          prune(directory): what was not used for long goes; done by itself when something new is kept
          source_path(name, text) -> Path, the same for the same text

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba.core.compiler_lock import global_compiler_lock
 from numba.np.numpy_support import from_dtype
 
-from tinygrad_seq.kernels import cache as disk
 from tinygrad_seq.kernels.nests import Nests
-from tinygrad_seq.kernels.pieces import ENTER
+from tinygrad_seq.kernels.pieces import entry
 
 Array = np.ndarray[Any, Any]
 _known: dict[tuple[Any, str], Nests] = {}
@@ -34,17 +32,8 @@ def each(loop: Any, groups: Sequence[tuple[Array, ...]], numbers: Array) -> None
     code = "".join([array.dtype.char for array in (numbers, *groups[0])])
     run = _known.get((loop, code))
     if run is None:
-        run = _known[loop, code] = _entry(loop, code)
+        run = _known[loop, code] = entry(loop, f"each_{loop.py_func.__name__}", _text(loop.py_func, code))
     run((numbers, *flat), np.array([*numbers.shape, *[arrays[0].size for arrays in groups]], np.int64))
-
-
-def _entry(loop: Any, code: str) -> Nests:
-    """The loop's machine code for groups of these kinds, compiled or loaded."""
-    text = _text(loop.py_func, code)
-    with global_compiler_lock:
-        module = disk.load_source(f"each_{loop.py_func.__name__}", text)
-        module.__dict__["loop"] = loop
-        return Nests(disk.callback(module.enter, ENTER))
 
 
 def _text(function: Any, code: str) -> str:

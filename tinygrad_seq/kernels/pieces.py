@@ -60,15 +60,14 @@ def together(loop: Any, args: Sequence[Any], count: int, pieces: int) -> Togethe
             numbers.append(a)
     run = _known.get((loop, code))
     if run is None:
-        run = _known[loop, code] = _entry(loop, code)
+        run = _known[loop, code] = entry(loop, f"pieces_{loop.py_func.__name__}", _text(loop.py_func, code))
     return Together(run, tuple(arrays), np.array(numbers, np.int64), counters, pieces)
 
 
-def _entry(loop: Any, code: str) -> Nests:
-    """The loop's machine code for arguments of these kinds, compiled or loaded."""
-    text = _text(loop.py_func, code)
+def entry(loop: Any, name: str, text: str) -> Nests:
+    """The machine code of a source whose `enter(X, O)` calls `loop`, compiled or loaded."""
     with global_compiler_lock:
-        module = disk.load_source(f"pieces_{loop.py_func.__name__}", text)
+        module = disk.load_source(name, text)
         module.__dict__["loop"] = loop
         return Nests(disk.callback(module.enter, ENTER))
 
@@ -121,4 +120,4 @@ def advance(typing: Any, address: Any, place: Any) -> Any:
     return types.int64(types.int64, types.int64), generate
 
 
-__all__ = ["DONE", "Together", "advance", "together"]
+__all__ = ["DONE", "Together", "advance", "entry", "together"]
