@@ -82,5 +82,5 @@ cache    load_source(name, text) -> module
 The parts: target (the processor) · emit (register tiles as LLVM) · drivers (loops around them, not imported but loaded
 as a source) · product (their interface) · butterflies, transforms, fourier (the same for Fourier transforms) ·
 formulas (functions as LLVM) · math (their interface) · memory · lines, expressions, translate (text to LLVM) · nests
-(its seam to Numba) · pieces · threads · cache.
+(its seam to Numba) · pieces, groups · threads · cache.
 """
