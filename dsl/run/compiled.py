@@ -29,6 +29,7 @@ KEPT_CALLS = 64  # shapes of whole batches that are remembered
 class Saved:
     """What a recorded forward run keeps for its adjoint: data, parameters, and its memory on lease."""
 
+    call: Call
     frame: Frame
     inputs: Mapping[str, Array]
     memory: list[Array]
@@ -110,14 +111,14 @@ class Compiled:
             inputs = {n: v for n, v in inputs.items() if n in self.system.streams}
         if self.plans.totals:
             inputs = {**inputs, **{n: values[n] for n in self.plans.totals}}
-        return found, Saved(frame, inputs, memory, start, clock, self.arena)
+        return found, Saved(call, frame, inputs, memory, start, clock, self.arena)
 
     def backward(self, saved: Saved, cotangents: Mapping[str, Array | None], wrt: tuple[str, ...]) -> dict[str, Array]:
         """Gradients of `wrt`, summed over the sequences for parameters, in arrays that nobody else holds.
 
         Cotangents not given count as zero.
         """
-        reverse, call, start = self._reverse(saved.frame.program, wrt), saved.frame.call, saved.start
+        reverse, call, start = self._reverse(saved.frame.program, wrt), saved.call, saved.start
         program, data = reverse.program, dict(saved.inputs)
         for name, stream, dtype in self._cotangents:
             value = cotangents.get(name)

@@ -85,7 +85,7 @@ class Frame:
     """A program on data of one shape. Made by `Call.frame`."""
 
     def __init__(self, program: Executable, call: Call, shares: tuple[Share, ...]) -> None:
-        self.program, self.call, self.shares = program, call, shares
+        self.program, self.shares, self.batch = program, shares, call.batch
         self.filled = not call.ragged  # every sequence has every step
         steps, source, normal = dict(call.steps), program.source, program.normal
         self._results: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
@@ -135,7 +135,7 @@ class Frame:
         values = {n: made[i] for n, i in self._places}
         if normal.before:
             values.update((n, inputs[n]) for n in normal.before)
-        if self.call.batch:
+        if self.batch:
             values.update(self._loops(arena, inputs, start, memory, read or memory, made, self._bounds_at(clock)))
         elif normal.after:
             values.update(self.program.evaluate(normal.after, {**inputs, **{n: values[n] for n in normal.totals}}))
@@ -168,7 +168,7 @@ class Frame:
             made = [np.empty(shape, kind) for shape, kind in self._results]
         else:  # padding is 0, categories that are none -1
             made = [np.full(shape, -1 if kind is INTEGER else 0, kind) for shape, kind in self._results]
-        if self.call.batch:
+        if self.batch:
             return made + [np.empty(shape, real) for shape in self._totals]
         return made + [np.zeros(shape, real) for shape in self._totals]
 
