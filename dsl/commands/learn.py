@@ -19,6 +19,8 @@ from dsl.commands.shared import Json
 
 def explain(name: Annotated[str, typer.Argument(metavar="NAME|CODE", help="tanh, or E301")]) -> None:
     """Explain a primitive with its derivative rule, or a diagnostic's code."""
+    if name.isdigit():
+        name = f"E{name}"
     if name[:1] in "EWew" and name[1:].isdigit():
         for module in ("dsl.spec", "dsl.run.model", "dsl.run.generate"):  # each stage registers its own codes
             importlib.import_module(module)

@@ -207,6 +207,7 @@ def test_plan_shows_the_generated_code(run: Run) -> None:
 def test_explain_knows_primitives_and_codes(run: Run) -> None:
     assert "(1 + y) * (1 - y)" in run("explain", "tanh").out
     assert "E301" in run("explain", "E301").out
+    assert run("explain", "301").out == run("explain", "E301").out
     assert run("explain", "E999").status == 2
     assert "tanh" in run("explain", "tahn").err
 
