@@ -242,5 +242,5 @@ def carrying_on_forgets_all_but_the_last_step() -> None:
 
 @mutant
 def gradient_descends_by_the_conjugate() -> None:
-    original = tg.optim.SGD._update
-    tg.optim.SGD._update = lambda self, name, p, g, number: original(self, name, p, np.conj(g), number)  # type: ignore[method-assign]
+    original = tg.optim.SGD._gradients
+    tg.optim.SGD._gradients = lambda self, grads: {n: np.conj(g) for n, g in original(self, grads).items()}  # type: ignore[method-assign]
