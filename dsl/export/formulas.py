@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dsl.export.arrays import Array, Arrays
 from tinygrad_seq.primitive import REGISTRY, Primitive
+
+Reader = Callable[[Arrays, dict[str, Array]], Array]
 
 _BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "power"}
 _COMPARE = {
@@ -28,14 +30,12 @@ def formula(name: str) -> Callable[..., Array] | None:
     names = op.call.names(len(op.call.inputs))
     try:
         tree = ast.parse(op.kernel.format(*names), mode="eval").body
-    except (SyntaxError, IndexError, KeyError):
-        return None
-    called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    if name in called or not called <= REGISTRY.keys() or not all(map(_has_counterpart, ast.walk(tree))):
+        read = _reader(tree, name, names)
+    except (SyntaxError, IndexError, KeyError, _NoCounterpartError):
         return None
 
     def composite(o: Arrays, *args: Array) -> Array:
-        return _read(o, tree, dict(zip(names, args, strict=True)))
+        return read(o, dict(zip(names, args, strict=True)))
 
     kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
     composite.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # which a function may have
@@ -50,33 +50,28 @@ def _is_ours(op: Primitive) -> bool:
     return str(getattr(rule, "__module__", "")).partition(".")[0] in ("tinygrad_seq", "numpy")
 
 
-def _has_counterpart(node: ast.AST) -> bool:
-    """Whether `_read` knows what a part of a formula is called in exports."""
-    match node:
-        case ast.Name() | ast.Constant(value=bool() | int() | float()) | ast.UnaryOp(op=ast.USub()):
-            return True
-        case ast.Call(func=ast.Name(), keywords=[]):
-            return True
-        case ast.BinOp(op=op) | ast.Compare(ops=[op]):
-            return type(op) in _BINARY or type(op) in _COMPARE
-    return isinstance(node, ast.operator | ast.cmpop | ast.unaryop | ast.expr_context)
+class _NoCounterpartError(Exception):
+    """A part of a formula has no name in exports."""
 
 
-def _read(o: Arrays, node: ast.expr, names: dict[str, Array]) -> Array:
-    def read(part: ast.expr) -> Array:
-        return _read(o, part, names)
+def _reader(node: ast.expr, name: str, names: Sequence[str]) -> Reader:
+    """What a part of the kernel of `name`, whose arguments are `names`, is in exports. Errors: _NoCounterpartError."""
+
+    def called(op: str, *parts: ast.expr) -> Reader:
+        readers = [_reader(part, name, names) for part in parts]
+        return lambda o, given: o(op, *(read(o, given) for read in readers))
 
     match node:
-        case ast.Name(id=name):
-            return names[name]
+        case ast.Name(id=own) if own in names:
+            return lambda o, given: given[own]
         case ast.Constant(value=bool() | int() | float() as value):
-            return o.number(value)
+            return lambda o, given: o.number(value)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return o("neg", read(operand))
+            return called("neg", operand)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            return o(_BINARY[type(op)], read(left), read(right))
+            return called(_BINARY[type(op)], left, right)
         case ast.Compare(left=left, ops=[how], comparators=[right]) if type(how) in _COMPARE:
-            return o(_COMPARE[type(how)], read(left), read(right))
-        case ast.Call(func=ast.Name(id=name), args=args):
-            return o(name, *map(read, args))
-    raise AssertionError(ast.unparse(node))
+            return called(_COMPARE[type(how)], left, right)
+        case ast.Call(func=ast.Name(id=other), args=args, keywords=[]) if other in REGISTRY and other != name:
+            return called(other, *args)
+    raise _NoCounterpartError

@@ -76,7 +76,7 @@ def test_cell_compiled_typeset_and_drawn(softsign: Primitive) -> None:
     assert "softsign_here" in viz.cell(cell).svg
 
 
-@pytest.mark.parametrize("kernel", ["({0} % 2.0)", "({0} if {0} > 0 else 0 * {0})"])
+@pytest.mark.parametrize("kernel", ["({0} % 2.0)", "({0} if {0} > 0 else 0 * {0})", "({0} + period)"])
 def test_a_kernel_that_exports_cannot_say_is_named(kernel: str, tmp_path: Path) -> None:
     made = tg.elementwise("sawtooth_here", lambda x: x % 2.0, tex="{0}", kernel=kernel)
     made.partials(lambda y, x: (1.0,))
