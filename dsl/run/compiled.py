@@ -98,9 +98,7 @@ class Compiled:
             program = self._forwards[want, record] = self.executable(self.plans.forward(want, record))
         call = self._call(inputs, lengths, batch)
         inputs = program.prepared(inputs)
-        if start:
-            start = split(start, program.program.parts)
-            call = call.carrying(program, start)
+        call, start = _carrying(program, call, start)
         frame = call.frame(program)
         values, memory = frame.run(self.arena, inputs, start, clock)
         found = {n: values[n] for n in want}
@@ -118,7 +116,7 @@ class Compiled:
 
         Cotangents not given count as zero.
         """
-        reverse, call, start = self._reverse(saved.frame.program, wrt), saved.call, saved.start
+        reverse, call = self._reverse(saved.frame.program, wrt), saved.call
         program, data = reverse.program, dict(saved.inputs)
         for name, stream, dtype in self._cotangents:
             value = cotangents.get(name)
@@ -126,9 +124,7 @@ class Compiled:
                 np.zeros(self._whole(stream, call), dtype) if value is None else np.asarray(value, dtype)
             )
         inputs = program.prepared(data)
-        if start:
-            start = split(start, program.program.parts)
-            call = call.carrying(program, start)
+        call, start = _carrying(program, call, saved.start)
         frame = call.frame(program, saved.frame)
         values, memory = frame.run(self.arena, inputs, start, saved.clock, saved.memory)
         frame.give(self.arena, memory)
@@ -192,6 +188,16 @@ class Compiled:
                 self._calls.clear()
             self._calls[key] = call, tuple(lengths.values())  # which stay alive, so that their ids stay their own
         return call
+
+
+def _carrying(
+    program: Executable, call: Call, start: Mapping[str, Array] | None
+) -> tuple[Call, Mapping[str, Array] | None]:
+    """A call as it is for a program that carries on from `start`, and that as the program reads it."""
+    if not start:
+        return call, None
+    start = split(start, program.program.parts)
+    return call.carrying(program, start), start
 
 
 def compile_system(system: System, outside: tuple[str, ...] | None, dtype: Any) -> Compiled:

@@ -90,7 +90,7 @@ class Model:
         self.needs = Needs(self.system)
         self.intake = Intake(self.system, self.dtype)
         self.segments = Segments(self.system, self._open) if remat else None
-        self._shares: dict[tuple[int, ...], np.ndarray[Any, Any]] = {}  # of a sequence in the mean of a batch, by shape
+        self._means: dict[tuple[int, ...], np.ndarray[Any, Any]] = {}  # gradients of a mean, by shape
         self._steppers: dict[int, tuple[System, Compiled]] = {}  # the systems are held, so that ids stay theirs
 
     def __repr__(self) -> str:
@@ -363,9 +363,9 @@ class Model:
 
     def _of_mean(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """The gradient of a mean; one array for all calls."""
-        found = self._shares.get(shape)
+        found = self._means.get(shape)
         if found is None:
-            found = self._shares[shape] = np.full(shape, 1 / max(math.prod(shape), 1), self.dtype)
+            found = self._means[shape] = np.full(shape, 1 / max(math.prod(shape), 1), self.dtype)
             found.setflags(write=False)
         return found
 
